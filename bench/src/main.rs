@@ -1,0 +1,3 @@
+//! Load generator, bare upstream and report for the benchmark.
+
+fn main() {}

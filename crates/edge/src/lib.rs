@@ -1,0 +1,1 @@
+//! What both planes stand on: bounded listeners and the outbound connector.

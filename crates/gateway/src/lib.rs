@@ -1,0 +1,1 @@
+//! The data plane: carries an MCP call from a client to an upstream and back.

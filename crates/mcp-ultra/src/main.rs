@@ -1,0 +1,3 @@
+//! The MCP Ultra binary.
+
+fn main() {}

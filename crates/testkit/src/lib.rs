@@ -1,0 +1,1 @@
+//! Only for tests: fixture upstreams, raw MCP clients, private processes, load.
