@@ -1,1 +1,13 @@
-//! Rules without I/O: principals, catalog, snapshot, clock, and the ports to what is outside.
+//! Rules without I/O: principals, catalog, clock, and the ports to what is outside.
+//!
+//! [`ports`] are the traits of what the rules need from outside, each with an in-memory version;
+//! real stores implement them elsewhere. Nothing here opens a socket, reads a file or asks the
+//! operating system for the time.
+
+pub mod catalog;
+mod clock;
+pub mod ports;
+mod principal;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use principal::Principal;
