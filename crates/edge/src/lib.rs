@@ -1,1 +1,19 @@
 //! What both planes stand on: bounded listeners and the outbound connector.
+//!
+//! - [`listener`] accepts connections, bounds everything a client can make us hold (connections,
+//!   headers, time, streams) and hands requests to a service. A TLS listener and the identity of
+//!   the peer's certificate belong here too, between `accept` and [`listener::Peer`].
+//! - [`shutdown`] ends the listeners in two phases: drain, then abort what is left.
+//! - [`outbound`] is the HTTP client towards upstreams. Guards on where it may connect belong into
+//!   its connector.
+//!
+//! What does not live here: routes, MCP, policy. This crate knows HTTP and sockets only.
+//!
+//! The way in is [`listener::Listener::bind`] and [`outbound::Outbound::new`].
+
+pub mod listener;
+pub mod outbound;
+pub mod shutdown;
+
+/// Any error, as hyper and tower pass them around.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

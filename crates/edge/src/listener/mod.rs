@@ -1,0 +1,250 @@
+//! The listener: accepts connections and serves HTTP/1.1 and HTTP/2 (prior knowledge) on them,
+//! within the bounds of [`ListenerConfig`].
+//!
+//! - `config`: every bound; `metrics`: what is counted
+//! - `slots`: connections in total and per client
+//! - `connection`: one connection from first byte to last; `pace` and `stream` its deadlines
+//! - `service`: what wraps the caller's service
+//!
+//! The bytes of a request body, and the time they take, are the business of the service that reads
+//! them.
+
+mod config;
+mod connection;
+mod metrics;
+mod pace;
+mod service;
+mod slots;
+mod stream;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, service::Service};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+pub use self::{
+    config::ListenerConfig,
+    metrics::{ListenerMetrics, Refusal},
+    service::Peer,
+};
+use self::{connection::Protocols, slots::Slots};
+use crate::{BoxError, shutdown::Shutdown};
+
+/// Connections that the kernel keeps for us until they are accepted.
+const BACKLOG: i32 = 1024;
+/// The pause after an accept that failed for want of a resource: the first, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// Such failures are logged at most this often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// A bound socket that is not yet served.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    config: ListenerConfig,
+    metrics: Arc<ListenerMetrics>,
+}
+
+impl Listener {
+    /// Binds the address and listens: from here on connections queue up, until
+    /// [`serve`](Self::serve) takes them. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Of the system: the address is in use, not ours, or not permitted.
+    pub fn bind(config: ListenerConfig) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(config.address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        if config.address.is_ipv6() {
+            socket.set_only_v6(!config.address.ip().is_unspecified())?;
+        }
+        // A restart may bind while connections of the former process are still in TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&config.address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from_std(socket.into())?;
+        let address = socket.local_addr()?;
+        Ok(Self {
+            socket,
+            address,
+            config,
+            metrics: Arc::default(),
+        })
+    }
+
+    /// The address that was bound, with the port that was chosen if port 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What this listener counts; stays valid after [`serve`](Self::serve).
+    pub fn metrics(&self) -> Arc<ListenerMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Accepts and serves connections until [`Shutdown::drain`]; then returns, while the open
+    /// connections finish in tasks of their own, which [`Shutdown::finish`] waits for.
+    ///
+    /// `service` is cloned per connection. Its requests carry [`Peer`] as an extension. An error
+    /// of the service closes the connection (HTTP/2: resets the stream) without an answer. A tower
+    /// service goes through `hyper_util::service::TowerToHyperService`.
+    pub async fn serve<S, B>(self, service: S, shutdown: Shutdown)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError> + Send,
+        B: Body + Unpin + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let _open = shutdown.track();
+        let slots = Slots::new(
+            self.config.max_connections,
+            self.config.max_connections_per_client,
+            Arc::clone(&self.metrics),
+        );
+        let protocols = Arc::new(Protocols::new(&self.config, Arc::clone(&self.metrics)));
+        let mut backoff = Backoff::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = shutdown.draining() => break,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.accept_failed(&error, &mut backoff).await;
+                    continue;
+                }
+            };
+            backoff.reset();
+            self.metrics.count_accepted();
+            let slot = match slots.take(address.ip()) {
+                Ok(slot) => slot,
+                Err(refusal) => {
+                    self.metrics.count_refused(refusal);
+                    refuse(&stream);
+                    continue;
+                }
+            };
+            if stream.set_nodelay(true).is_err() {
+                continue; // the peer has already gone
+            }
+            let (protocols, service) = (Arc::clone(&protocols), service.clone());
+            let (shutdown, open) = (shutdown.clone(), shutdown.track());
+            tokio::spawn(async move {
+                protocols
+                    .serve(stream, Peer::new(address), service, &shutdown)
+                    .await;
+                drop((slot, open));
+            });
+        }
+    }
+
+    /// A connection that died in the queue says nothing about the next one. Anything else is a
+    /// lack (file descriptors, memory) that lasts a while, during which accepting again at once
+    /// would only burn the processor.
+    async fn accept_failed(&self, error: &io::Error, backoff: &mut Backoff) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+        if matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+        ) {
+            return;
+        }
+        self.metrics.count_accept_error();
+        let pause = backoff.next();
+        if backoff.should_log() {
+            tracing::warn!(
+                address = %self.address,
+                %error,
+                open = self.metrics.open(),
+                "cannot accept connections; trying again. If file descriptors have run out, raise \
+                 the limit of the process (ulimit -n) or lower max_connections"
+            );
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Resets the connection: no answer to write, no socket left in TIME_WAIT.
+fn refuse(stream: &TcpStream) {
+    // Failure means that the peer was faster.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Pauses that double while accepting fails.
+struct Backoff {
+    pause: Duration,
+    logged: Option<Instant>,
+}
+
+impl Backoff {
+    fn new() -> Self {
+        Self {
+            pause: BACKOFF.0,
+            logged: None,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.pause = BACKOFF.0;
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(BACKOFF.1);
+        pause
+    }
+
+    fn should_log(&mut self) -> bool {
+        let due = self
+            .logged
+            .is_none_or(|logged| logged.elapsed() >= LOG_EVERY);
+        if due {
+            self.logged = Some(Instant::now());
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_second_and_start_over_after_a_success() {
+        let mut backoff = Backoff::new();
+        let pauses: Vec<_> = (0..10).map(|_| backoff.next().as_millis()).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        backoff.reset();
+        assert_eq!(backoff.next(), BACKOFF.0);
+    }
+
+    #[test]
+    fn failures_are_not_logged_one_by_one() {
+        let mut backoff = Backoff::new();
+        assert!(backoff.should_log());
+        assert!(!backoff.should_log());
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_an_error() {
+        let first = Listener::bind(ListenerConfig::new(([127, 0, 0, 1], 0).into())).unwrap();
+        let error = Listener::bind(ListenerConfig::new(first.local_addr())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

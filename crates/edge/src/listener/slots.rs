@@ -1,0 +1,159 @@
+//! Who holds how many connections. Touched twice per connection, never per request.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::metrics::{ListenerMetrics, Refusal};
+
+/// What counts as one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Client {
+    V4(Ipv4Addr),
+    /// The first 64 bits.
+    V6([u16; 4]),
+}
+
+impl From<IpAddr> for Client {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self::V6([a, b, c, d])
+            }
+        }
+    }
+}
+
+/// The places that connections can take.
+#[derive(Debug)]
+pub(super) struct Slots {
+    max_total: usize,
+    max_per_client: usize,
+    taken: Mutex<Taken>,
+    metrics: Arc<ListenerMetrics>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    total: usize,
+    by_client: HashMap<Client, usize>,
+}
+
+impl Slots {
+    pub(super) fn new(
+        max_total: usize,
+        max_per_client: usize,
+        metrics: Arc<ListenerMetrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            max_total,
+            max_per_client,
+            taken: Mutex::default(),
+            metrics,
+        })
+    }
+
+    /// Takes a place, to be given back by dropping it.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Slot, Refusal> {
+        let client = Client::from(address);
+        let mut taken = self.taken.lock();
+        if taken.total >= self.max_total {
+            return Err(Refusal::Connections);
+        }
+        let held = taken.by_client.get(&client).copied().unwrap_or(0);
+        if held >= self.max_per_client {
+            return Err(Refusal::ConnectionsPerClient);
+        }
+        taken.by_client.insert(client, held + 1);
+        taken.total += 1;
+        self.metrics.opened();
+        Ok(Slot {
+            client,
+            slots: Arc::clone(self),
+        })
+    }
+}
+
+/// A place that one connection holds.
+#[derive(Debug)]
+pub(super) struct Slot {
+    client: Client,
+    slots: Arc<Slots>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.taken.lock();
+        taken.total -= 1;
+        match taken.by_client.get_mut(&self.client) {
+            Some(held) if *held > 1 => *held -= 1,
+            _ => {
+                taken.by_client.remove(&self.client);
+            }
+        }
+        self.slots.metrics.closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(total: usize, per_client: usize) -> Arc<Slots> {
+        Slots::new(total, per_client, Arc::default())
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_slash_64_are_one_client() {
+        let slots = slots(10, 1);
+        let _held = slots.take(ip("2001:db8:1:2::1")).unwrap();
+        assert_eq!(
+            slots.take(ip("2001:db8:1:2:ffff::9")).unwrap_err(),
+            Refusal::ConnectionsPerClient
+        );
+        assert!(slots.take(ip("2001:db8:1:3::1")).is_ok());
+    }
+
+    #[test]
+    fn an_ipv4_mapped_address_is_the_ipv4_client() {
+        let slots = slots(10, 1);
+        let _held = slots.take(ip("192.0.2.7")).unwrap();
+        assert_eq!(
+            slots.take(ip("::ffff:192.0.2.7")).unwrap_err(),
+            Refusal::ConnectionsPerClient
+        );
+        assert!(
+            slots.take(ip("::ffff:192.0.2.8")).is_ok(),
+            "mapped addresses share no /64"
+        );
+    }
+
+    #[test]
+    fn places_are_given_back_and_nothing_is_kept_for_clients_that_left() {
+        let slots = slots(2, 2);
+        let first = slots.take(ip("192.0.2.1")).unwrap();
+        let second = slots.take(ip("192.0.2.1")).unwrap();
+        assert_eq!(
+            slots.take(ip("192.0.2.2")).unwrap_err(),
+            Refusal::Connections
+        );
+        assert_eq!(slots.metrics.open(), 2);
+        drop(first);
+        assert!(slots.take(ip("192.0.2.2")).is_ok());
+        drop(second);
+        assert_eq!(slots.metrics.open(), 0);
+        let taken = slots.taken.lock();
+        assert_eq!(taken.total, 0);
+        assert!(taken.by_client.is_empty());
+    }
+}

@@ -1,0 +1,29 @@
+//! Every setting of the client towards upstreams.
+
+use std::{path::PathBuf, time::Duration};
+
+/// How upstreams are connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboundConfig {
+    /// The time to resolve, connect and finish the TLS handshake, all together.
+    pub connect_timeout: Duration,
+    /// How long an unused connection is kept for the next request.
+    pub pool_idle_timeout: Duration,
+    /// Unused HTTP/1.1 connections kept per upstream (scheme, host and port).
+    pub pool_max_idle_per_host: usize,
+    /// A PEM file of certificate authorities to trust besides Mozilla's roots, which are compiled
+    /// in: a container without any files of its own has no others.
+    pub extra_ca_file: Option<PathBuf>,
+}
+
+impl Default for OutboundConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            // Shorter than the 60 to 75 seconds that servers usually keep a connection for.
+            pool_idle_timeout: Duration::from_secs(50),
+            pool_max_idle_per_host: 128,
+            extra_ca_file: None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The HTTP client towards upstreams: pooled keep-alive connections, HTTP/2 where the upstream
+//! offers it by ALPN, TLS with Mozilla's roots and an authority of your own.
+//!
+//! - `config`: every setting
+//! - `connector`: how a connection is made
+//! - `error`: what failed, on which side, and whether sending again is safe
+//!
+//! Not here: deadlines of a whole request, retries, breakers. The caller has them; dropping the
+//! future of a request, or the body of its response, cancels it. Redirects are never followed.
+
+mod config;
+mod connector;
+mod error;
+
+use bytes::Bytes;
+use http::{Request, Response, uri::Scheme};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use self::connector::Connector;
+pub use self::{
+    config::OutboundConfig,
+    error::{OutboundConfigError, OutboundError, OutboundErrorKind, Side},
+};
+
+/// The most that is buffered of one HTTP/1.1 response, which also bounds its header.
+const HTTP1_BUFFER: usize = 256 * 1024;
+/// HTTP/2 receive windows: what an upstream may send ahead of being read. One stream that is read
+/// slowly must not use up the connection's.
+const HTTP2_STREAM_WINDOW: u32 = 512 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// The client towards upstreams. Clones share one pool of connections.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    client: Client<Connector, Full<Bytes>>,
+}
+
+impl Outbound {
+    /// A client with an empty pool. Requests are to be sent within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The file of extra authorities is not usable.
+    pub fn new(config: &OutboundConfig) -> Result<Self, OutboundConfigError> {
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(config.pool_idle_timeout)
+            .pool_max_idle_per_host(config.pool_max_idle_per_host)
+            .http1_max_buf_size(HTTP1_BUFFER)
+            .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .build(Connector::new(config)?);
+        Ok(Self { client })
+    }
+
+    /// Sends a request, whose URI is absolute, and returns the response once its header is there.
+    ///
+    /// A pooled connection that turns out to be closed before anything of the request was sent is
+    /// replaced by another one without the caller noticing; nothing else is ever sent twice.
+    ///
+    /// # Errors
+    ///
+    /// No response came. [`OutboundError::retry_is_safe`] tells if the request was not seen.
+    pub async fn request(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, OutboundError> {
+        let uri = request.uri().clone();
+        let web = uri
+            .scheme()
+            .is_some_and(|s| *s == Scheme::HTTP || *s == Scheme::HTTPS);
+        if !web || uri.host().is_none_or(str::is_empty) {
+            return Err(OutboundError::invalid(&uri));
+        }
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| OutboundError::new(&uri, error))
+    }
+}

@@ -1,0 +1,3 @@
+//! The edge over real sockets on the loopback interface.
+
+mod server;
