@@ -1,0 +1,3 @@
+//! What stands behind the gateway: one module for each way to reach an upstream MCP server.
+
+pub mod stdio;
