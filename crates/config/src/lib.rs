@@ -1,1 +1,44 @@
-//! The configuration: one section a file, loaded from file, environment and flags, with errors that name line and column.
+//! The configuration: one section a file, loaded from file, environment and flags, with errors
+//! that name line and column.
+//!
+//! What lives here: the types of every section with their defaults and limits ([`sections`]), the
+//! way from text to a checked [`Config`] ([`load`]), where each value came from
+//! ([`Loaded::explain`]), what a reload may change ([`Changes`]), the JSON Schema ([`schema`]).
+//!
+//! What does not: no network, no clock, no watching of files. The only files read are the
+//! configuration itself and the secrets it names with `${file:…}`.
+//!
+//! The way in is [`load`]; everything before it is [`Sources`], everything after it [`Loaded`].
+
+mod changes;
+mod environment;
+mod error;
+mod explain;
+mod load;
+mod nearest;
+mod node;
+mod origin;
+mod period;
+mod read;
+mod reference;
+mod schema;
+pub mod sections;
+mod size;
+mod text;
+mod validate;
+
+pub use changes::Changes;
+pub use environment::{CONFIG_VARIABLE, PREFIX as ENVIRONMENT_PREFIX, variables};
+pub use error::{ConfigError, Problem, Warning};
+pub use explain::Row;
+pub use load::{Flag, Loaded, MissingReferences, SourceFile, Sources, load, load_str};
+pub use origin::Origin;
+pub use period::Period;
+pub use schema::{schema, schema_text};
+pub use sections::{
+    CatalogSection, Config, Environment, Era, Extension, LimitsSection, LogFormat, LogLevel,
+    LogSection, Names, Prefix, Restart, SealingKey, ServerSection, SessionSection, Shutdown,
+    Transport, Upstream,
+};
+pub use size::Size;
+pub use text::{Secret, Text, UpstreamUrl};

@@ -1,0 +1,173 @@
+//! What differs between two configurations, and what of it can be applied while running.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    explain::flatten,
+    sections::{Config, Upstream},
+};
+
+/// Sections whose changes are applied without a restart, besides `log.level`.
+const LIVE: [&str; 3] = ["catalog", "extensions", "servers"];
+
+/// The difference between a running configuration and a new one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Servers that are new or newly switched on.
+    pub servers_added: Vec<String>,
+    /// Servers that are gone or switched off.
+    pub servers_removed: Vec<String>,
+    /// Servers that stay under their name but are configured differently.
+    pub servers_changed: Vec<String>,
+    /// Paths of other changed values that are applied at once, such as `log.level`.
+    pub live: Vec<String>,
+    /// Paths of changed values that only a restart applies.
+    pub restart: Vec<String>,
+}
+
+impl Changes {
+    /// What changes from `old` to `new`.
+    pub fn between(old: &Config, new: &Config) -> Self {
+        let mut changes = Self::default();
+        changes.compare_servers(old, new);
+        for path in changed_paths(old, new) {
+            let section = path.split(['.', '[']).next().unwrap_or(&path);
+            if section == "servers" {
+                continue;
+            }
+            if path == "log.level" || LIVE.contains(&section) {
+                changes.live.push(path);
+            } else {
+                changes.restart.push(path);
+            }
+        }
+        // Masked values look alike.
+        let keys = "session.keys";
+        if old.session.keys != new.session.keys
+            && !changes.restart.iter().any(|path| path.starts_with(keys))
+        {
+            changes.restart.push(keys.to_owned());
+        }
+        changes
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether something differs that only a restart applies.
+    pub fn needs_restart(&self) -> bool {
+        !self.restart.is_empty()
+    }
+
+    fn compare_servers(&mut self, old: &Config, new: &Config) {
+        let by_name = |config: &'_ Config| -> BTreeMap<String, Upstream> {
+            config
+                .enabled_servers()
+                .map(|server| (server.name.clone(), server.clone()))
+                .collect()
+        };
+        let (before, after) = (by_name(old), by_name(new));
+        self.servers_removed = before
+            .keys()
+            .filter(|name| !after.contains_key(*name))
+            .cloned()
+            .collect();
+        for (name, server) in after {
+            match before.get(&name) {
+                None => self.servers_added.push(name),
+                Some(known) if *known != server => self.servers_changed.push(name),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn changed_paths(old: &Config, new: &Config) -> Vec<String> {
+    let (old, new): (BTreeSet<_>, BTreeSet<_>) = (
+        flatten(old).into_iter().collect(),
+        flatten(new).into_iter().collect(),
+    );
+    let paths: BTreeSet<String> = old
+        .symmetric_difference(&new)
+        .map(|(path, _)| path.clone())
+        .collect();
+    paths.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LogLevel, Period, SealingKey, Secret, sections::nonzero};
+
+    fn base() -> Config {
+        Config::quickstart([
+            Upstream::stdio("files", "npx", ["-y", "server"]),
+            Upstream::stdio("notes", "notes", ["serve"]),
+        ])
+    }
+
+    #[test]
+    fn nothing_changes_between_equals() {
+        assert!(Changes::between(&base(), &base()).is_empty());
+    }
+
+    #[test]
+    fn servers_log_level_and_catalog_need_no_restart() {
+        let mut new = base();
+        new.servers.remove(0);
+        new.servers[0].shared = true;
+        new.servers.push(Upstream::stdio("demo", "demo", [""]));
+        new.log.level = LogLevel::Debug;
+        new.catalog.page_size = nonzero(5);
+        let changes = Changes::between(&base(), &new);
+        assert_eq!(changes.servers_removed, ["files"]);
+        assert_eq!(changes.servers_changed, ["notes"]);
+        assert_eq!(changes.servers_added, ["demo"]);
+        assert_eq!(changes.live, ["catalog.page_size", "log.level"]);
+        assert!(!changes.needs_restart(), "{changes:?}");
+    }
+
+    #[test]
+    fn a_port_or_a_key_needs_a_restart() {
+        let mut old = base();
+        let mut new = base();
+        let key = |secret| SealingKey {
+            id: "a".into(),
+            secret: Secret::literal(secret),
+        };
+        old.session.keys.push(key("one"));
+        new.session.keys.push(key("two"));
+        new.server.port = 9;
+        new.server.shutdown.drain_deadline = Period::from_secs(1);
+        assert_eq!(
+            Changes::between(&old, &new).restart,
+            [
+                "server.port",
+                "server.shutdown.drain_deadline",
+                "session.keys"
+            ]
+        );
+    }
+
+    #[test]
+    fn switching_off_is_removing() {
+        let mut new = base();
+        new.servers[1].enabled = false;
+        assert_eq!(Changes::between(&base(), &new).servers_removed, ["notes"]);
+        assert_eq!(Changes::between(&new, &base()).servers_added, ["notes"]);
+    }
+
+    #[test]
+    fn a_changed_secret_is_a_changed_server() {
+        let (mut old, mut new) = (base(), base());
+        old.servers[0]
+            .env
+            .insert("KEY".into(), Secret::literal("one"));
+        new.servers[0]
+            .env
+            .insert("KEY".into(), Secret::literal("two"));
+        assert_eq!(Changes::between(&old, &new).servers_changed, ["files"]);
+    }
+}

@@ -1,0 +1,325 @@
+//! The way from text to a checked configuration: defaults, then file, environment, flags.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    environment::{self, CONFIG_VARIABLE, variables},
+    error::{ConfigError, Problem, Warning, snippet},
+    nearest::nearest,
+    node::{self, LARGEST_FILE, Node, Segment, Value, show},
+    origin::Origin,
+    read::{Refused, read},
+    reference::Lookup,
+    sections::Config,
+    validate::{Finding, Findings},
+};
+
+/// Everything a configuration is made of. Later ones win: defaults, file, environment, flags.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The configuration file, if there is one.
+    pub file: Option<SourceFile>,
+    /// The whole environment: `MCP_ULTRA_…` sets values, references look up any name.
+    pub environment: BTreeMap<String, String>,
+    /// Values from the command line, in their order.
+    pub flags: Vec<Flag>,
+    /// What to do about references that lead nowhere.
+    pub missing: MissingReferences,
+}
+
+/// A configuration file that has been read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// The file as messages name it.
+    pub name: String,
+    /// Its content: YAML or JSON.
+    pub text: String,
+}
+
+/// A value from the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag as messages name it, such as `--port`.
+    pub name: String,
+    /// The path of the value, such as `server.port`.
+    pub path: String,
+    /// The value; items of a list stand between commas.
+    pub value: String,
+}
+
+/// What to do about `${NAME}` and `${file:…}` that lead nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingReferences {
+    /// Refuse the configuration: what a gateway does.
+    #[default]
+    Refuse,
+    /// Go on with a stand-in: what `config validate` may do where secrets are not at hand.
+    Accept,
+}
+
+/// A configuration that can be used, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is odd but no reason to stop.
+    pub warnings: Vec<Warning>,
+    pub(crate) origins: BTreeMap<String, Origin>,
+}
+
+impl Sources {
+    /// The sources of this process: `file`, else the file named by `MCP_ULTRA_CONFIG`, else none;
+    /// and the environment. Variables that are not UTF-8 are left out.
+    pub fn from_process(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let named = environment
+            .get(CONFIG_VARIABLE)
+            .filter(|name| !name.is_empty());
+        let path = file
+            .map(Path::to_path_buf)
+            .or_else(|| named.map(PathBuf::from));
+        let file = path.as_deref().map(SourceFile::read).transpose()?;
+        Ok(Self {
+            file,
+            environment,
+            ..Self::default()
+        })
+    }
+
+    /// These sources with a value from the command line.
+    pub fn with_flag(
+        mut self,
+        name: impl Into<String>,
+        path: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.flags.push(Flag {
+            name: name.into(),
+            path: path.into(),
+            value: value.into(),
+        });
+        self
+    }
+}
+
+impl SourceFile {
+    /// Reads a file, at most 4 MiB of UTF-8.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let mut bytes = Vec::new();
+        fs::File::open(path)
+            .and_then(|file| file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|error| {
+                let help = "name the file with --config or MCP_ULTRA_CONFIG";
+                whole_file(
+                    &name,
+                    format!("the file can't be read: {error}"),
+                    Some(help),
+                )
+            })?;
+        Self::from_bytes(name, bytes)
+    }
+
+    /// A file that is already in memory.
+    pub fn from_bytes(name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, ConfigError> {
+        let name = name.into();
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let before = error.as_bytes().get(..good).unwrap_or_default();
+                let line = before.split(|byte| *byte == b'\n').count();
+                let message = format!("line {line} is not UTF-8 text");
+                Err(whole_file(&name, message, Some("save the file as UTF-8")))
+            }
+        }
+    }
+}
+
+fn whole_file(name: &str, message: String, help: Option<&str>) -> ConfigError {
+    ConfigError::one(Problem {
+        origin: Origin::File {
+            file: name.into(),
+            line: 0,
+            column: 0,
+        },
+        path: String::new(),
+        message,
+        help: help.map(str::to_owned),
+        snippet: None,
+        width: 1,
+    })
+}
+
+/// Loads a configuration from a text alone: no environment, no flags. For tests and fuzzing.
+pub fn load_str(text: &str, file_name: &str) -> Result<Loaded, ConfigError> {
+    let file = SourceFile {
+        name: file_name.to_owned(),
+        text: text.to_owned(),
+    };
+    load(&Sources {
+        file: Some(file),
+        ..Sources::default()
+    })
+}
+
+/// Loads a configuration; the error holds everything that is wrong with it.
+///
+/// # Errors
+///
+/// [`ConfigError`] for text that is no YAML, unknown keys, wrong types, impossible values and
+/// references that lead nowhere.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let text = sources.file.as_ref().map_or("", |file| file.text.as_str());
+    let mut tree = match &sources.file {
+        Some(file) => node::parse(&Arc::from(file.name.as_str()), &file.text)?,
+        None => Node::empty(),
+    };
+    let (values, warnings) = environment::read(&sources.environment);
+    for (path, name, value) in values {
+        let keys: Vec<&str> = path.split('.').collect();
+        tree.set(&keys, value, &Origin::Environment { name: name.into() });
+    }
+    let mut problems = Vec::new();
+    for flag in &sources.flags {
+        problems.extend(set_flag(&mut tree, flag));
+    }
+    let lookup = Lookup {
+        environment: &sources.environment,
+        missing: sources.missing,
+    };
+    let (config, refused) = read::<Config>(&mut tree, &lookup);
+    problems.extend(
+        refused
+            .into_iter()
+            .map(|refused| refused_problem(refused, text)),
+    );
+    if let Some(config) = &config {
+        let mut findings = Findings::new(sources.missing == MissingReferences::Accept);
+        config.check(&mut findings);
+        let found = findings.into_list().into_iter();
+        problems.extend(found.filter_map(|finding| finding_problem(finding, &tree, text)));
+    }
+    match config {
+        Some(config) if problems.is_empty() => {
+            let mut origins = BTreeMap::new();
+            collect_origins(&tree, &mut Vec::new(), &mut origins);
+            Ok(Loaded {
+                config,
+                warnings,
+                origins,
+            })
+        }
+        _ => {
+            problems.sort_by_key(|problem| match &problem.origin {
+                Origin::File { line, column, .. } => (0, *line, *column),
+                Origin::Environment { .. } => (1, 0, 0),
+                Origin::Flag { .. } => (2, 0, 0),
+                Origin::Default => (3, 0, 0),
+            });
+            Err(ConfigError::new(problems))
+        }
+    }
+}
+
+fn set_flag(tree: &mut Node, flag: &Flag) -> Option<Problem> {
+    let origin = Origin::Flag {
+        name: flag.name.as_str().into(),
+    };
+    if variables().values().any(|path| *path == flag.path) {
+        let keys: Vec<&str> = flag.path.split('.').collect();
+        tree.set(&keys, &flag.value, &origin);
+        return None;
+    }
+    let meant = nearest(&flag.path, variables().values().map(String::as_str));
+    Some(Problem {
+        origin,
+        path: flag.path.clone(),
+        message: "there is no such value to set".into(),
+        help: meant.map(|meant| format!("did you mean `{meant}`?")),
+        snippet: None,
+        width: 1,
+    })
+}
+
+fn refused_problem(refused: Refused, text: &str) -> Problem {
+    Problem {
+        snippet: line_of(&refused.place.origin, text),
+        path: show(&refused.path),
+        origin: refused.place.origin,
+        message: refused.message,
+        help: refused.help,
+        width: refused.place.width,
+    }
+}
+
+/// The problem for a finding, unless it only follows from one that was reported already.
+fn finding_problem(finding: Finding, tree: &Node, text: &str) -> Option<Problem> {
+    let (path, node) = tree.find(&finding.path);
+    if node.has_removed() {
+        return None;
+    }
+    let path = if path.is_empty() {
+        finding.path
+    } else {
+        same_length(&finding.path, &path)
+    };
+    Some(Problem {
+        snippet: line_of(&node.place.origin, text),
+        path,
+        origin: node.place.origin.clone(),
+        message: finding.message,
+        help: Some(finding.help),
+        width: node.place.width,
+    })
+}
+
+/// The path as the file counts its items, with what the finding names beyond the written part.
+fn same_length(finding: &str, found: &[Segment]) -> String {
+    let shown = show(found);
+    let deeper = finding
+        .split('.')
+        .count()
+        .saturating_sub(shown.split('.').count());
+    let parts: Vec<&str> = finding.split('.').collect();
+    let tail = parts.get(parts.len() - deeper..).unwrap_or_default();
+    [&[shown.as_str()], tail].concat().join(".")
+}
+
+fn line_of(origin: &Origin, text: &str) -> Option<String> {
+    match origin {
+        Origin::File { line, .. } => snippet(text, *line),
+        _ => None,
+    }
+}
+
+fn collect_origins(node: &Node, path: &mut Vec<Segment>, origins: &mut BTreeMap<String, Origin>) {
+    match &node.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                path.push(Segment::Key(entry.key.clone()));
+                collect_origins(&entry.node, path, origins);
+                path.pop();
+            }
+        }
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Segment::Index(index));
+                collect_origins(item, path, origins);
+                path.pop();
+            }
+        }
+        // Written, but saying nothing: the default holds.
+        Value::Null | Value::Removed => return,
+        _ => {}
+    }
+    origins.insert(show(path), node.place.origin.clone());
+}

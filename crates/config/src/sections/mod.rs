@@ -1,0 +1,129 @@
+//! The sections of the configuration, one a file: fields, defaults and limits of each.
+//!
+//! A doc comment on a field is its description in the JSON Schema and in the reference. The
+//! defaults are the `Default` impls and nowhere else. What a type can't say is checked by the
+//! section's `check`, which reports to [`crate::validate::Findings`].
+
+mod catalog;
+mod environment;
+mod extension;
+mod limits;
+mod log;
+mod server;
+mod servers;
+mod session;
+
+pub use catalog::CatalogSection;
+pub use environment::Environment;
+pub use extension::Extension;
+pub use limits::LimitsSection;
+pub use log::{LogFormat, LogLevel, LogSection};
+pub use server::{Names, ServerSection, Shutdown};
+pub use servers::{Era, Prefix, Restart, Transport, Upstream};
+pub use session::{SealingKey, SessionSection};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{period::Period, validate::Findings};
+
+/// The configuration of an MCP Ultra gateway.
+///
+/// Every key may be left out. `Config::default()` is a working gateway without servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "MCP Ultra configuration")]
+pub struct Config {
+    /// Where this gateway runs; decides a few defaults, such as how long it drains.
+    pub environment: Environment,
+    /// The address it listens on, who may reach it there, and how it stops.
+    pub server: ServerSection,
+    /// What is written to the log.
+    pub log: LogSection,
+    /// Upper bounds on what clients and servers may use.
+    pub limits: LimitsSection,
+    /// Sessions of clients that speak 2025-11-25 or earlier.
+    pub session: SessionSection,
+    /// The merged list of tools, resources and prompts.
+    pub catalog: CatalogSection,
+    /// Extensions of the protocol that pass through, for servers that do not say otherwise.
+    pub extensions: Vec<Extension>,
+    /// The MCP servers behind the gateway.
+    pub servers: Vec<Upstream>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            environment: Environment::default(),
+            server: ServerSection::default(),
+            log: LogSection::default(),
+            limits: LimitsSection::default(),
+            session: SessionSection::default(),
+            catalog: CatalogSection::default(),
+            extensions: Extension::ALL.to_vec(),
+            servers: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The embedded defaults with `servers` behind them: what `mcp-ultra quickstart` runs.
+    pub fn quickstart(servers: impl IntoIterator<Item = Upstream>) -> Self {
+        Self {
+            servers: servers.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// This configuration with one server more.
+    pub fn with_server(mut self, server: Upstream) -> Self {
+        self.servers.push(server);
+        self
+    }
+
+    /// The servers that are switched on.
+    pub fn enabled_servers(&self) -> impl Iterator<Item = &Upstream> {
+        self.servers.iter().filter(|server| server.enabled)
+    }
+
+    /// How long the gateway still accepts work after SIGTERM: as configured, else nothing in
+    /// development and 5 s elsewhere, the time load balancers need to notice.
+    pub fn drain_delay(&self) -> Period {
+        self.server
+            .shutdown
+            .drain_delay
+            .unwrap_or(match self.environment {
+                Environment::Development => Period::from_secs(0),
+                Environment::Staging | Environment::Production => Period::from_secs(5),
+            })
+    }
+
+    /// The total deadline of a call to `server`: its own, else the general one.
+    pub fn call_timeout(&self, server: &Upstream) -> Period {
+        server.timeout.unwrap_or(self.limits.call_timeout)
+    }
+
+    /// The extensions that may pass between clients and `server`.
+    pub fn extensions<'a>(&'a self, server: &'a Upstream) -> &'a [Extension] {
+        server.extensions.as_deref().unwrap_or(&self.extensions)
+    }
+
+    /// Checks what the types can't say.
+    pub(crate) fn check(&self, findings: &mut Findings) {
+        self.server.check(findings);
+        self.limits.check(findings);
+        self.session.check(findings);
+        self.catalog.check(findings);
+        extension::check(&self.extensions, "extensions", findings);
+        servers::check(&self.servers, findings);
+    }
+}
+
+/// A bound written in this crate; zero, which none is, becomes one.
+pub(crate) const fn nonzero(number: u32) -> std::num::NonZeroU32 {
+    match std::num::NonZeroU32::new(number) {
+        Some(number) => number,
+        None => std::num::NonZeroU32::MIN,
+    }
+}

@@ -1,0 +1,327 @@
+//! What is said about a file that can't be used: where, what, and what would be right.
+
+use mcp_ultra_config::load_str;
+
+/// The lines of the error for a text, without the name of the file.
+fn refuse(text: &str) -> Vec<String> {
+    let error = load_str(text, "c.yaml").expect_err(text);
+    let line = |problem: &mcp_ultra_config::Problem| problem.to_string().replace("c.yaml:", "");
+    error.problems().iter().map(line).collect()
+}
+
+/// Each text has exactly one problem, and this is it.
+fn refused_with(cases: &[(&str, &str)]) {
+    let found: Vec<String> = cases
+        .iter()
+        .map(|(text, _)| refuse(text).join("\n"))
+        .collect();
+    let expected: Vec<&str> = cases.iter().map(|(_, expected)| *expected).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn unknown_keys_come_with_the_nearest_known_one() {
+    refused_with(&[
+        (
+            "server:\n  prot: 1\n",
+            "2:3: server.prot: unknown key `prot`; did you mean `port`?",
+        ),
+        (
+            "Server: {}\n",
+            "1:1: Server: unknown key `Server`; did you mean `server`?",
+        ),
+        (
+            "servers:\n  - name: a\n    url: http://a.example\n    header: {}\n",
+            "4:5: servers[0].header: unknown key `header`; did you mean `headers`?",
+        ),
+        (
+            "log: { zzz: 1 }\n",
+            "1:8: log.zzz: unknown key `zzz`; known keys: level, format",
+        ),
+        (
+            "server: { path: /mcp }",
+            "1:11: server.path: unknown key `path`; known keys: host, port, allowed_hosts, \
+             allowed_origins, metrics, shutdown",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_types_say_what_was_expected() {
+    refused_with(&[
+        (
+            "server: { port: \"8080\" }",
+            "1:17: server.port: expected a whole number from 0 to 65535, found `8080`, a text; \
+             remove the quotes",
+        ),
+        (
+            "server: { metrics: yes }",
+            "1:20: server.metrics: expected true or false, found `yes`, a text; write true",
+        ),
+        (
+            "server: 5",
+            "1:9: server: expected a group of keys, found `5`, a number; write `key: value` lines \
+             below it",
+        ),
+        (
+            "servers: { name: a }",
+            "1:10: servers: expected a list, found a group of keys; write `[a, b]`, or one \
+             `- item` a line",
+        ),
+        (
+            "server: { port: }",
+            "1:15: server.port: expected a whole number from 0 to 65535, found nothing",
+        ),
+        (
+            "- a",
+            "1:1: expected a group of keys, found a list; write `key: value` lines below it",
+        ),
+        (
+            "log: { level: inof }",
+            "1:15: log.level: `inof` is not possible here; did you mean `info`? use one of off, \
+             error, warn, info, debug, trace",
+        ),
+        (
+            "server: { host: localhost }",
+            "1:17: server.host: not an IP address; use 127.0.0.1 for this machine only, 0.0.0.0 \
+             or :: for all; names are not looked up",
+        ),
+        (
+            "server: { port: '${PORT}' }",
+            "1:17: server.port: expected a whole number from 0 to 65535, found `${PORT}`, a text; \
+             references work in command, args, env, cwd, url, headers and secrets; set other \
+             values with MCP_ULTRA_… environment variables",
+        ),
+    ]);
+}
+
+#[test]
+fn impossible_values_are_refused() {
+    refused_with(&[
+        (
+            "server: { port: 70000 }",
+            "1:17: server.port: expected a whole number from 0 to 65535, found `70000`, a number",
+        ),
+        (
+            "limits: { body: -1 }",
+            "1:17: limits.body: `-1` is not a size such as 65536, 64KiB, 4MiB or 1GiB",
+        ),
+        (
+            "limits: { body: 1 }",
+            "1:17: limits.body: 1B is not between 1KiB and 1GiB; use a size from 1KiB to 1GiB",
+        ),
+        (
+            "limits: { connections: 0 }",
+            "1:24: limits.connections: expected a whole number of at least 1, found `0`, a number",
+        ),
+        (
+            "limits: { call_timeout: 30 }",
+            "1:25: limits.call_timeout: `30` has no unit: expected a time with its unit, such as \
+             250ms, 30s, 5m or 1h",
+        ),
+        (
+            "limits: { call_timeout: 0s }",
+            "1:25: limits.call_timeout: 0s would end everything at once; use a period such as 30s",
+        ),
+        (
+            "session: { keys: [{ id: a, secret: short }] }",
+            "1:36: session.keys[0].secret: the secret is shorter than 32 bytes; make one with: \
+             openssl rand -base64 32",
+        ),
+        (
+            "catalog: { refresh: 10ms }",
+            "1:21: catalog.refresh: 10ms is shorter than 1s and would keep every server busy; use \
+             at least 1s",
+        ),
+        (
+            "extensions: [ui, tasks, ui]",
+            "1:25: extensions[2]: this extension is listed twice; remove one of the two",
+        ),
+        (
+            "server: { allowed_origins: ['https://a.example/x'] }",
+            "1:29: server.allowed_origins[0]: `https://a.example/x` is not an origin; write \
+             scheme and name without a path, such as https://app.example.com, or `*`",
+        ),
+    ]);
+}
+
+#[test]
+fn impossible_servers_are_refused() {
+    refused_with(&[
+        (
+            "servers:\n  - { name: a, url: http://a.example, command: x }\n",
+            "2:21: servers[0].url: a server has either a command or a url, this one has both; \
+             remove `url` to start a program, or `command` to use the address",
+        ),
+        (
+            "servers:\n  - name: a\n",
+            "2:5: servers[0]: this server has neither a command nor a url; add `command: PROGRAM` \
+             (and `args`), or `url: https://…`",
+        ),
+        (
+            "servers:\n  - command: x\n",
+            "2:5: servers[0]: `name` is missing; add `name: …`",
+        ),
+        (
+            "servers: [{ name: a, url: ftp://a.example }]",
+            "1:27: servers[0].url: the scheme `ftp` is not http or https",
+        ),
+        (
+            "servers: [{ name: My Files, command: x, prefix: f }]",
+            "1:19: servers[0].name: `My Files` can't be the name of a server; use 1 to 32 of a–z, \
+             0–9 and dash, not beginning with a dash, such as `files`",
+        ),
+        (
+            "servers: [{ name: a, command: x }, { name: a, command: y }]",
+            "1:44: servers[1].name: two servers have the name `a`; give each server a name of its \
+             own",
+        ),
+        (
+            "servers: [{ name: a, command: x }, { name: b, command: y, prefix: a }]",
+            "1:67: servers[1].prefix: the prefix `a` is already that of the server `a`; give each \
+             server a prefix of its own, or `none`",
+        ),
+        (
+            "servers: [{ name: a, command: x, prefix: a.b }]",
+            "1:42: servers[0].prefix: `a.b` can't be a prefix; use 1 to 32 of a–z, A–Z, 0–9, dash \
+             and underscore, beginning with a letter or digit; or `none`",
+        ),
+        (
+            "servers: [{ name: a, command: x, headers: { A: b } }]",
+            "1:43: servers[0].headers: `headers` is for a server that is an address; remove it",
+        ),
+        (
+            "servers: [{ name: a, url: http://a.example, headers: { Mcp-Method: b } }]",
+            "1:68: servers[0].headers.Mcp-Method: `Mcp-Method` is set by the gateway itself; \
+             remove it",
+        ),
+        (
+            "servers: [{ name: a, url: http://a.example, headers: { X.Y: \"a\\nb\" } }]",
+            "1:61: servers[0].headers.X.Y: the value contains a line break or another control \
+             character; remove it; `${file:…}` drops only the last line break of a file",
+        ),
+        (
+            "servers: [{ name: a, command: x, restart: { min: 5s, max: 1s } }]",
+            "1:59: servers[0].restart.max: 1s is shorter than min, 5s; make max at least min",
+        ),
+    ]);
+}
+
+#[test]
+fn servers_without_a_prefix_may_be_several() {
+    let text =
+        "servers: [{ name: a, command: x, prefix: none }, { name: b, command: y, prefix: none }]";
+    assert!(load_str(text, "c.yaml").is_ok());
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_their_own_numbers() {
+    let text = "\
+server: { prot: 1, port: 70000 }
+servers:
+  - command: broken
+  - name: a
+    url: ftp://a.example
+  - name: a
+    command: x
+    era: modem
+  - name: Upper
+    command: x
+log: { level: loud }
+";
+    let problems = refuse(text);
+    let heads: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.split(": ").nth(1).unwrap_or_default())
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            "server.prot",
+            "server.port",
+            "servers[0]",
+            "servers[1].url",
+            "servers[2].name",
+            "servers[2].era",
+            "servers[3].name",
+            "log.level",
+        ],
+        "{problems:#?}"
+    );
+}
+
+#[test]
+fn broken_yaml_says_where() {
+    for (text, head, part) in [
+        ("server: { port: [", "1:17: ", "unclosed"),
+        ("server:\n  port: 1\n  port: 2\n", "3:3: ", "duplicate"),
+        ("a: *nothing\n", "1:4: ", ""),
+        ("server: {}\n---\nserver: {}\n", "2:1: ", ""),
+        ("server: \"", "1:9: ", ""),
+    ] {
+        let problems = refuse(text);
+        assert!(
+            problems[0].starts_with(head) && problems[0].contains(part),
+            "{problems:?}"
+        );
+        assert_eq!(problems.len(), 1);
+    }
+}
+
+#[test]
+fn aliases_work_and_are_bounded() {
+    let text = "
+servers:
+  - &base { name: a, command: x, timeout: 5s }
+  - { <<: *base, name: b }
+";
+    let config = load_str(text, "c.yaml").expect("merge keys").config;
+    assert_eq!(config.servers[1].timeout, config.servers[0].timeout);
+
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let below = format!("*a{}", level - 1);
+        let items = [below.as_str(); 10].join(", ");
+        bomb = format!("{bomb}a{level}: &a{level} [{items}]\n");
+    }
+    assert_eq!(
+        refuse(&bomb).len(),
+        1,
+        "the bomb ends in one error, not in ten billion nodes"
+    );
+    assert_eq!(refuse(&"[".repeat(100_000)).len(), 1);
+    assert_eq!(refuse(&"- ".repeat(100_000)).len(), 1);
+    assert_eq!(
+        refuse(&"x".repeat(5 << 20)),
+        [" the file is larger than 4MiB"]
+    );
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    for text in [
+        "servers: [{ name: a, command: x, env: hunter2 }]",
+        "servers:\n  - name: a\n    command: x\n    env:\n      KEY: [hunter2]\n",
+        "servers:\n  - name: a\n    command: x\n    env:\n      KEY: hunter2\n     : [\n",
+        "servers: [{ name: a, url: 'https://user:hunter2@a.example' }]",
+        "servers: [{ name: a, url: http://a.example, headers: { X: \"hunter2\\n\" } }]",
+        "servers: [{ name: a, url: http://a.example, headers: { X: '${hunter 2}' } }]",
+        "session: { keys: [{ id: a, secret: hunter2 }] }",
+        "session: { keys: [{ id: a, secret: { x: hunter2 } }] }",
+    ] {
+        let error = load_str(text, "c.yaml").expect_err(text);
+        let shown = format!("{error} {error:?} {}", error.detailed());
+        let allowed = shown.replace("${hunter 2}", "");
+        assert!(!allowed.contains("hunter"), "{shown}");
+    }
+}
+
+#[test]
+fn the_detailed_form_points_at_the_place() {
+    let error = load_str("log:\n  level: inof\n", "c.yaml").expect_err("bad level");
+    assert_eq!(
+        error.detailed(),
+        "c.yaml:2:10: log.level: `inof` is not possible here\n 2 |   level: inof\n   |          \
+         ^^^^\n  help: did you mean `info`? use one of off, error, warn, info, debug, trace\n"
+    );
+}
