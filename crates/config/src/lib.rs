@@ -3,7 +3,8 @@
 //!
 //! What lives here: the types of every section with their defaults and limits ([`sections`]), the
 //! way from text to a checked [`Config`] ([`load`]), where each value came from
-//! ([`Loaded::explain`]), what a reload may change ([`Changes`]), the JSON Schema ([`schema`]).
+//! ([`Loaded::explain`]), what a reload may change ([`Changes`]), the JSON Schema ([`schema`])
+//! and the import of client configurations ([`import`]).
 //!
 //! What does not: no network, no clock, no watching of files. The only files read are the
 //! configuration itself and the secrets it names with `${file:…}`.
@@ -14,6 +15,7 @@ mod changes;
 mod environment;
 mod error;
 mod explain;
+pub mod import;
 mod load;
 mod nearest;
 mod node;
@@ -24,6 +26,7 @@ mod reference;
 mod schema;
 pub mod sections;
 mod size;
+mod suspicion;
 mod text;
 mod validate;
 
@@ -31,6 +34,7 @@ pub use changes::Changes;
 pub use environment::{CONFIG_VARIABLE, PREFIX as ENVIRONMENT_PREFIX, variables};
 pub use error::{ConfigError, Problem, Warning};
 pub use explain::Row;
+pub use import::{ImportError, Imported, import_client_config};
 pub use load::{Flag, Loaded, MissingReferences, SourceFile, Sources, load, load_str};
 pub use origin::Origin;
 pub use period::Period;

@@ -20,6 +20,7 @@ pub use limits::LimitsSection;
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use server::{Names, ServerSection, Shutdown};
 pub use servers::{Era, Prefix, Restart, Transport, Upstream};
+pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
 
 use schemars::JsonSchema;

@@ -6,4 +6,10 @@ mod contract;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
+mod never_panics;
+#[cfg(test)]
 mod precedence;
+#[cfg(test)]
+mod schema;
