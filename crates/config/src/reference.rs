@@ -8,6 +8,9 @@ use std::{collections::BTreeMap, fs, io::Read};
 
 use crate::load::MissingReferences;
 
+/// What stands for a value that is not there, where that is accepted; a host name that can't exist.
+pub(crate) const STAND_IN: &str = "unset.invalid";
+
 /// The largest secret file that is read.
 const LARGEST_FILE: u64 = 64 * 1024;
 
@@ -64,7 +67,7 @@ impl Lookup<'_> {
                     Err(Missing::Malformed(message)) => return Err(message),
                     Err(Missing::Absent(message)) => match self.missing {
                         MissingReferences::Refuse => return Err(message),
-                        MissingReferences::Accept => value.push_str("unset"),
+                        MissingReferences::Accept => value.push_str(STAND_IN),
                     },
                 },
             }

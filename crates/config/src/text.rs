@@ -8,20 +8,20 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
-use crate::reference::{Part, parts};
+use crate::reference::{Part, STAND_IN, parts};
 
 /// The newtype name by which [`crate::read`] recognises a value with references and hands over
 /// both what was written and what it stands for.
 pub(crate) const REFERENCES: &str = "$mcp-ultra-references";
 
 /// What stands for a hidden value.
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// Words before a credential that are not the credential: they stay readable.
 const SCHEMES: [&str; 5] = ["Bearer ", "bearer ", "Basic ", "Token ", "token "];
 
-/// A text that may contain references such as `${NAME}`. Shown as it was written, so that what
-/// came out of a reference stays out of logs; dereferences to the value.
+/// A text that may contain references such as `${NAME}`. Serialised as it was written, so that what
+/// came out of a reference stays hidden; dereferences to the value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text {
     written: String,
@@ -59,7 +59,8 @@ impl Deref for Text {
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.written, f)
+        // People put keys into arguments: `explain` knows which to mask, this does not.
+        write!(f, "Text({} bytes)", self.written.len())
     }
 }
 
@@ -244,6 +245,12 @@ impl Serialize for UpstreamUrl {
 impl<'de> Deserialize<'de> for UpstreamUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (written, value) = with_references(deserializer)?;
+        let unknown = written.starts_with("${") && value.starts_with(STAND_IN);
+        let value = if unknown {
+            format!("http://{value}")
+        } else {
+            value
+        };
         Self::checked(written, &value).map_err(de::Error::custom)
     }
 }

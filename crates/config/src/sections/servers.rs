@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::extension::Extension;
 use crate::{
     period::Period,
-    text::{Secret, Text, UpstreamUrl},
+    suspicion::secret_in_argument,
+    text::{MASK, Secret, Text, UpstreamUrl},
 };
 
 /// One MCP server: either a program that is started (`command`) or an address (`url`).
@@ -27,7 +28,7 @@ pub struct Upstream {
     #[serde(default)]
     pub command: Option<Text>,
     /// The arguments of the program.
-    #[serde(default)]
+    #[serde(default, serialize_with = "masked")]
     pub args: Vec<Text>,
     /// Environment variables for the program, besides the few it always gets (such as PATH).
     #[serde(default)]
@@ -67,6 +68,20 @@ pub struct Upstream {
     /// Extensions that pass through to this server. Without it: the general `extensions`.
     #[serde(default)]
     pub extensions: Option<Vec<Extension>>,
+}
+
+/// Arguments as they may be shown: people put keys there, so what looks like one is masked.
+fn masked<S: Serializer>(args: &[Text], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut before = None;
+    serializer.collect_seq(args.iter().map(|argument| {
+        let written = argument.written();
+        let secret = secret_in_argument(before, written).filter(|_| !written.contains("${"));
+        before = Some(written);
+        match secret.and_then(|start| written.get(..start)) {
+            Some(shown) => format!("{shown}{MASK}"),
+            None => written.to_owned(),
+        }
+    }))
 }
 
 const fn enabled() -> bool {

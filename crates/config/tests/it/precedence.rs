@@ -128,7 +128,7 @@ const SECRETS: &str = "servers:
       X-Literal: hunter2
   - name: files
     command: ${RUNNER:-npx}
-    args: [--token, '${CRM_TOKEN}', 8080, 1.10]
+    args: [--token, '${CRM_TOKEN}', 8080, 1.10, --key=hunter2, --password, hunter2]
     env: { PIN: 0042, TOKEN: 'hunter2' }
 session:
   keys: [{ id: first, secret: hunter2-hunter2-hunter2-hunter2-hunter2 }]
@@ -144,7 +144,15 @@ fn references_are_replaced_and_secrets_never_shown() {
     let args: Vec<&str> = files.args.iter().map(Text::as_str).collect();
     assert_eq!(
         args,
-        ["--token", "hunter2", "8080", "1.10"],
+        [
+            "--token",
+            "hunter2",
+            "8080",
+            "1.10",
+            "--key=hunter2",
+            "--password",
+            "hunter2"
+        ],
         "spelled as in the file"
     );
     assert_eq!(files.command.as_deref(), Some("npx"));
@@ -154,6 +162,9 @@ fn references_are_replaced_and_secrets_never_shown() {
         "Bearer ${CRM_TOKEN}"
     );
     assert_eq!(row(&loaded, "servers[1].args[1]").0, "${CRM_TOKEN}");
+    assert_eq!(row(&loaded, "servers[1].args[3]").0, "1.10");
+    assert_eq!(row(&loaded, "servers[1].args[4]").0, "--key=***");
+    assert_eq!(row(&loaded, "servers[1].args[6]").0, "***");
     assert_eq!(row(&loaded, "servers[1].env.TOKEN").0, "***");
     let shown = format!("{loaded:?} {:?} {:?}", loaded.explain(), crm.transport());
     let json = serde_json::to_string(&loaded.explain()).expect("json");
@@ -175,6 +186,13 @@ fn a_reference_that_leads_nowhere_is_refused_or_accepted_as_asked() {
     let accepting = Sources {
         missing: MissingReferences::Accept,
         ..sources(SECRETS, &[])
+    };
+    assert!(load(&accepting).is_ok());
+    let address = "servers: [{ name: a, url: '${CRM_URL}/mcp' }]";
+    assert!(load(&sources(address, &[])).is_err());
+    let accepting = Sources {
+        missing: MissingReferences::Accept,
+        ..sources(address, &[])
     };
     assert!(load(&accepting).is_ok());
 }
