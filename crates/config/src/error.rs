@@ -235,4 +235,20 @@ mod tests {
         assert_eq!(snippet(FILE, 0), None);
         assert_eq!(snippet(FILE, 99), None);
     }
+
+    #[test]
+    fn every_secret_of_the_schema_stands_under_a_secret_key() {
+        let schema = crate::schema().to_value();
+        let secret = |schema: &serde_json::Value| schema["$ref"] == "#/$defs/Secret";
+        let mut found = 0;
+        for group in schema["$defs"].as_object().expect("definitions").values() {
+            for (key, property) in group["properties"].as_object().into_iter().flatten() {
+                if secret(property) || secret(&property["additionalProperties"]) {
+                    found += 1;
+                    assert!(SECRET_KEYS.contains(&key.as_str()), "{key}");
+                }
+            }
+        }
+        assert_eq!(found, SECRET_KEYS.len());
+    }
 }

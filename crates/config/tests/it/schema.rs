@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use mcp_ultra_config::{Config, schema, schema_text};
+use mcp_ultra_config::{Config, load_str, schema, schema_text};
 use serde_json::Value;
 
 #[test]
@@ -55,6 +55,44 @@ fn defaults_in_the_schema_are_those_of_the_code() {
         assert_eq!(
             schema["properties"][section]["default"], config[section],
             "{section}"
+        );
+    }
+}
+
+#[test]
+fn the_schema_agrees_with_the_loader() {
+    let validator = jsonschema::validator_for(&schema().to_value()).expect("a valid schema");
+    for text in [
+        "{}",
+        r#"{"server":{"port":8080},"servers":[{"name":"files","command":"npx","args":["-y",5]},
+            {"name":"crm","url":"https://crm.example.com/mcp","prefix":"none"}]}"#,
+        r#"{"limits":{"body":"4MiB","result":65536,"call_timeout":"5m"},"log":{"level":"debug"}}"#,
+        r#"{"server":{"allowed_hosts":["*"]},"extensions":["ui"],"environment":"staging"}"#,
+    ] {
+        let value: Value = serde_json::from_str(text).expect("json");
+        assert!(validator.is_valid(&value), "the schema refuses {text}");
+        assert!(
+            load_str(text, "c.json").is_ok(),
+            "the loader refuses {text}"
+        );
+    }
+    for text in [
+        r#"{"server":{"prot":1}}"#,
+        r#"{"server":{"port":70000}}"#,
+        r#"{"servers":[{"command":"x"}]}"#,
+        r#"{"servers":[{"name":"A b","command":"x"}]}"#,
+        r#"{"servers":[{"name":"a","url":"ftp://a.example"}]}"#,
+        r#"{"limits":{"body":-1}}"#,
+        r#"{"limits":{"connections":0}}"#,
+        r#"{"limits":{"call_timeout":"5"}}"#,
+        r#"{"log":{"level":"loud"}}"#,
+        r#"{"extensions":["x"]}"#,
+    ] {
+        let value: Value = serde_json::from_str(text).expect("json");
+        assert!(!validator.is_valid(&value), "the schema accepts {text}");
+        assert!(
+            load_str(text, "c.json").is_err(),
+            "the loader accepts {text}"
         );
     }
 }
