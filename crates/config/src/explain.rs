@@ -25,10 +25,16 @@ impl Loaded {
     pub fn explain(&self) -> Vec<Row> {
         flatten(&self.config)
             .into_iter()
-            .map(|(path, value)| Row {
-                origin: self.origin(&path),
-                path,
-                value,
+            .map(|(path, value)| {
+                let origin = match (self.origin(&path), follows(&path)) {
+                    (Origin::Default, Some(other)) => self.origin(other),
+                    (origin, _) => origin,
+                };
+                Row {
+                    path,
+                    value,
+                    origin,
+                }
             })
             .collect()
     }
@@ -83,6 +89,18 @@ fn walk(value: &Value, path: &str, rows: &mut Vec<(String, String)>) {
         Value::String(text) => rows.push((path.to_owned(), text.clone())),
         Value::Null => rows.push((path.to_owned(), "(not set)".to_owned())),
         other => rows.push((path.to_owned(), other.to_string())),
+    }
+}
+
+/// The path of the general value that holds where a special one is not set.
+fn follows(path: &str) -> Option<&'static str> {
+    let of_server = path
+        .strip_prefix("servers[")
+        .and_then(|rest| rest.split_once("]."));
+    match (path, of_server) {
+        ("limits.response_timeout", _) | (_, Some((_, "timeout"))) => Some("limits.call_timeout"),
+        (_, Some((_, "extensions"))) => Some("extensions"),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A doc comment on a field is its description in the JSON Schema and in the reference. The
 //! defaults are the `Default` impls and nowhere else. What a type can't say is checked by the
-//! section's `check`, which reports to [`crate::validate::Findings`].
+//! section's `check`, which reports to `crate::validate::Findings`.
 
 mod catalog;
 mod environment;

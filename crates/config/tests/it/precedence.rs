@@ -198,6 +198,25 @@ fn a_reference_that_leads_nowhere_is_refused_or_accepted_as_asked() {
 }
 
 #[test]
+fn a_value_that_follows_from_another_has_its_origin() {
+    let file = "limits: { call_timeout: 7s }\nservers:\n  - { name: a, command: x }\n";
+    let loaded = load(&sources(file, &[("MCP_ULTRA_EXTENSIONS", "ui")])).expect("loads");
+    let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+    assert_eq!(
+        row(&loaded, "servers[0].timeout"),
+        pair("7s", "gateway.yaml:1")
+    );
+    assert_eq!(
+        row(&loaded, "limits.response_timeout"),
+        pair("7s", "gateway.yaml:1")
+    );
+    assert_eq!(
+        row(&loaded, "servers[0].extensions"),
+        pair("ui", "env MCP_ULTRA_EXTENSIONS")
+    );
+}
+
+#[test]
 fn origins_of_the_file_count_lines_and_columns() {
     let loaded = load(&sources("server:\n  port: 1000\n", &[])).expect("loads");
     let Origin::File { file, line, column } = loaded.origin("server.port") else {
