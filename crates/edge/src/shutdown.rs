@@ -177,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn with_nothing_open_finish_returns_at_once() {
         let shutdown = Shutdown::new();
-        let drained = shutdown.finish(Duration::from_secs(60)).await;
+        let drained = shutdown.finish(Duration::from_mins(1)).await;
         assert!(drained.is_clean());
         assert!(shutdown.is_draining());
     }
@@ -204,7 +204,7 @@ mod tests {
         let tracked = shutdown.track();
         let finishing = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { shutdown.finish(Duration::from_secs(60)).await }
+            async move { shutdown.finish(Duration::from_mins(1)).await }
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!finishing.is_finished());

@@ -3,7 +3,7 @@
 use std::{
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
@@ -178,6 +178,12 @@ impl Protocols {
     }
 }
 
+/// Has the timer wake the task. Outside of tokio's budget: a timer that is polled without budget
+/// left registers nobody, and it is not polled again before it fires.
+fn register(timer: &mut Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    pin!(tokio::task::unconstrained(timer.as_mut())).poll(cx)
+}
+
 /// Drives a connection under its deadlines and the phases of the shutdown.
 struct Watch<'a> {
     pace: &'a Pace,
@@ -221,7 +227,7 @@ impl Watch<'_> {
                 if latest < timer.deadline() {
                     timer.as_mut().reset(latest);
                 }
-                let _ = timer.as_mut().poll(cx);
+                let _ = register(&mut timer, cx);
             }
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(End::Closed(result));
@@ -235,7 +241,7 @@ impl Watch<'_> {
                         timer.as_mut().reset(due);
                     }
                     // Registers the task with the new deadline; changes nothing if it is the old.
-                    if timer.as_mut().poll(cx).is_pending() {
+                    if register(&mut timer, cx).is_pending() {
                         break;
                     }
                     continue;

@@ -8,6 +8,9 @@ use crate::server::{Raw, eventually, start};
 
 const HEADER: Duration = Duration::from_millis(300);
 const IDLE: Duration = Duration::from_millis(900);
+/// The same, less what clocks and timers may differ by.
+const AT_LEAST_HEADER: Duration = Duration::from_millis(280);
+const AT_LEAST_IDLE: Duration = Duration::from_millis(850);
 
 fn short(config: &mut ListenerConfig) {
     config.header_timeout = HEADER;
@@ -37,10 +40,7 @@ async fn a_header_that_trickles_in_is_cut_off_by_total_time() {
     let server = start(short);
     let mut client = Raw::connect(server.address).await;
     let lasted = trickle(&mut client).await;
-    assert!(
-        lasted >= HEADER - Duration::from_millis(20) && lasted < IDLE,
-        "{lasted:?}"
-    );
+    assert!(lasted >= AT_LEAST_HEADER && lasted < IDLE, "{lasted:?}");
     eventually("counted", || {
         server.metrics.refused(Refusal::HeaderTimeout) == 1
     })
@@ -54,10 +54,7 @@ async fn so_is_one_on_a_connection_that_was_kept_alive() {
     client.get("/").await;
     tokio::time::sleep(HEADER + Duration::from_millis(100)).await;
     let lasted = trickle(&mut client).await;
-    assert!(
-        lasted >= HEADER - Duration::from_millis(20) && lasted < IDLE,
-        "{lasted:?}"
-    );
+    assert!(lasted >= AT_LEAST_HEADER && lasted < IDLE, "{lasted:?}");
     eventually("counted", || {
         server.metrics.refused(Refusal::HeaderTimeout) == 1
     })
@@ -98,7 +95,7 @@ async fn a_kept_connection_outlives_the_header_timeout_and_ends_with_the_idle_ti
     let start = Instant::now();
     assert_eq!(client.until_closed().await, "", "closed in order");
     let lasted = start.elapsed();
-    assert!(lasted > IDLE - Duration::from_millis(50), "{lasted:?}");
+    assert!(lasted > AT_LEAST_IDLE, "{lasted:?}");
     assert_eq!(server.metrics.refused(Refusal::Idle), 1);
     assert_eq!(server.metrics.refused(Refusal::HeaderTimeout), 0);
 }

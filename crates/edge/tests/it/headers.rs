@@ -5,8 +5,11 @@ use mcp_ultra_edge::listener::Refusal;
 use crate::server::{Raw, eventually, start};
 
 fn with_headers(count: usize) -> String {
-    let fields: String = (1..count).map(|n| format!("x-{n}: v\r\n")).collect();
-    format!("GET / HTTP/1.1\r\nhost: test\r\n{fields}\r\n")
+    let fields: Vec<_> = (1..count).map(|n| format!("x-{n}: v")).collect();
+    format!(
+        "GET / HTTP/1.1\r\nhost: test\r\n{}\r\n\r\n",
+        fields.join("\r\n")
+    )
 }
 
 #[tokio::test]
