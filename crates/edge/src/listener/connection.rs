@@ -154,7 +154,8 @@ impl Protocols {
         let remains = remains.lock().take();
         if let Some(remains) = remains {
             tokio::select! {
-                () = linger(remains) => {}
+                // Boxed, so that its buffer is no part of every open connection.
+                () = Box::pin(linger(remains)) => {}
                 () = tokio::time::sleep(LINGER) => {}
                 () = shutdown.aborting() => {}
             }

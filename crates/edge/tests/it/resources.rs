@@ -103,7 +103,7 @@ async fn starved_child() {
 
 const STREAMS: usize = 2_000;
 /// The product as a whole may take 30 KB for an open stream; this is what the edge may take of it.
-const BYTES_PER_STREAM: usize = 20 * 1024;
+const BYTES_PER_STREAM: usize = 15 * 1024;
 
 #[test]
 fn two_thousand_open_streams_cost_little_memory() {
