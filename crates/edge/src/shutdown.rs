@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{Notify, futures::Notified};
 
 /// Where the process is on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
     Draining,
@@ -75,13 +75,7 @@ impl Shutdown {
     /// Resolves once [`drain`](Self::drain) was called: what holds an endless response open (an
     /// event stream) ends it then.
     pub async fn draining(&self) {
-        loop {
-            let changed = self.changed();
-            if self.is_draining() {
-                return;
-            }
-            changed.await;
-        }
+        self.entered(Phase::Draining).await;
     }
 
     /// Drains, waits until every listener and connection has ended, and aborts what is left after
@@ -100,6 +94,11 @@ impl Shutdown {
             aborted_connections: self.inner.aborted_connections.load(Ordering::Acquire),
             aborted_requests: self.inner.aborted_requests.load(Ordering::Acquire),
         }
+    }
+
+    /// Resolves once what is left is to be dropped.
+    pub(crate) async fn aborting(&self) {
+        self.entered(Phase::Aborting).await;
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -130,6 +129,16 @@ impl Shutdown {
             self.inner
                 .aborted_requests
                 .fetch_add(requests, Ordering::AcqRel);
+        }
+    }
+
+    async fn entered(&self, phase: Phase) {
+        loop {
+            let changed = self.changed();
+            if self.phase() >= phase {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -168,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn with_nothing_open_finish_returns_at_once() {
         let shutdown = Shutdown::new();
-        let drained = shutdown.finish(Duration::from_secs(60)).await;
+        let drained = shutdown.finish(Duration::from_mins(1)).await;
         assert!(drained.is_clean());
         assert!(shutdown.is_draining());
     }
@@ -195,7 +204,7 @@ mod tests {
         let tracked = shutdown.track();
         let finishing = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { shutdown.finish(Duration::from_secs(60)).await }
+            async move { shutdown.finish(Duration::from_mins(1)).await }
         });
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!finishing.is_finished());

@@ -24,7 +24,8 @@ pub struct ListenerConfig {
     pub header_timeout: Duration,
     /// How long a connection may stay open without a request.
     pub idle_timeout: Duration,
-    /// How long a client may take none of the bytes that wait for it.
+    /// How long a client may take none of the bytes that wait for it; the kernel gives up on bytes
+    /// that a vanished client does not acknowledge after twice this time.
     pub write_timeout: Duration,
     /// HTTP/2: streams open at a time on one connection.
     pub http2_max_streams: u32,

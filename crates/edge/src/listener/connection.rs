@@ -3,7 +3,7 @@
 use std::{
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
@@ -25,9 +25,9 @@ use tokio::{
 use super::{
     config::ListenerConfig,
     metrics::{ListenerMetrics, Refusal},
-    pace::{Limits, Overdue, Pace},
+    pace::{LINGER, Limits, Overdue, Pace},
     service::{Peer, Requests},
-    stream::{PacedStream, Version},
+    stream::{PacedStream, Version, linger},
 };
 use crate::{
     BoxError,
@@ -60,7 +60,8 @@ enum End {
     Closed(Result<(), hyper::Error>),
     Stalled(Refusal),
     Lingered,
-    Aborted,
+    /// With this many requests in flight.
+    Aborted(u32),
 }
 
 impl Protocols {
@@ -124,6 +125,7 @@ impl Protocols {
         };
         let Ok(Some(version)) = version else { return };
 
+        let remains = stream.remains();
         let requests = Requests {
             peer,
             pace: Arc::clone(&pace),
@@ -148,10 +150,19 @@ impl Protocols {
                 watch.drive(connection, timer).await
             }
         };
-        self.record(&end, &pace, shutdown);
+        self.record(&end, shutdown);
+        let remains = remains.lock().take();
+        if let Some(remains) = remains {
+            tokio::select! {
+                // Boxed, so that its buffer is no part of every open connection.
+                () = Box::pin(linger(remains)) => {}
+                () = tokio::time::sleep(LINGER) => {}
+                () = shutdown.aborting() => {}
+            }
+        }
     }
 
-    fn record(&self, end: &End, pace: &Pace, shutdown: &Shutdown) {
+    fn record(&self, end: &End, shutdown: &Shutdown) {
         match end {
             End::Closed(Err(error)) if error.is_parse_too_large() => {
                 self.metrics.count_refused(Refusal::HeadersTooLarge);
@@ -163,9 +174,15 @@ impl Protocols {
             End::Closed(Err(error)) => tracing::debug!(%error, "connection ended"),
             End::Closed(Ok(())) | End::Lingered => {}
             End::Stalled(refusal) => self.metrics.count_refused(*refusal),
-            End::Aborted => shutdown.record_aborted(pace.in_flight().into()),
+            End::Aborted(in_flight) => shutdown.record_aborted((*in_flight).into()),
         }
     }
+}
+
+/// Has the timer wake the task. Outside of tokio's budget: a timer that is polled without budget
+/// left registers nobody, and it is not polled again before it fires.
+fn register(timer: &mut Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    pin!(tokio::task::unconstrained(timer.as_mut())).poll(cx)
 }
 
 /// Drives a connection under its deadlines and the phases of the shutdown.
@@ -193,7 +210,7 @@ impl Watch<'_> {
             let phase = self.shutdown.phase();
             if seen != Some(phase) {
                 if phase == Phase::Aborting {
-                    return Poll::Ready(End::Aborted);
+                    return Poll::Ready(End::Aborted(self.pace.in_flight()));
                 }
                 if phase == Phase::Draining && closing.is_none() {
                     closing = Some(Instant::now());
@@ -207,19 +224,25 @@ impl Watch<'_> {
             }
             if !registered {
                 registered = true;
-                let _ = timer.as_mut().poll(cx);
+                let latest = Instant::now() + Pace::latest_look(self.limits, closing);
+                if latest < timer.deadline() {
+                    timer.as_mut().reset(latest);
+                }
+                let _ = register(&mut timer, cx);
             }
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(End::Closed(result));
             }
             while timer.is_elapsed() || closing.is_some() || self.pace.is_pressed() {
                 let (due, overdue) = self.pace.deadline(self.limits, closing);
-                if due > Instant::now() {
+                let now = Instant::now();
+                if due > now {
+                    let due = due.min(now + Pace::latest_look(self.limits, closing));
                     if timer.is_elapsed() || due < timer.deadline() {
                         timer.as_mut().reset(due);
                     }
                     // Registers the task with the new deadline; changes nothing if it is the old.
-                    if timer.as_mut().poll(cx).is_pending() {
+                    if register(&mut timer, cx).is_pending() {
                         break;
                     }
                     continue;

@@ -140,7 +140,7 @@ impl Listener {
                     continue;
                 }
             };
-            if stream.set_nodelay(true).is_err() {
+            if prepare(&stream, &self.config).is_err() {
                 continue; // the peer has already gone
             }
             let (protocols, service) = (Arc::clone(&protocols), service.clone());
@@ -180,7 +180,19 @@ impl Listener {
     }
 }
 
-/// Resets the connection: no answer to write, no socket left in TIME_WAIT.
+/// Sets the options of an accepted socket.
+///
+/// What a peer has not acknowledged the kernel would repeat for a quarter of an hour, and the few
+/// bytes of an event stream never fill a buffer so that `write_timeout` itself could tell; so the
+/// kernel is told to give up, a little later so as not to forestall it.
+fn prepare(stream: &TcpStream, config: &ListenerConfig) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_user_timeout(Some(config.write_timeout * 2))?;
+    Ok(())
+}
+
+/// Resets the connection: no answer to write, no socket left in `TIME_WAIT`.
 fn refuse(stream: &TcpStream) {
     // Failure means that the peer was faster.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
@@ -239,6 +251,21 @@ mod tests {
         let mut backoff = Backoff::new();
         assert!(backoff.should_log());
         assert!(!backoff.should_log());
+    }
+
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once_and_give_up_on_a_dead_peer() {
+        let config = ListenerConfig::new(([127, 0, 0, 1], 0).into());
+        let listener = Listener::bind(config.clone()).unwrap();
+        let _client = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let (stream, _) = listener.socket.accept().await.unwrap();
+        prepare(&stream, &config).unwrap();
+        assert!(stream.nodelay().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            SockRef::from(&stream).tcp_user_timeout().unwrap(),
+            Some(config.write_timeout * 2)
+        );
     }
 
     #[tokio::test]

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 use super::metrics::Refusal;
 
-/// How long a closing connection waits for the peer: to have read the last answer before the
-/// socket is closed under it (RFC 9112 section 9.6), or to answer a GOAWAY.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a closing connection waits for the peer: to answer a GOAWAY, and to have read the last
+/// answer before the socket is closed under it.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// The least time until a busy connection is looked at again, however short its idle timeout is.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -54,8 +54,6 @@ pub(super) struct Pace {
     header_since: AtomicU64,
     /// Since when the peer takes no byte.
     blocked_since: AtomicU64,
-    /// Since when the write side is shut down.
-    shut_since: AtomicU64,
 }
 
 /// In the time fields: not the case now.
@@ -71,7 +69,6 @@ impl Pace {
             idle_since: AtomicU64::new(1),
             header_since: AtomicU64::new(1),
             blocked_since: AtomicU64::new(NOT),
-            shut_since: AtomicU64::new(NOT),
         }
     }
 
@@ -117,18 +114,11 @@ impl Pace {
         }
     }
 
-    pub(super) fn shut(&self) {
-        if self.shut_since.load(Ordering::Relaxed) == NOT {
-            self.shut_since.store(self.now(), Ordering::Relaxed);
-        }
-    }
-
     /// True if a deadline other than the idle one may be running: then the timer may have to fire
     /// earlier than it was set for.
     pub(super) fn is_pressed(&self) -> bool {
         self.header_since.load(Ordering::Relaxed) != NOT
             || self.blocked_since.load(Ordering::Relaxed) != NOT
-            || self.shut_since.load(Ordering::Relaxed) != NOT
     }
 
     /// The next deadline and what it means. `closing`: when the connection was asked to close.
@@ -137,10 +127,6 @@ impl Pace {
         limits: &Limits,
         closing: Option<Instant>,
     ) -> (Instant, Option<Overdue>) {
-        let shut = self.shut_since.load(Ordering::Relaxed);
-        if shut != NOT {
-            return (self.at(shut) + LINGER, Some(Overdue::Lingered));
-        }
         let blocked = self.blocked_since.load(Ordering::Relaxed);
         if blocked != NOT {
             let due = self.at(blocked) + limits.write;
@@ -164,6 +150,16 @@ impl Pace {
         match closing {
             Some(closing) => (closing.max(idle_since) + LINGER, Some(Overdue::Lingered)),
             None => (idle_since + limits.idle, Some(Overdue::Idle)),
+        }
+    }
+
+    /// The longest time until the connection has to be looked at again: whatever falls idle from
+    /// now on is not overdue before.
+    pub(super) fn latest_look(limits: &Limits, closing: Option<Instant>) -> Duration {
+        if closing.is_some() {
+            LINGER
+        } else {
+            limits.idle.max(LOOK_AGAIN)
         }
     }
 

@@ -12,7 +12,7 @@ use futures_util::{
     TryFutureExt,
     future::{Either, Ready, ready},
 };
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 
@@ -59,7 +59,7 @@ impl Requests {
         let in_flight = InFlight::new(&self.pace);
         if request.headers().len() > self.max_headers {
             self.metrics.count_refused(Refusal::HeadersTooLarge);
-            return Either::Left(too_many_headers(in_flight));
+            return Either::Left(too_many_headers(request.version(), in_flight));
         }
         request.extensions_mut().insert(self.peer);
         Either::Right(service.call(request).map_ok(move |response| {
@@ -72,15 +72,21 @@ impl Requests {
 }
 
 /// hyper refuses more than a hundred fields by itself; a lower bound, and HTTP/2, are refused here.
-fn too_many_headers<B, E>(in_flight: InFlight) -> Ready<Result<Response<Answer<B>>, E>> {
+fn too_many_headers<B, E>(
+    version: Version,
+    in_flight: InFlight,
+) -> Ready<Result<Response<Answer<B>>, E>> {
     let mut response = Response::new(Answer {
         body: None,
         _in_flight: in_flight,
     });
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    // The connection has no place in HTTP/2's headers (RFC 9113 section 8.2.2).
+    if version < Version::HTTP_2 {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     ready(Ok(response))
 }
 

@@ -1,5 +1,6 @@
 //! The stream of one connection as hyper sees it: notes the events that [`Pace`] needs, replays
-//! the bytes that were read to tell HTTP/2 from HTTP/1, and closes without losing the last answer.
+//! the bytes that were read to tell HTTP/2 from HTTP/1, and hands the socket back when hyper is
+//! done with it, so that it is closed without losing the last answer.
 
 use std::{
     io::{self, IoSlice},
@@ -8,6 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::pace::Pace;
@@ -23,30 +25,39 @@ pub(super) enum Version {
     Http2,
 }
 
+/// Where hyper's stream leaves the socket once it has been shut down.
+pub(super) type Remains<T> = Arc<Mutex<Option<T>>>;
+
 /// A stream with its bookkeeping.
 #[derive(Debug)]
 pub(super) struct PacedStream<T> {
-    stream: T,
+    /// None once it was shut down.
+    stream: Option<T>,
     pace: Arc<Pace>,
+    remains: Remains<T>,
     /// The first bytes, until they were replayed.
     first: [u8; PREFACE.len()],
     first_filled: u8,
     first_replayed: u8,
     peer_closed: bool,
-    shut: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> PacedStream<T> {
     pub(super) fn new(stream: T, pace: Arc<Pace>) -> Self {
         Self {
-            stream,
+            stream: Some(stream),
             pace,
+            remains: Remains::default(),
             first: [0; PREFACE.len()],
             first_filled: 0,
             first_replayed: 0,
             peer_closed: false,
-            shut: false,
         }
+    }
+
+    /// Where the socket will be after an orderly end, if the peer has not closed it too by then.
+    pub(super) fn remains(&self) -> Remains<T> {
+        Arc::clone(&self.remains)
     }
 
     /// Reads as much as tells the version. `None`: the peer closed before saying anything.
@@ -60,7 +71,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> PacedStream<T> {
                 self.pace.is_http2();
                 return Ok(Some(Version::Http2));
             }
-            let read = self.stream.read(&mut self.first[filled..]).await?;
+            let Some(stream) = &mut self.stream else {
+                return Ok(None);
+            };
+            let read = stream.read(&mut self.first[filled..]).await?;
             if read == 0 {
                 self.peer_closed = true;
                 return Ok((filled > 0).then_some(Version::Http1));
@@ -74,27 +88,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> PacedStream<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(()));
+        };
         let filled = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        ready!(Pin::new(stream).poll_read(cx, buf))?;
         if buf.filled().len() > filled {
             self.pace.received();
         } else if buf.remaining() > 0 {
             self.peer_closed = true;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Throws away what the peer still sends, until it closes too. Without this, closing a socket
-    /// with unread bytes resets the connection, and the peer may lose an answer (413, 431) that it
-    /// has not read yet. [`Pace`] bounds the time.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 4096];
-        while !self.peer_closed {
-            let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
-                Ok(()) | Err(_) => self.peer_closed = true,
-            }
         }
         Poll::Ready(Ok(()))
     }
@@ -138,7 +140,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedStream<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(0));
+        };
+        let written = Pin::new(stream).poll_write(cx, buf);
         self.note_write(written)
     }
 
@@ -147,27 +152,45 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedStream<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(0));
+        };
+        let written = Pin::new(stream).poll_write_vectored(cx, bufs);
         self.note_write(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream
+            .as_ref()
+            .is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.shut {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            this.shut = true;
-            this.pace.shut();
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(()));
+        };
+        ready!(Pin::new(stream).poll_shutdown(cx))?;
+        let stream = self.stream.take();
+        if !self.peer_closed {
+            *self.remains.lock() = stream;
         }
-        this.poll_linger(cx)
+        Poll::Ready(Ok(()))
     }
+}
+
+/// Throws away what the peer still sends, until it closes too. Without this, closing a socket with
+/// unread bytes resets the connection, and the peer may lose an answer (413, 431) that it has not
+/// read yet (RFC 9112 section 9.6). The caller bounds the time.
+pub(super) async fn linger<T: AsyncRead + Unpin>(mut remains: T) {
+    let mut scratch = [0; 4096];
+    while let Ok(1..) = remains.read(&mut scratch).await {}
 }
 
 #[cfg(test)]

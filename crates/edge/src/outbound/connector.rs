@@ -32,8 +32,10 @@ use tower::Service;
 use super::{config::OutboundConfig, error::OutboundConfigError};
 use crate::BoxError;
 
-/// The time after which a silent connection is probed, so that a path that forgot it is noticed.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// A silent connection (an event stream, say) is probed after this time, then in these intervals
+/// so many times, so that a path that forgot it is noticed within two minutes.
+const TCP_KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_mins(1), Duration::from_secs(15), 4);
 
 /// The host name could not be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +79,9 @@ impl Connector {
         let mut http = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         http.enforce_http(false);
         http.set_nodelay(true);
-        http.set_keepalive(Some(TCP_KEEPALIVE));
+        http.set_keepalive(Some(TCP_KEEPALIVE.0));
+        http.set_keepalive_interval(Some(TCP_KEEPALIVE.1));
+        http.set_keepalive_retries(Some(TCP_KEEPALIVE.2));
         // Divides the time among the addresses of a host, so that a dead first one leaves some.
         http.set_connect_timeout(Some(config.connect_timeout));
         let inner = HttpsConnectorBuilder::new()

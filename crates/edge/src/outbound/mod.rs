@@ -12,6 +12,8 @@ mod config;
 mod connector;
 mod error;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, uri::Scheme};
 use http_body_util::Full;
@@ -33,6 +35,9 @@ const HTTP1_BUFFER: usize = 256 * 1024;
 /// slowly must not use up the connection's.
 const HTTP2_STREAM_WINDOW: u32 = 512 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// An HTTP/2 connection in use is probed this often, and given up if the answer takes this long:
+/// all requests to an upstream share it, and would all hang.
+const HTTP2_PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// The client towards upstreams. Clones share one pool of connections.
 #[derive(Clone, Debug)]
@@ -55,6 +60,8 @@ impl Outbound {
             .http1_max_buf_size(HTTP1_BUFFER)
             .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .http2_keep_alive_interval(HTTP2_PING.0)
+            .http2_keep_alive_timeout(HTTP2_PING.1)
             .build(Connector::new(config)?);
         Ok(Self { client })
     }

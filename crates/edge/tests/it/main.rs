@@ -1,3 +1,16 @@
 //! The edge over real sockets on the loopback interface.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the helpers of tests are tests"
+)]
+
+mod deadlines;
+mod draining;
+mod headers;
+mod http2;
+mod outbound;
+mod resources;
 mod server;
