@@ -61,7 +61,7 @@ fn hold(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let (_writer, mut reader, _handle) = StdioProcess::spawn(&spec)?.split();
+        let (writer, mut reader, handle) = StdioProcess::spawn(&spec)?.split();
         reader
             .next()
             .await
@@ -71,15 +71,15 @@ fn hold(
             std::future::pending::<()>().await;
         }
         tokio::spawn(async move {
-            let _all = (_writer, reader, _handle);
             std::future::pending::<()>().await;
+            drop((writer, reader, handle));
         });
         tokio::task::yield_now().await;
         Ok::<_, Box<dyn std::error::Error>>(())
     })?;
     drop(runtime);
     println!("dropped");
-    std::thread::sleep(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_mins(1));
     Ok(())
 }
 

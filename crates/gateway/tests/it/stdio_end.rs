@@ -139,7 +139,7 @@ async fn shutdown_ends_all_that_ignore_it() {
 #[tokio::test]
 async fn a_server_that_ends_on_sigterm_is_not_killed() {
     let tree = Tree::new("term");
-    let script = r#"trap 'exit 9' TERM; echo '{}'; while :; do sleep 0.1; done"#;
+    let script = r"trap 'exit 9' TERM; echo '{}'; while :; do sleep 0.1; done";
     let (_writer, mut reader, handle) = StdioProcess::spawn(&tree.mark(shell(script)))
         .unwrap()
         .split();
@@ -149,11 +149,28 @@ async fn a_server_that_ends_on_sigterm_is_not_killed() {
 }
 
 #[tokio::test]
+async fn a_process_in_a_session_of_its_own_gets_sigterm_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = Tree::new("session");
+    let script = r#"
+        setsid sh -c 'trap "echo > told; exit" TERM; echo "{}"; while :; do sleep 0.05; done' &
+        exec sleep 1000"#;
+    let mut spec = tree.mark(shell(script));
+    spec.cwd = Some(folder.path().to_owned());
+    spec.term_wait = SOON;
+    let (_writer, mut reader, handle) = StdioProcess::spawn(&spec).unwrap().split();
+    message(&mut reader).await;
+    handle.shutdown(SOON).await;
+    tree.assert_gone(Duration::ZERO);
+    assert!(folder.path().join("told").exists());
+}
+
+#[tokio::test]
 async fn dropping_ends_everything_at_once() {
     let tree = Tree::new("drop");
     let mut spec = tree.mark(shell(&format!("{BREEDER}exec cat")));
     // None of the waits applies.
-    (spec.grace, spec.term_wait) = (Duration::from_secs(60), Duration::from_secs(60));
+    (spec.grace, spec.term_wait) = (Duration::from_mins(1), Duration::from_mins(1));
     let (writer, mut reader, handle) = StdioProcess::spawn(&spec).unwrap().split();
     message(&mut reader).await;
     let (guard, exited) = (handle.pid(), handle.exited());
@@ -369,4 +386,34 @@ fn the_guard_passes_input_and_output_through() {
         output.stdout.len(),
         text.len()
     );
+}
+
+/// User and system time in ticks of 10 ms (proc(5), fields 14 and 15 of stat).
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(") ").unwrap();
+    after_name
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum()
+}
+
+#[test]
+fn the_guard_waits_without_spinning() {
+    let mut guard = Command::new(guard_program())
+        .args(["__guard", "--grace-ms", "1500", "--", "sleep", "1000"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // More than the server's pipe and the guard's buffer take, less than with the guard's pipe:
+    // the guard is left with input that it can neither pass on nor forget.
+    let mut stdin = guard.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, &vec![b'x'; 170_000]).unwrap();
+    drop(stdin);
+    std::thread::sleep(Duration::from_secs(1));
+    let ticks = cpu_ticks(guard.id());
+    assert_eq!(guard.wait().unwrap().code(), Some(128 + 15));
+    assert!(ticks < 15, "{ticks} ticks in a second of waiting");
 }

@@ -189,6 +189,8 @@ fn guard_command(spec: &StdioSpec, mark: &str) -> Command {
     };
     let mut command = Command::new(&spec.guard_program);
     command
+        // Shown by `ps`, where the path may say as little as `/proc/self/exe`.
+        .arg0("mcp-ultra")
         .arg(SUBCOMMAND)
         .args(guard.to_args())
         .env_clear()

@@ -55,7 +55,7 @@ impl GuardArgs {
                 Some("--") => break,
                 Some("--grace-ms") => grace = milliseconds("--grace-ms", args.next().as_deref())?,
                 Some("--term-wait-ms") => {
-                    term_wait = milliseconds("--term-wait-ms", args.next().as_deref())?
+                    term_wait = milliseconds("--term-wait-ms", args.next().as_deref())?;
                 }
                 _ => return Err(GuardArgsError::Unexpected(arg)),
             }

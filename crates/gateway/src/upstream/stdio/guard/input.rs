@@ -1,6 +1,7 @@
 //! Copying the guard's stdin to the server's, without ever waiting for a server that does not read.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ChildStdin;
 use std::time::Duration;
@@ -27,9 +28,10 @@ pub(super) struct Input {
     stdin: io::Stdin,
     /// `None` once closed.
     server: Option<ChildStdin>,
-    buffer: Vec<u8>,
-    /// What of the buffer is already written.
-    written: usize,
+    /// Always of full length: clearing and growing it would cost more than the copy.
+    buffer: Box<[u8]>,
+    /// What of the buffer is read but not yet written.
+    waiting: Range<usize>,
     /// The guard's stdin has no writer any more; the pipe may still hold something.
     hung_up: bool,
     /// Nothing more is to be read.
@@ -43,12 +45,11 @@ impl Input {
             // A pipe that has just been made can't refuse.
             let _ = fcntl(server, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
         }
-        let buffer = Vec::with_capacity(BUFFER_BYTES);
         Self {
             stdin: io::stdin(),
             server,
-            buffer,
-            written: 0,
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            waiting: 0..0,
             hung_up: false,
             finished: false,
         }
@@ -92,7 +93,7 @@ impl Input {
     }
 
     fn wants_input(&self) -> bool {
-        !self.finished && self.server.is_some() && self.buffer.is_empty()
+        !self.finished && self.server.is_some() && self.waiting.is_empty()
     }
 
     /// What has happened to the guard's stdin and to the server's.
@@ -102,7 +103,7 @@ impl Input {
         } else {
             PollFlags::empty()
         };
-        let to = if self.buffer.is_empty() {
+        let to = if self.waiting.is_empty() {
             PollFlags::empty()
         } else {
             PollFlags::POLLOUT
@@ -131,38 +132,29 @@ impl Input {
     }
 
     fn read(&mut self) {
-        self.buffer.resize(BUFFER_BYTES, 0);
-        self.written = 0;
-        let got = match read(&self.stdin, &mut self.buffer) {
-            Ok(got) => got,
-            Err(Errno::EAGAIN | Errno::EINTR) => {
-                self.buffer.clear();
-                return;
-            }
-            Err(_) => 0,
-        };
-        self.buffer.truncate(got);
-        self.finished = got == 0;
+        match read(&self.stdin, &mut self.buffer) {
+            Ok(got @ 1..) => self.waiting = 0..got,
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(_) | Err(_) => self.finished = true,
+        }
     }
 
     fn write(&mut self) {
         let Some(server) = &mut self.server else {
             return;
         };
-        while self.written < self.buffer.len() {
-            match server.write(&self.buffer[self.written..]) {
-                Ok(sent) => self.written += sent,
+        while !self.waiting.is_empty() {
+            match server.write(&self.buffer[self.waiting.clone()]) {
+                Ok(sent) => self.waiting.start += sent,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => return self.close(),
             }
         }
-        self.buffer.clear();
-        self.written = 0;
     }
 
     fn close_if_done(&mut self) {
-        if self.finished && self.buffer.is_empty() {
+        if self.finished && self.waiting.is_empty() {
             self.server = None;
         }
     }
