@@ -95,7 +95,7 @@ fn calls(rows: &[CallRow]) -> Option<Table> {
             "RSS MB",
             "errors",
             "target",
-            "",
+            "outcome",
         ],
         2..=10,
     );
@@ -152,7 +152,10 @@ fn alone(rows: &[AloneRow]) -> Option<Table> {
 }
 
 fn figures(rows: &[Figure]) -> Option<Table> {
-    let mut table = table(&["what", "value", "unit", "how", "target", ""], 1..=1);
+    let mut table = table(
+        &["what", "value", "unit", "how", "target", "outcome"],
+        1..=1,
+    );
     for row in rows {
         let mut cells = vec![
             row.what.to_owned(),
@@ -195,4 +198,86 @@ fn number(value: Option<f64>, decimals: usize) -> String {
 
 fn dash() -> String {
     "–".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        payload::{Form, Size},
+        report::{Route, Settings, Spread, machine},
+    };
+
+    fn report() -> Report {
+        let call = |route, ratio, verdict| CallRow {
+            route,
+            size: Size::Small,
+            form: Form::Json,
+            cpu_us: Spread::of(vec![40.0, 42.5, 50.0]),
+            ratio_to_nginx: ratio,
+            upstream_cpu_us: Some(9.0),
+            requests_per_second: Some(20_000.0),
+            p50_us: Some(900.0),
+            p99_us: None,
+            resident_bytes: Some(20_000_000),
+            errors: 3,
+            first_error: Some("status 503".to_owned()),
+            answered_in_other_form: 0,
+            verdict,
+        };
+        let missed = Verdict::new("CPU ≤ 2.0 × nginx".to_owned(), false);
+        Report {
+            machine: machine::facts(None, std::path::Path::new("no-such-nginx")).unwrap(),
+            settings: Settings {
+                quick: true,
+                rounds: 3,
+                connections: 32,
+                turn_seconds: 0.6,
+            },
+            calls: vec![
+                call(Route::Nginx, Some(1.0), None),
+                call(Route::GatewayModern, Some(2.1), Some(missed)),
+            ],
+            alone: vec![],
+            figures: vec![Figure {
+                what: "gateway: idle memory",
+                value: None,
+                unit: "MB",
+                detail: "it ended".to_owned(),
+                verdict: Some(Verdict::new("≤ 40 MB".to_owned(), false)),
+            }],
+            notes: vec!["No nginx rows.".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_was_missed_or_failed_is_said() {
+        let report = report();
+        // Two rows with three failed calls, and a figure that could not be measured.
+        assert_eq!(report.errors(), 7);
+        for text in [terminal(&report), markdown(&report)] {
+            assert!(text.contains("42.5") && text.contains("40.0–50.0") && text.contains("2.10"));
+            assert!(text.contains("0 of 2 targets met; 7 errors."));
+            assert_eq!(text.matches("MISSED").count(), 2);
+            assert!(text.contains("not measured") && text.contains("it ended"));
+            assert!(text.contains("First error of gateway, modern, 64 B JSON: status 503"));
+            assert!(text.contains("No nginx rows."));
+        }
+    }
+
+    #[test]
+    fn both_files_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("results");
+        crate::report::write(&report(), &out).unwrap();
+        let json = std::fs::read_to_string(out.join("latest.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["calls"][1]["route"], "gateway_modern");
+        assert_eq!(json["calls"][1]["verdict"]["met"], false);
+        assert!(
+            std::fs::read_to_string(out.join("latest.md"))
+                .unwrap()
+                .starts_with("# ")
+        );
+    }
 }
