@@ -5,6 +5,7 @@
 //! sends what it is told, [`schema`] the judge of messages, [`process`] runs a real binary, and
 //! [`driver`] is the client that the public conformance suite drives the gateway with.
 
+pub mod driver;
 pub mod fixture;
 pub mod hostile;
 pub mod process;

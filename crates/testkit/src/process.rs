@@ -132,7 +132,7 @@ impl Process {
         String::from_utf8_lossy(&lock(&self.stderr)).into_owned()
     }
 
-    /// Waits for a whole line of stdout that `pick` makes something of.
+    /// Waits for a whole line of stdout, or else of stderr, that `pick` makes something of.
     pub async fn line<T>(
         &mut self,
         waiting_for: &str,
@@ -143,8 +143,10 @@ impl Process {
         loop {
             // Asked first, so that output which came just before the end is still seen.
             let ended = self.status()?;
-            if let Some(found) = whole_lines(&self.stdout()).find_map(&pick) {
-                return Ok(found);
+            for output in [self.stdout(), self.stderr()] {
+                if let Some(found) = whole_lines(&output).find_map(&pick) {
+                    return Ok(found);
+                }
             }
             if let Some(status) = ended {
                 return Err(ProcessError::Ended {

@@ -198,6 +198,33 @@ impl Session {
         self.client.get(headers).await
     }
 
+    /// Answers what the server asks on a GET stream, until the stream ends. To be run beside a
+    /// call: servers may ask there too.
+    pub async fn answer_on_stream(
+        &self,
+        stream: Answer,
+        mut answer: impl FnMut(&Value) -> Option<Value>,
+    ) -> Result<(), RawError> {
+        if !stream.is_event_stream() {
+            // 405: this server has no such stream.
+            return Ok(());
+        }
+        let mut events = stream.events();
+        loop {
+            match events.message().await {
+                Ok(Some(message)) => {
+                    if message.get("method").is_some() && message.get("id").is_some() {
+                        self.respond(&message, answer(&message)).await?;
+                    }
+                }
+                Ok(None) => return Ok(()),
+                // Nothing to ask for a while is no fault.
+                Err(RawError::TooLate(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Ends the session.
     pub async fn close(self) -> Result<StatusCode, RawError> {
         Ok(self.client.delete(self.headers()).await?.status)
