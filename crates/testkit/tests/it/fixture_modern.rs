@@ -150,6 +150,31 @@ async fn listeners_hear_what_their_filter_asks_for() {
 }
 
 #[tokio::test]
+async fn a_resource_is_listened_to_by_its_uri() {
+    let (_fixture, caller) = start().await;
+    let filter = json!({ "resourceSubscriptions": ["test://static-text"] });
+    let mut events = caller.listen(filter).await.expect("a stream");
+    events
+        .message()
+        .await
+        .expect("readable")
+        .expect("an acknowledgement");
+    for arguments in [json!({}), json!({ "uri": "test://static-text" })] {
+        let triggered = caller
+            .call_tool("test_trigger_resource_update", arguments, None)
+            .await;
+        triggered.expect("triggered");
+    }
+    let heard = events
+        .message()
+        .await
+        .expect("readable")
+        .expect("a notification");
+    assert_valid(MODERN, "ResourceUpdatedNotification", &heard);
+    assert_eq!(heard["params"]["uri"], "test://static-text");
+}
+
+#[tokio::test]
 async fn mirrored_parameters_are_checked() {
     let (_fixture, caller) = start().await;
     let tools = caller.call("tools/list", json!({})).await.expect("tools");

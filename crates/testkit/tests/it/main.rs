@@ -5,6 +5,7 @@
     reason = "a test says what it expects; clippy excuses only #[test] functions themselves"
 )]
 
+mod driver;
 mod eras;
 mod fixture_legacy;
 mod fixture_modern;
