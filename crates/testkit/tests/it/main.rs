@@ -1,0 +1,13 @@
+//! The testkit tried on itself: its client against its servers.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a test says what it expects; clippy excuses only #[test] functions themselves"
+)]
+
+mod driver;
+mod eras;
+mod fixture_legacy;
+mod fixture_modern;
+mod hostile;
+mod stdio;
