@@ -21,4 +21,9 @@ impl Principal {
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    /// The same identifier, for keeping.
+    pub fn shared_id(&self) -> Arc<str> {
+        self.id.clone()
+    }
 }

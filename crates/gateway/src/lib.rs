@@ -1,3 +1,40 @@
 //! The data plane: carries an MCP call from a client to an upstream and back.
+//!
+//! The way in is [`pipeline`]: the order in which a call is treated, a line a stage. Around it:
+//!
+//! - [`http`]: the endpoint `/mcp`, health and metrics; what HTTP demands before and after a call.
+//! - `stages`: one file a stage of the pipeline.
+//! - `era`: the conversation with an upstream, and the translation where the caller's era is
+//!   not the upstream's.
+//! - `session`: what a legacy client has open here.
+//! - [`upstream`]: the servers behind the gateway.
+//! - `catalog`: keeps the snapshot of what they offer.
+//! - `listen`: the notification streams of modern clients.
+//!
+//! What does not live here: policy, storage, the configuration file, the command line.
 
+mod call;
+mod catalog;
+mod era;
+mod gateway;
+pub mod http;
+mod listen;
+mod metrics;
+pub mod pipeline;
+mod random;
+mod reply;
+mod session;
+mod snapshot;
+mod stages;
 pub mod upstream;
+
+pub use gateway::{Gateway, GatewayError, Parts};
+pub use metrics::Metrics;
+
+/// The text of the gateway's own name and version, as `serverInfo` and `clientInfo` have it.
+pub(crate) fn identity() -> String {
+    format!(
+        r#"{{"name":"mcp-ultra","title":"MCP Ultra","version":"{}"}}"#,
+        env!("CARGO_PKG_VERSION")
+    )
+}

@@ -25,10 +25,10 @@ const BASE64_SUFFIX: &str = "?=";
 pub struct InvalidValue;
 
 /// The header value for `text`: as it is where that is safe, in base64 form where it holds other
-/// than printable ASCII, leading or trailing white space, or looks like the base64 form itself.
+/// than printable ASCII (a tab may stand in a header, but not all peers agree), leading or trailing white space, or looks like the base64 form itself.
 pub fn encode(text: &str) -> Cow<'_, str> {
-    let plain = text.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\t'))
-        && text.trim_matches([' ', '\t']).len() == text.len()
+    let plain = text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
+        && text.trim_matches(' ').len() == text.len()
         && !is_base64_form(text);
     if plain {
         Cow::Borrowed(text)

@@ -318,6 +318,11 @@ impl Response {
         Self::new(id, "error", &error.to_json())
     }
 
+    /// A response with the text of an error object that came from elsewhere.
+    pub fn raw_error(id: &Id, error: &str) -> Self {
+        Self::new(Some(id), "error", error)
+    }
+
     fn new(id: Option<&Id>, key: &str, value: &str) -> Self {
         const AROUND: usize = 40;
         let mut text =

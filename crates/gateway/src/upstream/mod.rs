@@ -1,3 +1,374 @@
-//! What stands behind the gateway: one module for each way to reach an upstream MCP server.
+//! The MCP servers behind the gateway: how they are reached, which eras they speak, and the
+//! sessions that are open with them.
+//!
+//! The way in is [`Upstream::call`]. It speaks to an upstream in the era that it is told, through
+//! a session where that era or transport has sessions: one per downstream session, or per
+//! principal and capability set for modern callers; never shared between principals, unless the
+//! operator marked the upstream as `shared`.
+//!
+//! What does not live here: translation between eras ([`crate::era`]) and the catalog that is made
+//! of what upstreams list ([`crate::catalog`]).
 
+mod behalf;
+mod calls;
+mod eras;
+mod error;
+mod exchange;
+pub mod http;
+mod pool;
+mod session;
+mod settings;
 pub mod stdio;
+
+use std::{sync::Arc, time::Duration};
+
+use bytestring::ByteString;
+use mcp_ultra_protocol::{Era, Id, Request, names::Naming};
+use parking_lot::Mutex;
+
+pub use behalf::{Behalf, OnBehalf};
+pub use eras::Eras;
+pub use error::UpstreamError;
+use exchange::Source;
+pub use exchange::{Event, Exchange};
+use http::{HttpStream, HttpTransport, ModernHeaders, Reply};
+pub use pool::Holder;
+use pool::Pool;
+pub use session::{Hello, Session, Sink, Welcome};
+pub use settings::{Settings, SettingsError};
+use stdio::{StdioSession, StdioSpec, session::Opening};
+
+pub(crate) use http::error_code;
+
+/// One MCP server behind the gateway.
+pub struct Upstream {
+    settings: Settings,
+    transport: Transport,
+    /// What has been found out about its eras.
+    eras: Mutex<Option<Eras>>,
+    /// Lets one task at a time find out.
+    detecting: tokio::sync::Mutex<()>,
+    pool: Pool,
+    next_id: std::sync::atomic::AtomicU64,
+    /// When a child process that keeps ending may be started again.
+    restart: Mutex<Restart>,
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream")
+            .field("name", self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+enum Transport {
+    Http(Arc<HttpTransport>),
+    Stdio(StdioSpec),
+}
+
+struct Restart {
+    backoff: stdio::supervise::Backoff,
+    not_before: Option<tokio::time::Instant>,
+}
+
+/// A call on its way to an upstream, in the upstream's own names.
+#[derive(Debug, Default)]
+pub struct Outgoing<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The text of `params` as the target era has them, without a progress token.
+    pub params: Option<ByteString>,
+    /// The text of the caller's progress token.
+    pub progress_token: Option<ByteString>,
+    /// What `Mcp-Name` mirrors.
+    pub name: Option<&'a str>,
+    /// `Mcp-Param-*` and trace headers, for modern HTTP.
+    pub headers: Vec<(::http::HeaderName, ::http::HeaderValue)>,
+}
+
+impl Upstream {
+    /// The upstream that `settings` describe. Nothing is connected or started yet.
+    pub fn new(settings: Settings) -> Self {
+        let transport = settings.transport();
+        let eras = settings.fixed_era.map(Eras::only);
+        let backoff = stdio::supervise::Backoff::new(settings.restart.clone());
+        Self {
+            transport,
+            eras: Mutex::new(eras),
+            detecting: tokio::sync::Mutex::new(()),
+            pool: Pool::default(),
+            next_id: std::sync::atomic::AtomicU64::new(0),
+            restart: Mutex::new(Restart {
+                backoff,
+                not_before: None,
+            }),
+            settings,
+        }
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    /// How its names become public.
+    pub fn naming(&self) -> &Naming {
+        &self.settings.naming
+    }
+
+    /// What it was configured with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether it is a child process.
+    pub fn is_stdio(&self) -> bool {
+        matches!(self.transport, Transport::Stdio(_))
+    }
+
+    /// The era to speak to it in for a caller of era `caller`.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] where that is not known and can't be found out.
+    pub async fn era_for(&self, caller: Era) -> Result<Era, UpstreamError> {
+        if let Some(eras) = *self.eras.lock() {
+            return Ok(eras.for_caller(caller));
+        }
+        let _one_at_a_time = self.detecting.lock().await;
+        if let Some(eras) = *self.eras.lock() {
+            return Ok(eras.for_caller(caller));
+        }
+        let eras = match &self.transport {
+            Transport::Http(transport) => eras::detect(transport, &self.settings.hello).await?.0,
+            Transport::Stdio(_) => {
+                // Only a running server can be asked; the catalogue's process does for that.
+                self.session(None, &self.own_behalf(Arc::new(|_| {})))
+                    .await?;
+                (*self.eras.lock()).unwrap_or(Eras::only(Era::Legacy))
+            }
+        };
+        *self.eras.lock() = Some(eras);
+        tracing::info!(upstream = %self.name(), modern = eras.modern, legacy = eras.legacy, "eras of the upstream are known");
+        Ok(eras.for_caller(caller))
+    }
+
+    /// The gateway's own behalf, for the catalog.
+    pub fn own_behalf(&self, sink: Sink) -> Behalf {
+        Behalf {
+            holder: Holder::Catalog,
+            hello: self.settings.hello.clone(),
+            sink,
+        }
+    }
+
+    /// Forgets what was found out about the eras, since the upstream no longer acts by it.
+    /// `false` where the operator has fixed the era.
+    pub fn forget_eras(&self) -> bool {
+        if self.settings.fixed_era.is_some() {
+            return false;
+        }
+        *self.eras.lock() = None;
+        true
+    }
+
+    /// Sends a call in `era`, in a session on `behalf` of the caller where it needs one.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]
+    pub async fn call(
+        &self,
+        era: Era,
+        behalf: &dyn OnBehalf,
+        call: Outgoing<'_>,
+    ) -> Result<Exchange, UpstreamError> {
+        if let (Era::Modern, Transport::Http(transport)) = (era, &self.transport) {
+            return self.call_stateless(transport, call).await;
+        }
+        let session = self.session(Some(era), behalf).await?;
+        let first = session
+            .call(
+                call.method,
+                call.params.clone(),
+                call.progress_token.clone(),
+            )
+            .await;
+        match first {
+            // The upstream forgot the session, or its process ended before it took the call: a
+            // new session, once.
+            Err(UpstreamError::SessionLost | UpstreamError::Closed) if session.is_closed() => {
+                let session = self.session(Some(era), behalf).await?;
+                session
+                    .call(call.method, call.params, call.progress_token)
+                    .await
+            }
+            other => other,
+        }
+    }
+
+    async fn call_stateless(
+        &self,
+        transport: &Arc<HttpTransport>,
+        call: Outgoing<'_>,
+    ) -> Result<Exchange, UpstreamError> {
+        let number = self
+            .next_id
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            + 1;
+        let id = Id::from(number);
+        let params = session::with_progress_token(call.params, &id, call.progress_token.is_some());
+        let request = Request::new(id.clone(), call.method, params.as_deref());
+        let mirrored = ModernHeaders {
+            name: call.name,
+            extra: call.headers,
+        };
+        let source = match transport
+            .post_modern(call.method, &request.text, mirrored)
+            .await?
+        {
+            Reply::Answer(answer, _) if answer.id.as_ref() == Some(&id) => {
+                Source::Ready(Some(*answer))
+            }
+            Reply::Answer(answer, _) if answer.id.is_none() => {
+                Source::Ready(Some(answer.with_id(&id)))
+            }
+            Reply::Answer(..) => {
+                return Err(UpstreamError::Protocol(
+                    "a response to another request".into(),
+                ));
+            }
+            Reply::Stream(body, _) => Source::Stream(
+                Box::new(HttpStream::modern(body, transport.max_message())),
+                None,
+            ),
+            Reply::Accepted => {
+                return Err(UpstreamError::Protocol(
+                    "a request was accepted without an answer".into(),
+                ));
+            }
+            Reply::Status(status) => return Err(UpstreamError::Status(status)),
+        };
+        Ok(Exchange {
+            id,
+            source,
+            progress_token: call.progress_token,
+            session: None,
+        })
+    }
+
+    /// The open session on `behalf` of the caller, or a new one; in any era where none is given.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] where it can't be opened.
+    pub async fn session(
+        &self,
+        era: Option<Era>,
+        behalf: &dyn OnBehalf,
+    ) -> Result<Session, UpstreamError> {
+        let holder = if self.settings.shared {
+            Holder::Shared
+        } else {
+            behalf.holder()
+        };
+        self.pool
+            .get_or_open(&holder, era, || self.open(era, behalf))
+            .await
+    }
+
+    async fn open(
+        &self,
+        era: Option<Era>,
+        behalf: &dyn OnBehalf,
+    ) -> Result<Session, UpstreamError> {
+        let (hello, sink) = (&behalf.hello(), behalf.sink());
+        match &self.transport {
+            Transport::Http(transport) => {
+                let session = http::HttpSession::open(transport.clone(), hello, sink).await?;
+                Ok(Session::Http(session))
+            }
+            Transport::Stdio(spec) => self.start(spec, era, hello, sink).await,
+        }
+    }
+
+    /// Starts a child process, not sooner than its failures allow.
+    async fn start(
+        &self,
+        spec: &StdioSpec,
+        era: Option<Era>,
+        hello: &Hello,
+        sink: Sink,
+    ) -> Result<Session, UpstreamError> {
+        let not_before = self.restart.lock().not_before;
+        if let Some(not_before) = not_before {
+            let wait = not_before.saturating_duration_since(tokio::time::Instant::now());
+            // A caller does not wait for long: the next one may try.
+            if wait > Duration::from_secs(1) {
+                return Err(UpstreamError::Unreachable(format!(
+                    "the program keeps ending; it is started again in {} s",
+                    wait.as_secs()
+                )));
+            }
+            tokio::time::sleep(wait).await;
+        }
+        let opening = era.map_or(Opening::Probe, Opening::As);
+        let start_time = self.settings.start_timeout;
+        let opened = StdioSession::open(spec, opening, hello, sink, start_time).await;
+        let now = std::time::Instant::now();
+        let mut restart = self.restart.lock();
+        match opened {
+            Ok((session, eras)) => {
+                restart.backoff.started(now);
+                restart.not_before = None;
+                if opening == Opening::Probe {
+                    *self.eras.lock() = Some(eras);
+                }
+                Ok(Session::Stdio(session))
+            }
+            Err(error) => {
+                let delay = restart.backoff.next_delay(now, crate::random::number);
+                restart.not_before = Some(tokio::time::Instant::now() + delay);
+                Err(error)
+            }
+        }
+    }
+
+    /// The open session of `holder`, where there is one.
+    pub fn open_session(&self, holder: &Holder) -> Option<Session> {
+        let holder = if self.settings.shared {
+            &Holder::Shared
+        } else {
+            holder
+        };
+        self.pool.get(holder)
+    }
+
+    /// Ends the session of `holder`.
+    pub async fn close(&self, holder: &Holder) {
+        if let Some(session) = self.pool.take(holder) {
+            session.close().await;
+        }
+    }
+
+    /// Ends sessions that have been idle for longer than the settings allow. Returns how many.
+    pub async fn close_idle(&self) -> usize {
+        let idle = self.pool.take_idle(self.settings.idle_stop);
+        let count = idle.len();
+        for session in idle {
+            session.close().await;
+        }
+        count
+    }
+
+    /// Ends all sessions.
+    pub async fn close_all(&self) {
+        let closing = self.pool.take_all().into_iter().map(|session| async move {
+            session.close().await;
+        });
+        futures_util::future::join_all(closing).await;
+    }
+
+    /// How many sessions are open.
+    pub fn sessions(&self) -> usize {
+        self.pool.len()
+    }
+}

@@ -1,0 +1,253 @@
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use mcp_ultra_domain::catalog::{Kind, Offer};
+use mcp_ultra_protocol::Era;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::read;
+use crate::{
+    Gateway,
+    listen::{self, Feed, changed_list},
+    random,
+    upstream::{Behalf, Holder, Upstream, UpstreamError},
+};
+
+/// The first and the longest wait before a failed upstream is asked again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The least time between two readings because of a short `ttlMs`.
+const LEAST_REFRESH: Duration = Duration::from_secs(30);
+
+/// One keeper an upstream.
+#[derive(Default)]
+pub(crate) struct Keepers {
+    keepers: Mutex<HashMap<Arc<str>, Arc<Keeper>>>,
+}
+
+struct Keeper {
+    upstream: Arc<Upstream>,
+    wake: Notify,
+    /// Lists whose change the upstream has told of: told on even where nothing differs, since the
+    /// caller may see more than the catalog does.
+    told: Mutex<Vec<Kind>>,
+    stop: CancellationToken,
+}
+
+impl Keepers {
+    /// Keeps `upstream`, in place of one of the same name.
+    pub(crate) fn keep(&self, gateway: &Arc<Gateway>, upstream: Arc<Upstream>) {
+        let keeper = Arc::new(Keeper {
+            wake: Notify::new(),
+            told: Mutex::default(),
+            stop: CancellationToken::new(),
+            upstream,
+        });
+        let old = self
+            .keepers
+            .lock()
+            .insert(keeper.upstream.name().clone(), keeper.clone());
+        if let Some(old) = old {
+            old.stop.cancel();
+        }
+        tokio::spawn(keeper.run(gateway.clone()));
+    }
+
+    /// Keeps the upstream of that name no more.
+    pub(crate) fn drop(&self, name: &str) {
+        if let Some(keeper) = self.keepers.lock().remove(name) {
+            keeper.stop.cancel();
+        }
+    }
+
+    /// Stops all keepers.
+    pub(crate) fn stop(&self) {
+        for (_, keeper) in self.keepers.lock().drain() {
+            keeper.stop.cancel();
+        }
+    }
+
+    /// An upstream has told that one of its lists changed.
+    pub(crate) fn list_changed(&self, name: &str, kind: Kind) {
+        if let Some(keeper) = self.keepers.lock().get(name) {
+            keeper.told.lock().push(kind);
+            keeper.wake.notify_one();
+        }
+    }
+
+    /// A call has failed in a way that looks as if the upstream were down.
+    pub(crate) fn suspect(&self, name: &str) {
+        if let Some(keeper) = self.keepers.lock().get(name) {
+            keeper.wake.notify_one();
+        }
+    }
+}
+
+impl Keeper {
+    async fn run(self: Arc<Self>, gateway: Arc<Gateway>) {
+        let mut failures = 0_u32;
+        let mut feed: Option<Feed<Behalf>> = None;
+        loop {
+            let found = tokio::select! {
+                () = self.stop.cancelled() => return,
+                found = self.read(&gateway) => found,
+            };
+            let pause = match found {
+                Ok((era, offer)) => {
+                    if failures > 0 {
+                        tracing::info!(upstream = %self.upstream.name(), "the upstream answers again");
+                    }
+                    failures = 0;
+                    if feed.is_none() && era == Era::Modern && !self.upstream.is_stdio() {
+                        feed = self.open_feed(&gateway, &offer).await;
+                    }
+                    let pause = self.refresh_after(&gateway, &offer);
+                    self.publish(&gateway, Ok(offer));
+                    pause
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(upstream = %self.upstream.name(), %error, "the upstream could not be read; it is tried again");
+                    }
+                    // Both its era and its session may be what is wrong.
+                    self.upstream.forget_eras();
+                    self.upstream.close(&Holder::Catalog).await;
+                    feed = None;
+                    self.publish(&gateway, Err(error.to_string()));
+                    Some(backoff(failures))
+                }
+            };
+            if !self.wait(pause, &mut feed).await {
+                return;
+            }
+        }
+    }
+
+    async fn read(&self, gateway: &Arc<Gateway>) -> Result<(Era, Offer), UpstreamError> {
+        let limit = gateway.settings().list_timeout;
+        let behalf = self.behalf(gateway);
+        // A child process may have to be unpacked and started first.
+        let limit = if self.upstream.is_stdio() {
+            limit + self.upstream.settings().start_timeout
+        } else {
+            limit
+        };
+        let (era, raw) = tokio::time::timeout(limit, read::all(&self.upstream, &behalf))
+            .await
+            .unwrap_or(Err(UpstreamError::Timeout(limit.as_secs())))?;
+        let (offer, unusable) = Offer::new(&raw, self.upstream.naming());
+        for (kind, reason) in unusable {
+            tracing::warn!(upstream = %self.upstream.name(), list = kind.list_key(), %reason, "a definition is left out");
+        }
+        Ok((era, offer))
+    }
+
+    fn behalf(&self, gateway: &Arc<Gateway>) -> Behalf {
+        let sink = listen::sink(gateway, &self.upstream, &Holder::Catalog, None);
+        self.upstream.own_behalf(sink)
+    }
+
+    async fn open_feed(&self, gateway: &Arc<Gateway>, offer: &Offer) -> Option<Feed<Behalf>> {
+        let can = &offer.capabilities;
+        let wanted: Vec<&str> = [
+            (can.tools_changed, r#""toolsListChanged":true"#),
+            (can.prompts_changed, r#""promptsListChanged":true"#),
+            (can.resources_changed, r#""resourcesListChanged":true"#),
+        ]
+        .into_iter()
+        .filter(|(declared, _)| *declared)
+        .map(|(_, member)| member)
+        .collect();
+        if wanted.is_empty() {
+            return None;
+        }
+        let filter = format!("{{{}}}", wanted.join(","));
+        let opening = Feed::of_lists(self.upstream.clone(), self.behalf(gateway), &filter);
+        match tokio::time::timeout(gateway.settings().list_timeout, opening).await {
+            Ok(Ok(feed)) => Some(feed),
+            Ok(Err(error)) => {
+                tracing::debug!(upstream = %self.upstream.name(), %error, "changed lists are found by asking");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// When to read the lists again; a child process tells when they change, and is not started
+    /// for it.
+    fn refresh_after(&self, gateway: &Gateway, offer: &Offer) -> Option<Duration> {
+        if self.upstream.is_stdio() {
+            return None;
+        }
+        let longest = gateway.settings().refresh;
+        let hinted = offer
+            .ttl_ms
+            .filter(|ttl| *ttl > 0)
+            .map(Duration::from_millis);
+        let pause = hinted.map_or(longest, |hinted| {
+            hinted.clamp(LEAST_REFRESH.min(longest), longest)
+        });
+        Some(jittered(pause))
+    }
+
+    fn publish(&self, gateway: &Arc<Gateway>, found: Result<Offer, String>) {
+        let told = std::mem::take(&mut *self.told.lock());
+        gateway.publish(&self.upstream, found, &told);
+    }
+
+    /// Waits until the lists have to be read again; `false` when the keeper stops.
+    async fn wait(&self, pause: Option<Duration>, feed: &mut Option<Feed<Behalf>>) -> bool {
+        let pause = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(pause);
+        loop {
+            let next = async {
+                match feed {
+                    Some(feed) => feed.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                () = &mut pause => return true,
+                () = self.wake.notified() => return true,
+                notification = next => {
+                    if let Some(kind) = changed_list(&notification.method) {
+                        self.told.lock().push(kind);
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn backoff(failures: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+    jittered(RETRY.0.saturating_mul(factor).min(RETRY.1))
+}
+
+/// `pause` give or take a tenth, so that many gateways do not ask at the same moment.
+fn jittered(pause: Duration) -> Duration {
+    let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    let spread = (millis / 5).max(1);
+    Duration::from_millis(millis - millis / 10 + random::number() % spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_limit() {
+        for (failures, least, most) in [(1, 900, 1100), (3, 3600, 4400), (40, 27_000, 33_000)] {
+            let millis = backoff(failures).as_millis();
+            assert!((least..=most).contains(&millis), "{failures}: {millis}");
+        }
+    }
+}

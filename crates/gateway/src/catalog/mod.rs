@@ -1,0 +1,9 @@
+//! Keeps the catalog: one keeper an upstream reads its lists, and again when they change; what
+//! they find is merged into a new snapshot.
+
+mod board;
+mod keeper;
+mod read;
+
+pub(crate) use board::Board;
+pub(crate) use keeper::Keepers;

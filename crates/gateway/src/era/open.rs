@@ -1,0 +1,153 @@
+//! Opens a call with its upstream, in the era that fits.
+
+use std::sync::Arc;
+
+use mcp_ultra_protocol::{Era, Version, error, headers};
+
+use super::outbound;
+use crate::{
+    Gateway,
+    call::Routed,
+    listen,
+    stages::route,
+    upstream::{Exchange, Hello, Holder, OnBehalf, Outgoing, Sink, UpstreamError},
+};
+
+/// Sends the call. Where the upstream turns out not to speak the era that it was found to speak,
+/// the era is found again, once.
+pub(super) async fn exchange(
+    gateway: &Arc<Gateway>,
+    routed: &Routed,
+) -> Result<(Exchange, Era), UpstreamError> {
+    let caller = routed.call.caller.era();
+    let target = routed.upstream.era_for(caller).await?;
+    let first = send(gateway, routed, target, None).await;
+    let wrong_era = match &first {
+        Ok(exchange) => exchange.error_code() == Some(error::UNSUPPORTED_VERSION),
+        // What a server answers that does not know the other era's way of opening.
+        Err(UpstreamError::Status(status)) => matches!(status, 400 | 404 | 405 | 406 | 415),
+        Err(UpstreamError::Protocol(_)) => target == Era::Legacy,
+        Err(_) => false,
+    };
+    if !wrong_era || !routed.upstream.forget_eras() {
+        return first.map(|exchange| (exchange, target));
+    }
+    let again = routed.upstream.era_for(caller).await?;
+    if again == target {
+        return first.map(|exchange| (exchange, target));
+    }
+    tracing::info!(upstream = %routed.upstream.name(), "the upstream speaks another era than before");
+    send(gateway, routed, again, None)
+        .await
+        .map(|exchange| (exchange, again))
+}
+
+/// Sends the call in the era `target`; `input` is the text of members that a retry adds to
+/// `params` (`inputResponses`, `requestState`).
+pub(super) async fn send(
+    gateway: &Arc<Gateway>,
+    routed: &Routed,
+    target: Era,
+    input: Option<&outbound::Input>,
+) -> Result<Exchange, UpstreamError> {
+    let call = &routed.call;
+    let params = route::original_params(routed)
+        .and_then(|params| outbound::params(routed, target, &params, input))
+        .map_err(|error| UpstreamError::Protocol(error.message))?;
+    let headers = match target {
+        Era::Modern => mirrored(routed, &params),
+        Era::Legacy => Vec::new(),
+    };
+    let behalf = ForCall { gateway, routed };
+    if target == Era::Legacy {
+        outbound::set_log_level(routed, &behalf).await;
+    }
+    let outgoing = Outgoing {
+        method: call.method.as_str(),
+        params: Some(params),
+        progress_token: call.progress_token.clone(),
+        name: call.method.name_key().map(|_| &*routed.original),
+        headers,
+    };
+    routed.upstream.call(target, &behalf, outgoing).await
+}
+
+/// The caller's behalf.
+pub(crate) struct ForCall<'c> {
+    pub gateway: &'c Arc<Gateway>,
+    pub routed: &'c Routed,
+}
+
+impl OnBehalf for ForCall<'_> {
+    fn holder(&self) -> Holder {
+        holder(self.routed)
+    }
+
+    fn hello(&self) -> Hello {
+        outbound::hello_of(self.routed)
+    }
+
+    fn sink(&self) -> Sink {
+        let session = self.routed.call.caller.session.as_ref();
+        listen::sink(self.gateway, &self.routed.upstream, &self.holder(), session)
+    }
+}
+
+/// Whose session with the upstream the call runs in.
+fn holder(routed: &Routed) -> Holder {
+    let caller = &routed.call.caller;
+    match &caller.session {
+        Some(session) => Holder::Session(session.id.clone()),
+        None => Holder::Caller {
+            principal: caller.principal.shared_id(),
+            capabilities: caller.capabilities.clone(),
+        },
+    }
+}
+
+/// The headers that mirror arguments, made anew from the arguments that leave; what is not known
+/// to be such a header goes on as it came.
+fn mirrored(routed: &Routed, params: &str) -> Vec<(http::HeaderName, http::HeaderValue)> {
+    let call = &routed.call;
+    let mut made = call.headers.trace.clone();
+    let known = routed
+        .item
+        .as_ref()
+        .map(|item| &item.params[..])
+        .unwrap_or_default();
+    let unknown = call
+        .headers
+        .params
+        .iter()
+        .filter(|(name, _)| !known.iter().any(|param| param.header == name.as_str()));
+    made.extend(unknown.cloned());
+    if known.is_empty() {
+        return made;
+    }
+    let arguments = mcp_ultra_protocol::json::Object::parse(params)
+        .ok()
+        .and_then(|params| params.get("arguments"));
+    for param in known {
+        let Some(value) = arguments.and_then(|arguments| param.value(arguments)) else {
+            continue;
+        };
+        let name = http::HeaderName::try_from(param.header.as_str());
+        if let (Ok(name), Ok(value)) = (name, http::HeaderValue::try_from(value)) {
+            made.push((name, value));
+        }
+    }
+    debug_assert!(
+        made.iter()
+            .all(|(name, _)| name.as_str() != headers::SESSION_ID)
+    );
+    made
+}
+
+/// The revision that is spoken to an upstream in `era` for this caller.
+pub(super) fn version(routed: &Routed, era: Era) -> Version {
+    match era {
+        Era::Modern => Version::LATEST,
+        Era::Legacy if routed.call.caller.era() == Era::Legacy => routed.call.caller.version,
+        Era::Legacy => Version::LATEST_LEGACY,
+    }
+}

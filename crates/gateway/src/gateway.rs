@@ -1,0 +1,448 @@
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use bytestring::ByteString;
+use mcp_ultra_config::{Config, Names};
+use mcp_ultra_domain::{
+    Clock,
+    catalog::{Kind, Offer, State},
+    ports::SessionStore,
+};
+use mcp_ultra_edge::{listener::ListenerMetrics, outbound::Outbound};
+use mcp_ultra_protocol::{
+    Era, Notification,
+    json::Object,
+    seal::{KeyError, Sealer},
+};
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Metrics,
+    catalog::{Board, Keepers},
+    era::park::Parking,
+    http::StreamSlots,
+    listen::{self, Change},
+    session::{Live, Registry, VALID_FOR},
+    snapshot::Snapshot,
+    upstream::{Holder, Settings as UpstreamSettings, SettingsError, Upstream},
+};
+
+/// How many changes a slow stream may be behind before it is told that everything may have
+/// changed.
+const CHANGES: usize = 256;
+/// How long readiness waits for upstreams that have not answered yet.
+const WARM_TIME: Duration = Duration::from_secs(5);
+/// How often idle sessions and processes are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// The data plane.
+pub struct Gateway {
+    snapshot: ArcSwap<Snapshot>,
+    settings: ArcSwap<Settings>,
+    outbound: Outbound,
+    board: Board,
+    warm: watch::Sender<bool>,
+    draining: CancellationToken,
+    pub(crate) keepers: Keepers,
+    pub(crate) sealer: Sealer,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) sessions: Registry,
+    pub(crate) parking: Parking,
+    pub(crate) changes: broadcast::Sender<Change>,
+    pub(crate) streams: StreamSlots,
+    pub(crate) calls: Arc<Semaphore>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The HTTP client towards upstreams.
+    pub outbound: Outbound,
+    /// Where session state is kept.
+    pub store: Arc<dyn SessionStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What the listener counts, for the metrics.
+    pub listener: Arc<ListenerMetrics>,
+}
+
+/// Why a gateway can't be made or reloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A server section that can't be used.
+    #[error(transparent)]
+    Server(#[from] SettingsError),
+    /// The sealing keys of `session.keys` can't be used.
+    #[error("session.keys: each secret needs at least 16 characters")]
+    Keys(#[from] KeyError),
+    /// Two servers with the same prefix.
+    #[error("servers \"{0}\" and \"{1}\" have the same prefix, so their names would collide")]
+    SamePrefix(String, String),
+}
+
+/// What a running call reads from the configuration.
+pub(crate) struct Settings {
+    pub hosts: Names,
+    pub origins: Names,
+    pub max_body: usize,
+    pub body_timeout: Duration,
+    pub max_sessions: usize,
+    pub max_streams_per_client: usize,
+    pub session_idle: Duration,
+    /// `ttlMs` of lists where no upstream gives one.
+    pub list_ttl_ms: u64,
+    pub list_timeout: Duration,
+    pub refresh: Duration,
+    pub page_size: usize,
+    pub serve_metrics: bool,
+}
+
+impl Settings {
+    fn new(config: &Config) -> Self {
+        let count =
+            |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+        Self {
+            hosts: config.server.hosts(),
+            origins: config.server.origins(),
+            max_body: config.limits.body.as_usize(),
+            body_timeout: config.limits.body_timeout.get(),
+            max_sessions: count(config.limits.sessions),
+            max_streams_per_client: count(config.limits.streams_per_client),
+            session_idle: config.session.idle_timeout.get(),
+            list_ttl_ms: 0,
+            list_timeout: config.catalog.list_timeout.get(),
+            refresh: config.catalog.refresh.get(),
+            page_size: count(config.catalog.page_size),
+            serve_metrics: config.server.metrics,
+        }
+    }
+}
+
+impl Gateway {
+    /// A gateway that does nothing until [`Gateway::start`].
+    ///
+    /// # Errors
+    /// [`GatewayError`]
+    pub fn new(parts: Parts) -> Result<Arc<Self>, GatewayError> {
+        let Parts {
+            config,
+            outbound,
+            store,
+            clock,
+            listener,
+        } = parts;
+        let settings = Settings::new(&config);
+        let calls = usize::try_from(config.limits.calls.get()).unwrap_or(Semaphore::MAX_PERMITS);
+        let gateway = Arc::new(Self {
+            snapshot: ArcSwap::default(),
+            board: Board::new(settings.page_size),
+            settings: ArcSwap::from_pointee(settings),
+            sealer: sealer(&config)?,
+            outbound,
+            warm: watch::Sender::new(false),
+            draining: CancellationToken::new(),
+            keepers: Keepers::default(),
+            clock,
+            store,
+            sessions: Registry::default(),
+            parking: Parking::default(),
+            changes: broadcast::Sender::new(CHANGES),
+            streams: StreamSlots::default(),
+            calls: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
+            metrics: Arc::new(Metrics::new(listener)),
+        });
+        let upstreams = gateway.upstreams(&config)?;
+        gateway.set_upstreams(upstreams);
+        Ok(gateway)
+    }
+
+    /// Starts reading the catalog and sweeping up what is idle. Must be called within a Tokio
+    /// runtime.
+    pub fn start(self: &Arc<Self>) {
+        let snapshot = self.snapshot();
+        for upstream in &snapshot.upstreams {
+            self.keepers.keep(self, upstream.clone());
+        }
+        if snapshot.upstreams.is_empty() {
+            self.warm.send_replace(true);
+        }
+        let gateway = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(WARM_TIME).await;
+            gateway.warm.send_replace(true);
+        });
+        tokio::spawn(sweep(Arc::downgrade(self), self.draining.clone()));
+    }
+
+    /// Takes over the parts of a new configuration that can change in flight: servers, limits of
+    /// calls, names. Calls under way finish with the upstreams that they have.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; nothing has changed then.
+    pub fn reload(self: &Arc<Self>, config: &Config) -> Result<(), GatewayError> {
+        let wanted = self.upstreams(config)?;
+        self.settings.store(Arc::new(Settings::new(config)));
+        let before = self.snapshot();
+        for old in &before.upstreams {
+            if !wanted.iter().any(|new| Arc::ptr_eq(new, old)) {
+                self.keepers.drop(old.name());
+                let old = old.clone();
+                let grace = old.settings().call_timeout;
+                tokio::spawn(async move {
+                    tokio::time::sleep(grace.min(Duration::from_mins(1))).await;
+                    old.close_all().await;
+                });
+            }
+        }
+        let new: Vec<_> = wanted
+            .iter()
+            .filter(|new| !before.upstreams.iter().any(|old| Arc::ptr_eq(new, old)))
+            .cloned()
+            .collect();
+        self.set_upstreams(wanted);
+        for upstream in new {
+            self.keepers.keep(self, upstream);
+        }
+        Ok(())
+    }
+
+    /// The upstreams of a configuration; those that did not change stay the ones they are.
+    fn upstreams(&self, config: &Config) -> Result<Vec<Arc<Upstream>>, GatewayError> {
+        let before = self.snapshot();
+        let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
+        for section in config.enabled_servers() {
+            let settings = UpstreamSettings::new(config, section, &self.outbound)?;
+            let same_prefix = upstreams
+                .iter()
+                .find(|other| !settings.naming.is_identity() && *other.naming() == settings.naming);
+            if let Some(other) = same_prefix {
+                return Err(GatewayError::SamePrefix(
+                    other.name().to_string(),
+                    section.name.clone(),
+                ));
+            }
+            let kept = before
+                .upstream(&section.name)
+                .filter(|old| *old.settings() == settings);
+            upstreams.push(
+                kept.cloned()
+                    .unwrap_or_else(|| Arc::new(Upstream::new(settings))),
+            );
+        }
+        Ok(upstreams)
+    }
+
+    fn set_upstreams(&self, upstreams: Vec<Arc<Upstream>>) {
+        let before = self.snapshot();
+        let page_size = self.settings().page_size;
+        let published = self.board.set(upstreams, page_size, &before);
+        self.snapshot.store(published.snapshot);
+        self.announce(&published.changed, &[]);
+    }
+
+    /// Takes over what a keeper has found out; lists in `told` are announced in any case.
+    pub(crate) fn publish(
+        &self,
+        upstream: &Arc<Upstream>,
+        found: Result<Offer, String>,
+        told: &[Kind],
+    ) {
+        self.metrics.upstream_up(upstream.name(), found.is_ok());
+        let before = self.snapshot();
+        if let Some(published) = self.board.report(upstream, found, &before) {
+            self.snapshot.store(published.snapshot);
+            self.announce(&published.changed, told);
+        }
+        if self.board.is_settled() {
+            self.warm.send_replace(true);
+        }
+    }
+
+    fn announce(&self, changed: &std::collections::BTreeSet<usize>, told: &[Kind]) {
+        for kind in Kind::ALL {
+            if changed.contains(&(kind as usize)) || told.contains(&kind) {
+                // Nobody may be listening.
+                drop(self.changes.send(Change::List(kind)));
+            }
+        }
+    }
+
+    /// Tells the streams of one principal, or of everyone, that a resource was updated.
+    pub(crate) fn announce_update(&self, principal: Option<Arc<str>>, update: &Notification) {
+        let uri = update
+            .params
+            .as_deref()
+            .and_then(|params| Object::parse(params).ok())
+            .and_then(|params| {
+                params
+                    .get_str("uri")
+                    .map(|uri| ByteString::from(uri.into_owned()))
+            });
+        if let Some(uri) = uri {
+            drop(self.changes.send(Change::Resource { principal, uri }));
+        }
+    }
+
+    /// The view that a call runs under.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub(crate) fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// Passes a notification of a client on to the upstream sessions of its session.
+    pub(crate) fn tell_upstreams(&self, session: &Live, notification: &Notification) {
+        let holder = Holder::Session(session.id.clone());
+        for upstream in &self.snapshot().upstreams {
+            let Some(open) = upstream.open_session(&holder) else {
+                continue;
+            };
+            // A session that all callers share is nobody's to speak for.
+            if upstream.settings().shared || open.era() == Era::Modern {
+                continue;
+            }
+            let notification = notification.clone();
+            tokio::spawn(async move { open.notify(notification).await });
+        }
+    }
+
+    /// Opens a subscription again that a session had with another process.
+    pub(crate) fn subscribe_again(self: &Arc<Self>, session: &Arc<Live>, uri: &str) {
+        listen::subscribe_again(self, session, uri);
+    }
+
+    /// Whether the warm set has been loaded, or has had its time.
+    pub fn is_warm(&self) -> bool {
+        *self.warm.borrow()
+    }
+
+    /// Completes when [`Gateway::is_warm`].
+    pub async fn warmed(&self) {
+        let mut warm = self.warm.subscribe();
+        // The sender lives as long as the gateway.
+        drop(warm.wait_for(|warm| *warm).await);
+    }
+
+    /// How every upstream is doing: name, whether it answers, and why not.
+    pub fn upstream_states(&self) -> Vec<(Arc<str>, State)> {
+        let snapshot = self.snapshot();
+        snapshot
+            .catalog
+            .sources()
+            .iter()
+            .map(|s| (s.name.clone(), s.state.clone()))
+            .collect()
+    }
+
+    /// How many tools, prompts and resources are listed.
+    pub fn listed(&self) -> [usize; 3] {
+        let snapshot = self.snapshot();
+        [Kind::Tool, Kind::Prompt, Kind::Resource].map(|kind| snapshot.catalog.items(kind).len())
+    }
+
+    /// From here on streams that would never end are ended, with what the client needs to know
+    /// that it was on purpose.
+    pub fn drain(&self) {
+        self.draining.cancel();
+        self.sessions.end_streams();
+    }
+
+    /// Completes when the gateway drains.
+    pub(crate) async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Stops keepers and ends all upstream sessions and processes.
+    pub async fn stop(&self) {
+        self.draining.cancel();
+        self.keepers.stop();
+        let snapshot = self.snapshot();
+        let closing = snapshot
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.close_all());
+        futures_util::future::join_all(closing).await;
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(crate) fn gauge(&self) {
+        let snapshot = self.snapshot();
+        self.metrics.gauges(&crate::metrics::Gauges {
+            sessions: self.sessions.len(),
+            streams: self.streams.open(),
+            parked: self.parking.len(),
+            listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
+            upstreams: snapshot
+                .upstreams
+                .iter()
+                .map(|upstream| (upstream.name().to_string(), upstream.sessions()))
+                .collect(),
+        });
+    }
+
+    /// Whether `address` may open another stream.
+    pub(crate) fn may_stream(&self, address: IpAddr) -> Option<crate::http::StreamSlot> {
+        self.streams
+            .enter(Some(address), self.settings().max_streams_per_client)
+    }
+}
+
+fn sealer(config: &Config) -> Result<Sealer, KeyError> {
+    if config.session.keys.is_empty() {
+        return Sealer::random();
+    }
+    let keys = config
+        .session
+        .keys
+        .iter()
+        .map(|key| (key_id(&key.id), key.secret.expose().as_bytes()))
+        .collect::<Vec<_>>();
+    Sealer::from_secrets(keys)
+}
+
+/// One byte of the key's name: enough to try the likely key first; keys that share it are all
+/// tried.
+fn key_id(name: &str) -> u8 {
+    name.bytes()
+        .fold(7, |hash, byte| hash.wrapping_mul(31) ^ byte)
+}
+
+/// Looks for what is idle until the gateway is gone.
+async fn sweep(gateway: std::sync::Weak<Gateway>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+        let Some(gateway) = gateway.upgrade() else {
+            return;
+        };
+        let idle = gateway.settings().session_idle;
+        let sessions = gateway.sessions.sweep(&gateway, idle).await;
+        let mut closed = 0;
+        for upstream in &gateway.snapshot().upstreams {
+            closed += upstream.close_idle().await;
+        }
+        if sessions + closed > 0 {
+            tracing::debug!(
+                sessions,
+                upstream_sessions = closed,
+                "idle sessions have been ended"
+            );
+        }
+        let before = gateway.clock.now().saturating_sub(VALID_FOR);
+        if let Err(error) = gateway.store.expire(before).await {
+            tracing::warn!(%error, "old tombstones of sessions could not be removed");
+        }
+    }
+}

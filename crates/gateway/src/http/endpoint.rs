@@ -1,0 +1,166 @@
+//! `/mcp`: what HTTP demands before a message is looked at.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use mcp_ultra_domain::Principal;
+use mcp_ultra_protocol::{WireError, headers};
+
+use super::{Body, names, peer_of, post, respond};
+use crate::{
+    Gateway, listen,
+    pipeline::Refusal,
+    session::{self, Live},
+};
+
+pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+    let allowed = {
+        let settings = gateway.settings();
+        names::are_allowed(
+            &settings.hosts,
+            &settings.origins,
+            request.uri(),
+            request.headers(),
+        )
+    };
+    if !allowed {
+        let error = WireError::invalid_request(
+            "the Host or Origin of the request is not allowed here; see server.allowed_hosts and server.allowed_origins",
+        );
+        return respond::error(StatusCode::FORBIDDEN, None, &error);
+    }
+    match *request.method() {
+        Method::POST => post::answer(gateway, request).await,
+        Method::GET => open_stream(&gateway, &request).await,
+        Method::DELETE => end_session(&gateway, request.headers()).await,
+        _ => respond::method_not_allowed(),
+    }
+}
+
+/// Which media types of ours a client takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Accepts {
+    pub json: bool,
+    pub stream: bool,
+}
+
+impl Accepts {
+    /// Reads `Accept`. A client that sends none takes both, as the specification demands of it.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut accepts = Self {
+            json: false,
+            stream: false,
+        };
+        let mut any = false;
+        for value in headers.get_all(header::ACCEPT) {
+            let Ok(value) = value.to_str() else { continue };
+            for range in value.split(',') {
+                let essence = range.split(';').next().unwrap_or_default().trim();
+                any = true;
+                let all = essence == "*/*";
+                accepts.json |= all
+                    || essence.eq_ignore_ascii_case("application/json")
+                    || essence.eq_ignore_ascii_case("application/*");
+                accepts.stream |= all
+                    || essence.eq_ignore_ascii_case("text/event-stream")
+                    || essence.eq_ignore_ascii_case("text/*");
+            }
+        }
+        if any {
+            accepts
+        } else {
+            Self {
+                json: true,
+                stream: true,
+            }
+        }
+    }
+}
+
+/// `GET`: the server-to-client stream of a legacy session (2025-11-25, Listening for Messages).
+async fn open_stream(gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Response<Body> {
+    let map = request.headers();
+    if !map.contains_key(headers::SESSION_ID) {
+        return respond::method_not_allowed();
+    }
+    if !Accepts::of(map).stream {
+        return respond::text(
+            StatusCode::NOT_ACCEPTABLE,
+            "GET answers with text/event-stream only\n",
+        );
+    }
+    let live = match session(gateway, map).await {
+        Ok(live) => live,
+        Err(response) => return response,
+    };
+    let Some(slot) = peer_of(request).map_or_else(
+        || gateway.streams.enter(None, usize::MAX),
+        |address| gateway.may_stream(address),
+    ) else {
+        let error =
+            WireError::internal("too many streams are open for this client; close one first");
+        return respond::error(StatusCode::TOO_MANY_REQUESTS, None, &error);
+    };
+    let (sender, receiver) = live.open_push();
+    tokio::spawn(listen::push_changes(
+        gateway.changes.subscribe(),
+        live,
+        sender,
+    ));
+    respond::stream(None, receiver, Some(slot))
+}
+
+/// `DELETE`: the client ends its session.
+async fn end_session(gateway: &Arc<Gateway>, map: &HeaderMap) -> Response<Body> {
+    if !map.contains_key(headers::SESSION_ID) {
+        return respond::method_not_allowed();
+    }
+    match session(gateway, map).await {
+        Ok(live) => {
+            gateway.sessions.terminate(gateway, &live).await;
+            respond::status(StatusCode::NO_CONTENT)
+        }
+        Err(response) => response,
+    }
+}
+
+/// The session that the headers name, or the response that refuses it.
+pub(super) async fn session(
+    gateway: &Arc<Gateway>,
+    map: &HeaderMap,
+) -> Result<Arc<Live>, Response<Body>> {
+    session::of_headers(gateway, map, &Principal::anonymous())
+        .await
+        .map_err(|refusal| {
+            let Refusal { error, status } = refusal;
+            let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+            respond::error(status.unwrap_or(StatusCode::BAD_REQUEST), None, &error)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_is_read_leniently() {
+        let of = |value: Option<&str>| {
+            let mut map = HeaderMap::new();
+            if let Some(value) = value {
+                map.insert(header::ACCEPT, value.parse().unwrap());
+            }
+            let accepts = Accepts::of(&map);
+            (accepts.json, accepts.stream)
+        };
+        assert_eq!(of(None), (true, true));
+        assert_eq!(
+            of(Some("application/json, text/event-stream")),
+            (true, true)
+        );
+        assert_eq!(of(Some("*/*")), (true, true));
+        assert_eq!(of(Some("application/json;q=0.9")), (true, false));
+        assert_eq!(of(Some("text/event-stream")), (false, true));
+        assert_eq!(of(Some("text/html")), (false, false));
+    }
+}

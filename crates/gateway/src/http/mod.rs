@@ -1,0 +1,93 @@
+//! The HTTP side: the endpoint `/mcp`, health and metrics.
+//!
+//! The way in is [`Service`]. What HTTP demands of a request before it is a call stands here
+//! (names it may be asked under, sizes, methods, media types), and how the answer travels back.
+
+mod body;
+mod endpoint;
+mod health;
+mod names;
+mod post;
+mod respond;
+mod streams;
+
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Instant};
+
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use mcp_ultra_domain::Principal;
+use mcp_ultra_edge::listener::Peer;
+use mcp_ultra_protocol::Request as McpRequest;
+
+pub use body::Body;
+pub(crate) use streams::{StreamSlot, StreamSlots};
+
+use crate::Gateway;
+
+/// A request that has arrived over HTTP.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub request: McpRequest,
+    pub headers: Arc<HeaderMap>,
+    pub principal: Principal,
+    /// The address it came from.
+    pub peer: Option<std::net::IpAddr>,
+}
+
+/// Answers the HTTP requests of one listener.
+#[derive(Clone)]
+pub struct Service {
+    gateway: Arc<Gateway>,
+    ready: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// The service of `gateway`; `ready` says whether the process wants new work.
+    pub fn new(gateway: Arc<Gateway>, ready: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
+        Self { gateway, ready }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        match request.uri().path() {
+            "/mcp" => {
+                let start = Instant::now();
+                let metrics = self.gateway.metrics.clone();
+                let response = endpoint::answer(self.gateway, request).await;
+                metrics.http(response.status().as_u16(), start.elapsed());
+                response
+            }
+            "/livez" | "/live" => health::live(),
+            "/readyz" | "/ready" => health::ready(&self.gateway, (self.ready)()),
+            "/healthz" | "/health" => health::health(&self.gateway, (self.ready)()),
+            "/metrics" if self.gateway.settings().serve_metrics => {
+                health::metrics(&self.gateway, request.headers())
+            }
+            _ => respond::not_found(),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}
+
+/// The address that a request came from.
+fn peer_of(request: &Request<Incoming>) -> Option<std::net::IpAddr> {
+    request
+        .extensions()
+        .get::<Peer>()
+        .map(|peer| peer.addr.ip())
+}

@@ -1,0 +1,328 @@
+//! `POST`: one message, or a batch of 2025-03-26.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use mcp_ultra_domain::Principal;
+use mcp_ultra_protocol::{
+    Body as Messages, EnvelopeError, Message, Notification, Request as McpRequest,
+    Response as McpResponse, WireError, headers,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Arrival, Body,
+    endpoint::{self, Accepts},
+    peer_of, respond,
+};
+use crate::{
+    Gateway, pipeline,
+    reply::{self, Answer, Down, Replies},
+};
+
+/// How long the answer may take before the response becomes a stream, which can be kept open.
+const STREAM_AFTER: Duration = Duration::from_secs(10);
+/// The largest batch.
+const MAX_BATCH: usize = 100;
+
+pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+    let accepts = Accepts::of(request.headers());
+    if !accepts.json && !accepts.stream {
+        return respond::text(
+            StatusCode::NOT_ACCEPTABLE,
+            "answers are application/json or text/event-stream; Accept must list both\n",
+        );
+    }
+    if !is_json(request.headers()) {
+        return respond::text(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "messages are application/json\n",
+        );
+    }
+    let peer = peer_of(&request);
+    let (head, body) = request.into_parts();
+    let headers = Arc::new(head.headers);
+    let bytes = match read(&gateway, &headers, body).await {
+        Ok(bytes) => bytes,
+        Err(refusal) => return refusal,
+    };
+    match Messages::parse(bytes) {
+        Ok(Messages::Single(Message::Request(request))) => {
+            let arrival = Arrival {
+                request,
+                headers,
+                principal: Principal::anonymous(),
+                peer,
+            };
+            call(gateway, arrival, accepts).await
+        }
+        Ok(Messages::Single(Message::Notification(notification))) => {
+            notified(&gateway, &headers, &notification).await
+        }
+        Ok(Messages::Single(Message::Response(response))) => {
+            answered(&gateway, &headers, response).await
+        }
+        Ok(Messages::Batch(batch)) => {
+            let template = Batch {
+                headers,
+                peer,
+                accepts,
+            };
+            template.run(gateway, batch).await
+        }
+        Err(error) => unreadable(&error),
+    }
+}
+
+fn unreadable(error: &EnvelopeError) -> Response<Body> {
+    respond::error(StatusCode::BAD_REQUEST, error.id(), &error.to_wire())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// Reads the body, bounded in size and time.
+async fn read(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Bytes, Response<Body>> {
+    let (limit, time) = {
+        let settings = gateway.settings();
+        (settings.max_body, settings.body_timeout)
+    };
+    let too_large = || {
+        let error = WireError::invalid_request(format!(
+            "the body is larger than {limit} bytes (limits.body)"
+        ));
+        respond::error(StatusCode::PAYLOAD_TOO_LARGE, None, &error)
+    };
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => {
+            let error = WireError::parse("the body broke off");
+            Err(respond::error(StatusCode::BAD_REQUEST, None, &error))
+        }
+        Err(_) => {
+            let seconds = time.as_secs();
+            let error = WireError::invalid_request(format!(
+                "the body did not arrive within {seconds} s (limits.body_timeout)"
+            ));
+            Err(respond::error(StatusCode::REQUEST_TIMEOUT, None, &error))
+        }
+    }
+}
+
+/// Brings a request to its answer, as JSON where the answer comes first, as a stream otherwise.
+async fn call(gateway: Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Response<Body> {
+    let Ok(permit) = gateway.calls.clone().try_acquire_owned() else {
+        let error =
+            WireError::internal("the gateway is at its limit of calls (limits.calls); try again");
+        return respond::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(&arrival.request.id),
+            &error,
+        );
+    };
+    let (reply, replies) = reply::channel(arrival.request.id.clone());
+    tokio::spawn(async move {
+        pipeline::call(gateway, arrival, reply).await;
+        drop(permit);
+    });
+    respond_with(replies, accepts).await
+}
+
+async fn respond_with(mut replies: Replies, accepts: Accepts) -> Response<Body> {
+    if !accepts.stream {
+        return last(replies).await;
+    }
+    match tokio::time::timeout(STREAM_AFTER, replies.recv()).await {
+        Ok(Some(Down::Answer(answer))) if accepts.json => respond::json(answer),
+        Ok(first) => respond::stream(first, replies, None),
+        Err(_) => respond::stream(None, replies, None),
+    }
+}
+
+/// For a client that takes no stream: the answer alone.
+async fn last(mut replies: Replies) -> Response<Body> {
+    while let Some(down) = replies.recv().await {
+        if let Down::Answer(answer) = down {
+            return respond::json(answer);
+        }
+    }
+    respond::accepted()
+}
+
+/// A notification. A modern client has none to send over HTTP (2026-07-28, Streamable HTTP,
+/// Sending Messages): what it sends is taken and passed over.
+async fn notified(
+    gateway: &Arc<Gateway>,
+    map: &HeaderMap,
+    notification: &Notification,
+) -> Response<Body> {
+    if !map.contains_key(headers::SESSION_ID) {
+        let modern =
+            mcp_ultra_protocol::meta::RequestMeta::of_params(notification.params.as_deref())
+                .is_ok_and(|meta| meta.is_modern)
+                || map.get(headers::PROTOCOL_VERSION).is_some_and(|version| {
+                    version.as_bytes() == mcp_ultra_protocol::Version::LATEST.as_str().as_bytes()
+                });
+        if modern {
+            return respond::accepted();
+        }
+    }
+    let live = match endpoint::session(gateway, map).await {
+        Ok(live) => live,
+        Err(refusal) => return refusal,
+    };
+    live.notified(notification);
+    if notification.method == "notifications/roots/list_changed" {
+        gateway.tell_upstreams(&live, notification);
+    }
+    respond::accepted()
+}
+
+/// The answer of a legacy client to a request of a server.
+async fn answered(
+    gateway: &Arc<Gateway>,
+    map: &HeaderMap,
+    response: McpResponse,
+) -> Response<Body> {
+    match endpoint::session(gateway, map).await {
+        Ok(live) => {
+            if !live.answered(response) {
+                tracing::debug!("a client answered a request that nobody waits for");
+            }
+            respond::accepted()
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+/// What all messages of a batch have in common.
+struct Batch {
+    headers: Arc<HeaderMap>,
+    peer: Option<std::net::IpAddr>,
+    accepts: Accepts,
+}
+
+impl Batch {
+    /// Runs the messages of a batch side by side (2025-03-26, Base Protocol, Batching).
+    async fn run(
+        self,
+        gateway: Arc<Gateway>,
+        batch: Vec<Result<Message, EnvelopeError>>,
+    ) -> Response<Body> {
+        let live = match endpoint::session(&gateway, &self.headers).await {
+            Ok(live) => live,
+            Err(refusal) => return refusal,
+        };
+        let refuse = |why: &'static str| {
+            respond::error(
+                StatusCode::BAD_REQUEST,
+                None,
+                &WireError::invalid_request(why),
+            )
+        };
+        if !live.version.has_batches() {
+            return refuse("batches exist in revision 2025-03-26 only; send one message a request");
+        }
+        if batch.len() > MAX_BATCH {
+            return refuse("a batch has at most 100 messages");
+        }
+        let mut expected = 0;
+        let (sender, receiver) = mpsc::channel(16);
+        for message in batch {
+            match message {
+                Ok(Message::Notification(notification)) => live.notified(&notification),
+                Ok(Message::Response(response)) => drop(live.answered(response)),
+                Ok(Message::Request(request)) => {
+                    expected += 1;
+                    self.start(&gateway, request, sender.clone());
+                }
+                Err(error) => {
+                    expected += 1;
+                    let text = McpResponse::error(error.id(), &error.to_wire()).text;
+                    let sender = sender.clone();
+                    tokio::spawn(async move { sender.send(Down::Message(text)).await });
+                }
+            }
+        }
+        drop(sender);
+        if expected == 0 {
+            return respond::accepted();
+        }
+        if self.accepts.stream {
+            return respond::stream(None, receiver, None);
+        }
+        all(receiver, expected).await
+    }
+
+    /// Starts one request of the batch. Its answer is a message among others here: the stream
+    /// ends when all have come.
+    fn start(&self, gateway: &Arc<Gateway>, request: McpRequest, out: mpsc::Sender<Down>) {
+        let (reply, mut replies) = reply::channel(request.id.clone());
+        let arrival = Arrival {
+            request,
+            headers: self.headers.clone(),
+            principal: Principal::anonymous(),
+            peer: self.peer,
+        };
+        tokio::spawn(pipeline::call(gateway.clone(), arrival, reply));
+        tokio::spawn(async move {
+            while let Some(down) = replies.recv().await {
+                let text = match down {
+                    Down::Message(text) | Down::Answer(Answer { text, .. }) => text,
+                };
+                if out.send(Down::Message(text)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// The answers of a batch as one JSON array, for a client that takes no stream.
+async fn all(mut replies: Replies, expected: usize) -> Response<Body> {
+    let mut texts: Vec<ByteString> = Vec::with_capacity(expected);
+    while let Some(down) = replies.recv().await {
+        if let Down::Message(text) = down
+            && matches!(
+                Message::parse(text.clone().into_bytes()),
+                Ok(Message::Response(_))
+            )
+        {
+            texts.push(text);
+        }
+    }
+    let mut array =
+        BytesMut::with_capacity(texts.iter().map(|text| text.len() + 1).sum::<usize>() + 1);
+    for (at, text) in texts.iter().enumerate() {
+        array.extend_from_slice(if at == 0 { b"[" } else { b"," });
+        array.extend_from_slice(text.as_bytes());
+    }
+    array.extend_from_slice(b"]");
+    let text = ByteString::try_from(array.freeze()).unwrap_or_default();
+    respond::json(Answer {
+        text,
+        status: 200,
+        session: None,
+    })
+}

@@ -1,0 +1,110 @@
+//! Responses.
+
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use mcp_ultra_protocol::{Id, Response as Message, WireError, headers};
+
+use super::{Body, StreamSlot};
+use crate::reply::{Answer, Down, Replies};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The answer to a request as one JSON document.
+pub(super) fn json(answer: Answer) -> Response<Body> {
+    let mut response = Response::new(Body::full(answer.text.into_bytes()));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let map = response.headers_mut();
+    map.insert(header::CONTENT_TYPE, JSON);
+    map.insert(header::CACHE_CONTROL, NO_STORE);
+    if answer.status == 429 || answer.status == 503 {
+        map.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Some(session) = answer.session.and_then(|id| HeaderValue::try_from(id).ok()) {
+        map.insert(HeaderName::from_static(headers::SESSION_ID), session);
+    }
+    response
+}
+
+/// The answer as a stream.
+pub(super) fn stream(
+    first: Option<Down>,
+    replies: Replies,
+    slot: Option<StreamSlot>,
+) -> Response<Body> {
+    let session = match &first {
+        Some(Down::Answer(answer)) => answer.session.clone(),
+        _ => None,
+    };
+    let mut response = Response::new(Body::stream(first, replies, slot));
+    let map = response.headers_mut();
+    map.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    map.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store"),
+    );
+    // Reverse proxies would hold events back otherwise.
+    map.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    if let Some(session) = session.and_then(|id| HeaderValue::try_from(id).ok()) {
+        map.insert(HeaderName::from_static(headers::SESSION_ID), session);
+    }
+    response
+}
+
+/// 202 without content: a notification or response was taken.
+pub(super) fn accepted() -> Response<Body> {
+    status(StatusCode::ACCEPTED)
+}
+
+/// A status without content.
+pub(super) fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// A JSON-RPC error outside of any call.
+pub(super) fn error(status: StatusCode, id: Option<&Id>, error: &WireError) -> Response<Body> {
+    json(Answer {
+        text: Message::error(id, error).text,
+        status: status.as_u16(),
+        session: None,
+    })
+}
+
+/// A path that is not served.
+pub(super) fn not_found() -> Response<Body> {
+    text(
+        StatusCode::NOT_FOUND,
+        "not found; the MCP endpoint is /mcp\n",
+    )
+}
+
+/// Plain text.
+pub(super) fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+/// 405 with the methods that the endpoint has.
+pub(super) fn method_not_allowed() -> Response<Body> {
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "the endpoint takes POST; GET and DELETE belong to sessions of revisions up to 2025-11-25\n",
+    );
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
+    response
+}

@@ -1,0 +1,144 @@
+use std::{sync::Arc, time::Duration};
+
+use mcp_ultra_protocol::{Era, Notification, Version, json, json::Object, meta};
+
+use crate::upstream::{Event, Exchange, Hello, OnBehalf, Outgoing, Upstream, UpstreamError};
+
+/// The longest wait before a broken feed is opened again.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// A `subscriptions/listen` stream from a modern upstream.
+pub(crate) struct Feed<B> {
+    upstream: Arc<Upstream>,
+    behalf: B,
+    params: String,
+    exchange: Option<Exchange>,
+    pause: Duration,
+}
+
+/// The `params` of `subscriptions/listen`; `filter` is the text of its `notifications`.
+fn listen_params(hello: &Hello, filter: &str) -> String {
+    format!(
+        "{{\"_meta\":{{\"{}\":\"{}\",\"{}\":{},\"{}\":{}}},\"notifications\":{filter}}}",
+        meta::PROTOCOL_VERSION,
+        Version::LATEST,
+        meta::CLIENT_INFO,
+        hello.client_info,
+        meta::CLIENT_CAPABILITIES,
+        hello.capabilities
+    )
+}
+
+impl<B: OnBehalf> Feed<B> {
+    /// Opens a feed of the upstream's resources `uris`. Returns those that it agreed to.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] where the upstream can't be reached or does not know the method.
+    pub(crate) async fn of_resources(
+        upstream: Arc<Upstream>,
+        behalf: B,
+        uris: &[String],
+    ) -> Result<(Self, Vec<String>), UpstreamError> {
+        let quoted: Vec<String> = uris.iter().map(|uri| json::quote(uri)).collect();
+        let filter = format!("{{\"resourceSubscriptions\":[{}]}}", quoted.join(","));
+        let params = listen_params(&behalf.hello(), &filter);
+        let mut feed = Self {
+            upstream,
+            behalf,
+            params,
+            exchange: None,
+            pause: Duration::from_secs(1),
+        };
+        let agreed = feed.connect().await?;
+        Ok((feed, agreed))
+    }
+
+    /// Opens a feed of changed lists; `filter` is the text of the `notifications` filter.
+    ///
+    /// # Errors
+    /// As [`Feed::of_resources`].
+    pub(crate) async fn of_lists(
+        upstream: Arc<Upstream>,
+        behalf: B,
+        filter: &str,
+    ) -> Result<Self, UpstreamError> {
+        let params = listen_params(&behalf.hello(), filter);
+        let mut feed = Self {
+            upstream,
+            behalf,
+            params,
+            exchange: None,
+            pause: Duration::from_secs(1),
+        };
+        feed.connect().await?;
+        Ok(feed)
+    }
+
+    /// Sends the request and reads the acknowledgement: the resources that were agreed to.
+    async fn connect(&mut self) -> Result<Vec<String>, UpstreamError> {
+        let outgoing = Outgoing {
+            method: "subscriptions/listen",
+            params: Some(self.params.clone().into()),
+            ..Outgoing::default()
+        };
+        let mut exchange = self
+            .upstream
+            .call(Era::Modern, &self.behalf, outgoing)
+            .await?;
+        let acknowledged = loop {
+            match exchange.next().await? {
+                Event::Notification(notification)
+                    if notification.method == "notifications/subscriptions/acknowledged" =>
+                {
+                    break notification;
+                }
+                Event::Response(_) => {
+                    return Err(UpstreamError::Protocol(
+                        "it does not offer subscriptions/listen".into(),
+                    ));
+                }
+                _ => {}
+            }
+        };
+        self.exchange = Some(exchange);
+        self.pause = Duration::from_secs(1);
+        Ok(agreed(&acknowledged).unwrap_or_default())
+    }
+
+    /// The next notification. A feed that breaks is opened again for as long as it is read.
+    pub(crate) async fn next(&mut self) -> Notification {
+        loop {
+            let Some(exchange) = &mut self.exchange else {
+                tokio::time::sleep(self.pause).await;
+                self.pause = (self.pause * 2).min(MAX_PAUSE);
+                if let Err(error) = self.connect().await {
+                    tracing::debug!(upstream = %self.upstream.name(), %error, "a notification stream could not be opened again");
+                }
+                continue;
+            };
+            match exchange.next().await {
+                Ok(Event::Notification(notification)) => return notification,
+                Ok(Event::Request(_) | Event::TooLarge(_)) => {}
+                Ok(Event::Response(_)) | Err(_) => self.exchange = None,
+            }
+        }
+    }
+
+    /// Ends the feed.
+    pub(crate) async fn close(self) {
+        if let Some(exchange) = self.exchange {
+            exchange.cancel("nobody listens any more").await;
+        }
+    }
+}
+
+fn agreed(acknowledged: &Notification) -> Option<Vec<String>> {
+    let params = Object::parse(acknowledged.params.as_ref()?).ok()?;
+    let filter = params.get_object("notifications").ok()??;
+    let uris = json::elements(filter.get("resourceSubscriptions")?)?;
+    Some(
+        uris.into_iter()
+            .filter_map(|raw| json::as_str(raw).map(std::borrow::Cow::into_owned))
+            .collect(),
+    )
+}

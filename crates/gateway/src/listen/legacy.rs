@@ -1,0 +1,197 @@
+//! Subscriptions and the server-to-client stream of legacy clients.
+
+use std::sync::Arc;
+
+use mcp_ultra_protocol::{
+    Era, Notification, Outcome, Request, WireError,
+    json::{self, Object},
+};
+use tokio::sync::{broadcast, mpsc};
+
+use super::{Change, Feed, list_changed};
+use crate::{
+    Gateway,
+    call::{Call, CallHeaders, Caller, Routed},
+    era::ForCall,
+    reply::Down,
+    session::Live,
+    stages::route,
+    upstream::{Behalf, Event, OnBehalf, Outgoing},
+};
+
+/// Subscribes the session to a resource of the routed call's upstream, or ends that.
+pub(crate) async fn subscribe(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Live>,
+    routed: &Routed,
+    public: &str,
+    wanted: bool,
+) -> Result<(), WireError> {
+    let name = routed.upstream.name();
+    let failed = |error: crate::upstream::UpstreamError| error.to_wire(name);
+    let target = routed.upstream.era_for(Era::Legacy).await.map_err(failed)?;
+    if target == Era::Modern {
+        if wanted && session.subscribe(public, true) {
+            let behalf = behalf(gateway, routed);
+            let uris = [routed.original.to_string()];
+            let opened = Feed::of_resources(routed.upstream.clone(), behalf, &uris).await;
+            match opened {
+                Ok((feed, agreed)) if !agreed.is_empty() => {
+                    tokio::spawn(relay(
+                        gateway.clone(),
+                        feed,
+                        session.clone(),
+                        public.to_owned(),
+                    ));
+                }
+                Ok((feed, _)) => {
+                    session.subscribe(public, false);
+                    feed.close().await;
+                    return Err(WireError::invalid_params(
+                        "the resource can't be subscribed to",
+                    ));
+                }
+                Err(error) => {
+                    session.subscribe(public, false);
+                    return Err(failed(error));
+                }
+            }
+        } else if !wanted {
+            // The relay ends when it sees that nobody wants it any more.
+            session.subscribe(public, false);
+            session.subscriptions_changed();
+        }
+        return Ok(());
+    }
+    let outgoing = Outgoing {
+        method: routed.call.method.as_str(),
+        params: Some(format!("{{\"uri\":{}}}", json::quote(&routed.original)).into()),
+        ..Outgoing::default()
+    };
+    let behalf = ForCall { gateway, routed };
+    let mut exchange = routed
+        .upstream
+        .call(target, &behalf, outgoing)
+        .await
+        .map_err(failed)?;
+    loop {
+        if let Event::Response(response) = exchange.next().await.map_err(failed)? {
+            return match response.outcome {
+                Outcome::Result(_) => {
+                    session.subscribe(public, wanted);
+                    Ok(())
+                }
+                Outcome::Error(error) => Err(upstream_error(&error)),
+            };
+        }
+    }
+}
+
+fn behalf(gateway: &Arc<Gateway>, routed: &Routed) -> Behalf {
+    let of_call = ForCall { gateway, routed };
+    Behalf {
+        holder: of_call.holder(),
+        hello: of_call.hello(),
+        sink: of_call.sink(),
+    }
+}
+
+fn upstream_error(error: &str) -> WireError {
+    let object = Object::parse(error).ok();
+    let code = object
+        .as_ref()
+        .and_then(|error| error.get("code")?.parse().ok());
+    let message = object
+        .and_then(|error| error.get_str("message").map(std::borrow::Cow::into_owned))
+        .unwrap_or_default();
+    WireError::new(
+        code.unwrap_or(mcp_ultra_protocol::error::INTERNAL_ERROR),
+        message,
+    )
+}
+
+/// Brings the updates of one resource of a modern upstream to a legacy session.
+async fn relay(gateway: Arc<Gateway>, mut feed: Feed<Behalf>, session: Arc<Live>, public: String) {
+    let ended = session.ended();
+    while session.subscriptions().contains(&public) {
+        let update = tokio::select! {
+            () = ended.cancelled() => break,
+            () = gateway.draining() => break,
+            () = session.subscriptions_change() => continue,
+            update = feed.next() => update,
+        };
+        if update.method == "notifications/resources/updated" {
+            let params = format!("{{\"uri\":{}}}", json::quote(&public));
+            session.push(Notification::new(&update.method, Some(&params)).text);
+        }
+    }
+    feed.close().await;
+}
+
+/// Opens the subscriptions of a session again that this process has taken over.
+pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
+    let params = format!("{{\"uri\":{}}}", json::quote(public));
+    let method = mcp_ultra_protocol::Method::ResourcesSubscribe;
+    let call = Call {
+        caller: Caller {
+            principal: session.principal.clone(),
+            version: session.version,
+            capabilities: session.capabilities.clone(),
+            client_info: session.client_info.clone(),
+            session: Some(session.clone()),
+        },
+        request: Request::new(0.into(), method.as_str(), Some(&params)),
+        method,
+        progress_token: None,
+        log_level: None,
+        headers: CallHeaders::default(),
+        peer: None,
+    };
+    let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {
+        return;
+    };
+    let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
+    // It counts as new here, or the subscription would be taken for open already.
+    session.subscribe(&public, false);
+    tokio::spawn(async move {
+        if let Err(error) = subscribe(&gateway, &session, &routed, &public, true).await {
+            tracing::warn!(upstream = %routed.upstream.name(), error = %error.message, "a subscription could not be opened again");
+        }
+    });
+}
+
+/// Tells the server-to-client stream of a session about changed lists, for as long as it is open.
+pub(crate) async fn push_changes(
+    mut changes: broadcast::Receiver<Change>,
+    session: Arc<Live>,
+    stream: mpsc::Sender<Down>,
+) {
+    let ended = session.ended();
+    loop {
+        let change = tokio::select! {
+            () = ended.cancelled() => return,
+            () = stream.closed() => return,
+            change = changes.recv() => change,
+        };
+        let kinds: &[_] = match change {
+            Ok(Change::List(kind)) => &[kind],
+            Ok(Change::Resource { principal, uri }) => {
+                let own = principal.is_none() && session.subscriptions().contains(&*uri);
+                if own {
+                    let params = format!("{{\"uri\":{}}}", json::quote(&uri));
+                    let update =
+                        Notification::new("notifications/resources/updated", Some(&params));
+                    drop(stream.try_send(Down::Message(update.text)));
+                }
+                continue;
+            }
+            // Some were missed: everything may have changed.
+            Err(broadcast::error::RecvError::Lagged(_)) => &mcp_ultra_domain::catalog::Kind::ALL,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        for kind in kinds {
+            let notification = Notification::new(list_changed(*kind), None);
+            drop(stream.try_send(Down::Message(notification.text)));
+        }
+    }
+}

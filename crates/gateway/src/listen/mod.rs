@@ -1,0 +1,94 @@
+//! Notifications that belong to no call: changed lists and updated resources, from the upstreams
+//! to the streams that want them.
+//!
+//! [`stream`] is `subscriptions/listen` of modern clients, [`feed`] the same stream as the gateway
+//! reads it from a modern upstream, [`legacy`] the subscriptions and the server-to-client stream
+//! of legacy clients.
+
+mod feed;
+mod legacy;
+mod stream;
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use mcp_ultra_domain::catalog::Kind;
+use mcp_ultra_protocol::Notification;
+
+use crate::{
+    Gateway, era,
+    session::Live,
+    upstream::{Holder, Sink, Upstream},
+};
+
+pub(crate) use feed::Feed;
+pub(crate) use legacy::{push_changes, subscribe, subscribe_again};
+pub(crate) use stream::open;
+
+/// Something that changed, for whoever listens.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// A list of the catalog.
+    List(Kind),
+    /// A resource, under its public URI, as one principal's session with a legacy upstream said;
+    /// `None` where the session is everyone's.
+    Resource {
+        principal: Option<Arc<str>>,
+        uri: ByteString,
+    },
+}
+
+/// The notification that tells of a changed list.
+pub(crate) fn list_changed(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tool => "notifications/tools/list_changed",
+        Kind::Prompt => "notifications/prompts/list_changed",
+        Kind::Resource | Kind::Template => "notifications/resources/list_changed",
+    }
+}
+
+/// The list that a notification tells of.
+pub(crate) fn changed_list(method: &str) -> Option<Kind> {
+    match method {
+        "notifications/tools/list_changed" => Some(Kind::Tool),
+        "notifications/prompts/list_changed" => Some(Kind::Prompt),
+        "notifications/resources/list_changed" => Some(Kind::Resource),
+        _ => None,
+    }
+}
+
+/// Where the notifications of a new upstream session go that belong to no call.
+pub(crate) fn sink(
+    gateway: &Arc<Gateway>,
+    upstream: &Arc<Upstream>,
+    holder: &Holder,
+    session: Option<&Arc<Live>>,
+) -> Sink {
+    let gateway = Arc::downgrade(gateway);
+    let upstream = Arc::downgrade(upstream);
+    let session = session.map(Arc::downgrade);
+    let principal = match holder {
+        Holder::Caller { principal, .. } => Some(principal.clone()),
+        _ => None,
+    };
+    Arc::new(move |notification: Notification| {
+        let (Some(gateway), Some(upstream)) = (gateway.upgrade(), upstream.upgrade()) else {
+            return;
+        };
+        if let Some(kind) = changed_list(&notification.method) {
+            return gateway.keepers.list_changed(upstream.name(), kind);
+        }
+        let session = session.as_ref().and_then(std::sync::Weak::upgrade);
+        if notification.method == "notifications/resources/updated" {
+            let Some(update) = era::public_update(upstream.naming(), &notification) else {
+                return;
+            };
+            match session {
+                Some(session) => drop(session.push(update.text)),
+                None => gateway.announce_update(principal.clone(), &update),
+            }
+        } else if let Some(session) = session {
+            session.push(notification.text);
+        }
+    })
+}

@@ -1,0 +1,375 @@
+//! `subscriptions/listen` of modern clients (2026-07-28, Subscriptions).
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use mcp_ultra_domain::catalog::Kind;
+use mcp_ultra_protocol::{
+    Era, Id, Method, Notification, Outcome, Request, WireError,
+    json::{self, Object},
+    meta,
+};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Change, Feed, list_changed};
+use crate::{
+    Gateway,
+    call::{Call, CallHeaders, Routed},
+    era::ForCall,
+    reply::Reply,
+    snapshot::Snapshot,
+    stages::route,
+    upstream::{Behalf, Event, OnBehalf, Outgoing, UpstreamError},
+};
+
+/// What a client wants to hear of.
+#[derive(Debug, Default)]
+struct Filter {
+    lists: Vec<Kind>,
+    /// Public URIs.
+    resources: Vec<String>,
+}
+
+impl Filter {
+    fn parse(params: Option<&str>) -> Result<Self, WireError> {
+        let unreadable = |error: json::ObjectError| {
+            WireError::invalid_params(format!("params.notifications: {error}"))
+        };
+        let Some(params) = params else {
+            return Ok(Self::default());
+        };
+        let params = Object::parse(params).map_err(unreadable)?;
+        let Some(wanted) = params.get_object("notifications").map_err(unreadable)? else {
+            return Err(WireError::invalid_params(
+                "params needs the object \"notifications\"",
+            ));
+        };
+        let flags = [
+            ("toolsListChanged", Kind::Tool),
+            ("promptsListChanged", Kind::Prompt),
+            ("resourcesListChanged", Kind::Resource),
+        ];
+        let lists = flags
+            .into_iter()
+            .filter(|(key, _)| wanted.get(key) == Some("true"))
+            .map(|(_, kind)| kind)
+            .collect();
+        let resources = match wanted.get("resourceSubscriptions") {
+            None => Vec::new(),
+            Some(raw) => json::elements(raw)
+                .and_then(|uris| {
+                    uris.into_iter()
+                        .map(|raw| json::as_str(raw).map(std::borrow::Cow::into_owned))
+                        .collect::<Option<Vec<_>>>()
+                })
+                .ok_or_else(|| {
+                    WireError::invalid_params("resourceSubscriptions must be an array of URIs")
+                })?,
+        };
+        Ok(Self { lists, resources })
+    }
+
+    /// The text of the filter.
+    fn to_json(&self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for kind in &self.lists {
+            let key = match kind {
+                Kind::Tool => "toolsListChanged",
+                Kind::Prompt => "promptsListChanged",
+                Kind::Resource | Kind::Template => "resourcesListChanged",
+            };
+            parts.push(format!("\"{key}\":true"));
+        }
+        if !self.resources.is_empty() {
+            let uris: Vec<String> = self.resources.iter().map(|uri| json::quote(uri)).collect();
+            parts.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+        }
+        format!("{{{}}}", parts.join(","))
+    }
+
+    fn wants(&self, kind: Kind) -> bool {
+        // Templates have no notification of their own.
+        let kind = if kind == Kind::Template {
+            Kind::Resource
+        } else {
+            kind
+        };
+        self.lists.contains(&kind)
+    }
+}
+
+/// Opens the stream and keeps it until the client goes or the gateway drains.
+pub(crate) async fn open(gateway: Arc<Gateway>, snapshot: Arc<Snapshot>, call: Call, reply: Reply) {
+    let asked = match Filter::parse(call.request.params.as_deref()) {
+        Ok(asked) => asked,
+        Err(error) => return reply.error(&error).await,
+    };
+    let Some(_slot) = gateway
+        .streams
+        .enter(call.peer, gateway.settings().max_streams_per_client)
+    else {
+        let error =
+            WireError::internal("too many streams are open for this client; close one first");
+        return reply.error_with_status(&error, 429).await;
+    };
+    // Before anything is opened upstream, so that no change is missed in between.
+    let mut changes = gateway.changes.subscribe();
+    let capabilities = &snapshot.capabilities;
+    let lists = asked
+        .lists
+        .into_iter()
+        .filter(|kind| capabilities.lists(*kind))
+        .collect();
+    let watched = watch(&gateway, &snapshot, &call, &asked.resources).await;
+    drop(snapshot);
+    let agreed = Filter {
+        lists,
+        resources: watched.agreed,
+    };
+    let id = call.request.id.clone();
+    let principal = call.caller.principal.shared_id();
+    drop(call);
+
+    let acknowledged = tagged(
+        "notifications/subscriptions/acknowledged",
+        &id,
+        &format!("\"notifications\":{}", agreed.to_json()),
+    );
+    if !reply.message(acknowledged.text).await {
+        return;
+    }
+    let mut feeds: FuturesUnordered<_> = watched.feeds.into_iter().map(next_of).collect();
+    loop {
+        let notification = tokio::select! {
+            () = reply.gone() => break,
+            () = gateway.draining() => {
+                reply.result(&closing(&id)).await;
+                break;
+            }
+            change = changes.recv() => match change {
+                Ok(Change::List(kind)) if agreed.wants(kind) => tagged(list_changed(kind), &id, ""),
+                Ok(Change::Resource { principal: of, uri })
+                    if of.as_ref().is_none_or(|of| *of == principal)
+                        && agreed.resources.iter().any(|known| *known == *uri) =>
+                {
+                    updated(&id, &uri)
+                }
+                Ok(_) => continue,
+                // Some were missed: everything may have changed.
+                Err(RecvError::Lagged(_)) => {
+                    for kind in &agreed.lists {
+                        reply.message(tagged(list_changed(*kind), &id, "").text).await;
+                    }
+                    continue;
+                }
+                Err(RecvError::Closed) => break,
+            },
+            Some((watch, update)) = feeds.next(), if !feeds.is_empty() => {
+                let uri = update
+                    .params
+                    .as_deref()
+                    .filter(|_| update.method == "notifications/resources/updated")
+                    .and_then(|params| Object::parse(params).ok())
+                    .and_then(|params| params.get_str("uri").map(|uri| watch.naming.public_uri(&uri).into_owned()));
+                feeds.push(next_of(watch));
+                match uri {
+                    Some(uri) => updated(&id, &uri),
+                    None => continue,
+                }
+            }
+        };
+        if !reply.message(notification.text).await {
+            break;
+        }
+    }
+    for (uri, routed) in watched.subscribed {
+        unsubscribe(&gateway, &routed, &uri).await;
+    }
+}
+
+/// A notification of the subscription `id`; `members` is the text of further members of `params`.
+fn tagged(method: &str, id: &Id, members: &str) -> Notification {
+    let comma = if members.is_empty() { "" } else { "," };
+    let params = format!(
+        "{{\"_meta\":{{\"{}\":{id}}}{comma}{members}}}",
+        meta::SUBSCRIPTION_ID
+    );
+    Notification::new(method, Some(&params))
+}
+
+fn updated(id: &Id, uri: &str) -> Notification {
+    tagged(
+        "notifications/resources/updated",
+        id,
+        &format!("\"uri\":{}", json::quote(uri)),
+    )
+}
+
+/// The result of a stream that the gateway ends (2026-07-28, Subscriptions, Graceful Closure).
+fn closing(id: &Id) -> String {
+    format!(
+        "{{\"resultType\":\"complete\",\"_meta\":{{\"{}\":{id}}}}}",
+        meta::SUBSCRIPTION_ID
+    )
+}
+
+/// What is watched upstream for one stream.
+#[derive(Default)]
+struct Watched {
+    /// The public URIs that upstreams agreed to.
+    agreed: Vec<String>,
+    /// Streams of modern upstreams.
+    feeds: Vec<Watch>,
+    /// Subscriptions with legacy upstreams: public URI and how to end it.
+    subscribed: Vec<(String, Routed)>,
+}
+
+struct Watch {
+    feed: Feed<Behalf>,
+    naming: mcp_ultra_protocol::names::Naming,
+}
+
+async fn next_of(mut watch: Watch) -> (Watch, Notification) {
+    let notification = watch.feed.next().await;
+    (watch, notification)
+}
+
+/// Watches resources with the upstreams that have them. What can't be watched is left out.
+async fn watch(
+    gateway: &Arc<Gateway>,
+    snapshot: &Snapshot,
+    call: &Call,
+    uris: &[String],
+) -> Watched {
+    let mut watched = Watched::default();
+    let mut modern: Vec<(Routed, Vec<String>)> = Vec::new();
+    for uri in uris {
+        let Ok(routed) = route::call(gateway, snapshot, read_of(call, uri)) else {
+            continue;
+        };
+        match routed.upstream.era_for(Era::Modern).await {
+            Ok(Era::Modern) => {
+                let group = modern
+                    .iter_mut()
+                    .find(|(other, _)| Arc::ptr_eq(&other.upstream, &routed.upstream));
+                match group {
+                    Some((_, uris)) => uris.push(routed.original.to_string()),
+                    None => {
+                        let original = routed.original.to_string();
+                        modern.push((routed, vec![original]));
+                    }
+                }
+            }
+            Ok(Era::Legacy) => match legacy(gateway, &routed, Method::ResourcesSubscribe).await {
+                Ok(true) => {
+                    watched.agreed.push(uri.clone());
+                    watched.subscribed.push((uri.clone(), routed));
+                }
+                Ok(false) => {}
+                Err(error) => tell(&routed, &error),
+            },
+            Err(error) => tell(&routed, &error),
+        }
+    }
+    for (routed, uris) in modern {
+        let of_call = ForCall {
+            gateway,
+            routed: &routed,
+        };
+        let behalf = Behalf {
+            holder: of_call.holder(),
+            hello: of_call.hello(),
+            sink: of_call.sink(),
+        };
+        let naming = routed.upstream.naming().clone();
+        match Feed::of_resources(routed.upstream.clone(), behalf, &uris).await {
+            Ok((feed, agreed)) => {
+                watched
+                    .agreed
+                    .extend(agreed.iter().map(|uri| naming.public_uri(uri).into_owned()));
+                watched.feeds.push(Watch { feed, naming });
+            }
+            Err(error) => tell(&routed, &error),
+        }
+    }
+    watched
+}
+
+fn tell(routed: &Routed, error: &UpstreamError) {
+    tracing::warn!(upstream = %routed.upstream.name(), %error, "a resource could not be watched");
+}
+
+/// The call as it would read the resource: routing needs the URI and who asks.
+fn read_of(call: &Call, uri: &str) -> Call {
+    let params = format!("{{\"uri\":{}}}", json::quote(uri));
+    Call {
+        caller: call.caller.clone(),
+        request: Request::new(
+            call.request.id.clone(),
+            Method::ResourcesRead.as_str(),
+            Some(&params),
+        ),
+        method: Method::ResourcesRead,
+        progress_token: None,
+        log_level: None,
+        headers: CallHeaders::default(),
+        peer: call.peer,
+    }
+}
+
+/// Subscribes or unsubscribes with a legacy upstream; `false` where it refuses.
+async fn legacy(
+    gateway: &Arc<Gateway>,
+    routed: &Routed,
+    method: Method,
+) -> Result<bool, UpstreamError> {
+    let outgoing = Outgoing {
+        method: method.as_str(),
+        params: Some(format!("{{\"uri\":{}}}", json::quote(&routed.original)).into()),
+        ..Outgoing::default()
+    };
+    let behalf = ForCall { gateway, routed };
+    let mut exchange = routed.upstream.call(Era::Legacy, &behalf, outgoing).await?;
+    loop {
+        if let Event::Response(response) = exchange.next().await? {
+            return Ok(matches!(response.outcome, Outcome::Result(_)));
+        }
+    }
+}
+
+/// Ends a subscription with a legacy upstream, unless another stream of this principal has it too.
+async fn unsubscribe(gateway: &Arc<Gateway>, routed: &Routed, uri: &str) {
+    tracing::trace!(uri, "a resource is not watched any more");
+    if let Err(error) = legacy(gateway, routed, Method::ResourcesUnsubscribe).await {
+        tracing::debug!(upstream = %routed.upstream.name(), %error, "a subscription could not be ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_is_read_and_written() {
+        let filter = Filter::parse(Some(
+            r#"{"notifications":{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["a://1"]}}"#,
+        ))
+        .unwrap();
+        assert!(filter.wants(Kind::Tool) && !filter.wants(Kind::Prompt));
+        assert_eq!(
+            filter.to_json(),
+            r#"{"toolsListChanged":true,"resourceSubscriptions":["a://1"]}"#
+        );
+    }
+
+    #[test]
+    fn bad_filters_are_refused() {
+        for params in [
+            r#"{}"#,
+            r#"{"notifications":[]}"#,
+            r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
+        ] {
+            assert!(Filter::parse(Some(params)).is_err(), "{params}");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What is counted and measured. Labels are bounded: statuses, methods that the protocol knows,
+//! upstreams of the configuration, outcomes of a fixed list. No tool name, principal or session
+//! ever becomes one.
+
+use std::{
+    sync::Arc,
+    sync::atomic::AtomicU64,
+    time::{Duration, Instant},
+};
+
+use mcp_ultra_edge::listener::{ListenerMetrics, Refusal};
+use mcp_ultra_protocol::Method;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::stages::forward::Outcome;
+
+/// Upper bounds in seconds. 0.2 and 0.5 are the thresholds of the service level objectives.
+const BUCKETS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+/// The metrics of the data plane.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<StatusLabel, Counter>,
+    durations: Histogram,
+    calls: Family<CallLabels, Counter>,
+    call_durations: Family<MethodLabels, Histogram>,
+    upstream_up: Family<UpstreamLabel, Gauge>,
+    upstream_sessions: Family<UpstreamLabel, Gauge>,
+    listed: Family<ListLabel, Gauge>,
+    sessions: Gauge,
+    streams: Gauge,
+    parked: Gauge,
+    connections: Gauge,
+    accepted: Counter<u64, Mirror>,
+    refused: Family<ReasonLabel, Counter<u64, Mirror>>,
+    listener: Arc<ListenerMetrics>,
+}
+
+/// A counter whose value is counted elsewhere and copied when the metrics are read.
+#[derive(Debug, Default)]
+pub(crate) struct Mirror(AtomicU64);
+
+impl prometheus_client::metrics::counter::Atomic<u64> for Mirror {
+    fn inc(&self) -> u64 {
+        self.inc_by(1)
+    }
+
+    fn inc_by(&self, by: u64) -> u64 {
+        self.0.fetch_add(by, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+fn mirror(counter: &Counter<u64, Mirror>, value: u64) {
+    counter
+        .inner()
+        .0
+        .store(value, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    upstream: Arc<str>,
+    method: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    upstream: Arc<str>,
+    method: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabel {
+    upstream: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListLabel {
+    list: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// What is only looked at when the metrics are read.
+pub(crate) struct Gauges {
+    pub sessions: usize,
+    pub streams: usize,
+    pub parked: usize,
+    pub listed: [(&'static str, usize); 4],
+    pub upstreams: Vec<(String, usize)>,
+}
+
+/// Measures one call.
+pub(crate) struct Watch {
+    metrics: Arc<Metrics>,
+    start: Instant,
+}
+
+impl Metrics {
+    pub(crate) fn new(listener: Arc<ListenerMetrics>) -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            requests: Family::default(),
+            durations: Histogram::new(BUCKETS),
+            calls: Family::default(),
+            call_durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            upstream_up: Family::default(),
+            upstream_sessions: Family::default(),
+            listed: Family::default(),
+            sessions: Gauge::default(),
+            streams: Gauge::default(),
+            parked: Gauge::default(),
+            connections: Gauge::default(),
+            accepted: Counter::default(),
+            refused: Family::default(),
+            listener,
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "http_requests",
+            "HTTP requests to the MCP endpoint, by status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "http_request_duration_seconds",
+            "Time from an HTTP request to the MCP endpoint until the head of its response",
+            self.durations.clone(),
+        );
+        registry.register(
+            "mcp_requests",
+            "MCP requests, by upstream (empty: answered by the gateway), method and outcome",
+            self.calls.clone(),
+        );
+        registry.register(
+            "mcp_request_duration_seconds",
+            "Time from an MCP request until its answer",
+            self.call_durations.clone(),
+        );
+        registry.register(
+            "mcp_upstream_up",
+            "Whether the lists of an upstream could be read the last time",
+            self.upstream_up.clone(),
+        );
+        registry.register(
+            "mcp_upstream_sessions",
+            "Open sessions and child processes, by upstream",
+            self.upstream_sessions.clone(),
+        );
+        registry.register(
+            "mcp_catalog_items",
+            "Listed items, by list",
+            self.listed.clone(),
+        );
+        registry.register(
+            "mcp_sessions",
+            "Legacy sessions in memory",
+            self.sessions.clone(),
+        );
+        registry.register(
+            "mcp_streams",
+            "Open notification streams",
+            self.streams.clone(),
+        );
+        registry.register(
+            "mcp_parked_calls",
+            "Calls that wait for input of their caller",
+            self.parked.clone(),
+        );
+        registry.register(
+            "http_connections",
+            "Open connections",
+            self.connections.clone(),
+        );
+        registry.register(
+            "http_connections_accepted",
+            "Accepted connections",
+            self.accepted.clone(),
+        );
+        registry.register(
+            "http_connections_refused",
+            "Connections and requests that were refused or cut off by a limit",
+            self.refused.clone(),
+        );
+    }
+
+    /// Counts one HTTP request.
+    pub(crate) fn http(&self, status: u16, took: Duration) {
+        self.requests.get_or_create(&StatusLabel { status }).inc();
+        self.durations.observe(took.as_secs_f64());
+    }
+
+    /// Starts measuring one call.
+    pub(crate) fn start(self: &Arc<Self>) -> Watch {
+        Watch {
+            metrics: self.clone(),
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn upstream_up(&self, upstream: &str, up: bool) {
+        let label = UpstreamLabel {
+            upstream: upstream.to_owned(),
+        };
+        self.upstream_up.get_or_create(&label).set(i64::from(up));
+    }
+
+    pub(crate) fn gauges(&self, gauges: &Gauges) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.sessions.set(number(gauges.sessions));
+        self.streams.set(number(gauges.streams));
+        self.parked.set(number(gauges.parked));
+        for (list, count) in gauges.listed {
+            self.listed
+                .get_or_create(&ListLabel { list })
+                .set(number(count));
+        }
+        for (upstream, count) in &gauges.upstreams {
+            let label = UpstreamLabel {
+                upstream: upstream.clone(),
+            };
+            self.upstream_sessions
+                .get_or_create(&label)
+                .set(number(*count));
+        }
+        self.connections
+            .set(i64::try_from(self.listener.open()).unwrap_or(i64::MAX));
+        mirror(&self.accepted, self.listener.accepted());
+        for kind in Refusal::ALL {
+            let label = ReasonLabel {
+                reason: kind.as_str(),
+            };
+            mirror(
+                &self.refused.get_or_create(&label),
+                self.listener.refused(kind),
+            );
+        }
+    }
+
+    /// The text of all metrics; `None` where it can't be written.
+    pub(crate) fn encode(&self, open: bool) -> Option<String> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).ok()?;
+        Some(if open { out } else { prometheus_text(&out) })
+    }
+
+    fn call(&self, upstream: &Arc<str>, method: Method, outcome: &'static str, took: Duration) {
+        let method = method.as_str();
+        let labels = CallLabels {
+            upstream: upstream.clone(),
+            method,
+            outcome,
+        };
+        self.calls.get_or_create(&labels).inc();
+        let labels = MethodLabels {
+            upstream: upstream.clone(),
+            method,
+        };
+        self.call_durations
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+}
+
+/// `OpenMetrics` text as Prometheus text 0.0.4 has it: counters are declared under the name of their
+/// samples, and there are no units and no end mark.
+fn prometheus_text(open: &str) -> String {
+    let counters: Vec<&str> = open
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut out = String::with_capacity(open.len() + 256);
+    for line in open.lines() {
+        if line == "# EOF" || line.starts_with("# UNIT ") {
+            continue;
+        }
+        let declared = line
+            .strip_prefix("# TYPE ")
+            .or_else(|| line.strip_prefix("# HELP "));
+        let name = declared.and_then(|rest| rest.split(' ').next());
+        match name.filter(|name| counters.contains(name)) {
+            Some(name) => {
+                let at = "# TYPE ".len() + name.len();
+                out.push_str(&line[..at]);
+                out.push_str("_total");
+                out.push_str(&line[at..]);
+            }
+            None => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+impl Watch {
+    /// The gateway has answered itself.
+    pub(crate) fn done(self, method: Method) {
+        self.metrics
+            .call(&Arc::from(""), method, "result", self.start.elapsed());
+    }
+
+    /// An upstream was asked.
+    pub(crate) fn forwarded(self, upstream: &Arc<str>, method: Method, outcome: Outcome) {
+        let took = self.start.elapsed();
+        self.metrics.call(upstream, method, outcome.as_str(), took);
+        tracing::info!(
+            %upstream,
+            method = method.as_str(),
+            outcome = outcome.as_str(),
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "call"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_texts_name_what_the_dashboards_ask_for() {
+        let metrics = Arc::new(Metrics::new(Arc::default()));
+        metrics.http(200, Duration::from_millis(150));
+        metrics.start().done(Method::ToolsList);
+        let plain = metrics.encode(false).unwrap();
+        assert!(
+            plain.contains("# TYPE http_requests_total counter"),
+            "{plain}"
+        );
+        assert!(
+            plain.contains("http_requests_total{status=\"200\"} 1"),
+            "{plain}"
+        );
+        for bound in ["0.2", "0.5"] {
+            let bucket = format!("http_request_duration_seconds_bucket{{le=\"{bound}\"}} 1");
+            assert!(plain.contains(&bucket), "{plain}");
+        }
+        assert!(!plain.contains("# EOF"));
+        let open = metrics.encode(true).unwrap();
+        assert!(open.contains("# TYPE http_requests counter") && open.ends_with("# EOF\n"));
+    }
+}

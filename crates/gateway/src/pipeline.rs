@@ -1,0 +1,80 @@
+//! The way of a call, all of it, a line a stage.
+
+use std::sync::Arc;
+
+use mcp_ultra_protocol::WireError;
+
+use crate::{
+    Gateway,
+    http::Arrival,
+    reply::Reply,
+    stages::{authorize, decode, forward, local, protect, route},
+};
+
+/// Brings one request to its answer. It runs in a task of its own, so that a client that goes
+/// away ends it by the rules of its era and never half-way.
+///
+/// Connections, sizes and addresses have been guarded before ([`crate::http`]), and the principal
+/// has been identified.
+pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) {
+    let watch = gateway.metrics.start();
+    // envelope, era, headers against body
+    let call = match decode::call(&gateway, arrival).await {
+        Ok(call) => call,
+        Err(refusal) => return refuse(reply, refusal).await,
+    };
+    let (method, reply) = (call.method, reply.in_era(call.caller.era()));
+    // the snapshot that the whole call runs under
+    let snapshot = gateway.snapshot();
+    // what the gateway answers itself: handshakes, lists, subscriptions
+    let (call, reply) = match local::answer(&gateway, &snapshot, call, reply).await {
+        local::Answered::Here => return watch.done(method),
+        local::Answered::Not(call, reply) => (*call, reply),
+    };
+    // public name -> upstream and original name
+    let routed = match route::call(&gateway, &snapshot, call) {
+        Ok(routed) => routed,
+        Err(refusal) => return refuse(reply, refusal).await,
+    };
+    let upstream = routed.upstream.clone();
+    // may it be called: the same answer for list and call
+    let permitted = authorize::call(routed);
+    // personal data in the arguments
+    let protected = protect::arguments(permitted);
+    // the conversation with the upstream in its era, and back in the caller's
+    let outcome = forward::call(&gateway, protected, reply).await;
+    watch.forwarded(upstream.name(), method, outcome);
+}
+
+/// A request that is refused before it reaches an upstream.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub error: WireError,
+    /// The HTTP status, where it is not the one that goes with the error.
+    pub status: Option<u16>,
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        Self {
+            error,
+            status: None,
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn with_status(error: WireError, status: u16) -> Self {
+        Self {
+            error,
+            status: Some(status),
+        }
+    }
+}
+
+async fn refuse(reply: Reply, refusal: Refusal) {
+    match refusal.status {
+        Some(status) => reply.error_with_status(&refusal.error, status).await,
+        None => reply.error(&refusal.error).await,
+    }
+}

@@ -1,0 +1,124 @@
+//! The way back to the client: what one request is answered with.
+
+use bytestring::ByteString;
+use mcp_ultra_protocol::{Era, Id, Outcome, Response, WireError, error, json::Object};
+use tokio::sync::mpsc;
+
+/// How many messages may wait for a client that reads slowly, before its call waits too.
+const QUEUE: usize = 16;
+
+/// What goes back to the client.
+#[derive(Debug)]
+pub(crate) enum Down {
+    /// A notification or a server-to-client request on the way to the answer.
+    Message(ByteString),
+    /// The answer: the last one.
+    Answer(Answer),
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The whole response.
+    pub text: ByteString,
+    /// The HTTP status, where nothing has been sent before.
+    pub status: u16,
+    /// The session that `initialize` has opened.
+    pub session: Option<String>,
+}
+
+/// Where the answer to one request goes, and what comes before it.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    id: Id,
+    era: Era,
+    sender: mpsc::Sender<Down>,
+}
+
+/// The other end: what the HTTP side sends on.
+pub(crate) type Replies = mpsc::Receiver<Down>;
+
+/// A way back for the request `id`. Until the era is known, refusals bring a status of their own.
+pub(crate) fn channel(id: Id) -> (Reply, Replies) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (
+        Reply {
+            id,
+            era: Era::Legacy,
+            sender,
+        },
+        receiver,
+    )
+}
+
+impl Reply {
+    /// Sets the era by whose rules errors get their HTTP status.
+    pub(crate) fn in_era(self, era: Era) -> Self {
+        Self { era, ..self }
+    }
+
+    /// The id of the request.
+    pub(crate) fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// Sends a message before the answer; `false` where the client is gone.
+    pub(crate) async fn message(&self, text: ByteString) -> bool {
+        self.sender.send(Down::Message(text)).await.is_ok()
+    }
+
+    /// Completes when the client is gone.
+    pub(crate) async fn gone(&self) {
+        self.sender.closed().await;
+    }
+
+    /// Answers with the outcome of an upstream.
+    pub(crate) async fn finish(self, outcome: &Outcome) {
+        let (response, status) = match outcome {
+            Outcome::Result(result) => (Response::result(&self.id, result), 200),
+            Outcome::Error(text) => {
+                let status = code(text).map_or(200, |code| error::http_status(code, self.era));
+                (Response::raw_error(&self.id, text), status)
+            }
+        };
+        self.send(response, status, None).await;
+    }
+
+    /// Answers with the result of the gateway's own.
+    pub(crate) async fn result(self, result: &str) {
+        let response = Response::result(&self.id, result);
+        self.send(response, 200, None).await;
+    }
+
+    /// Answers `initialize`.
+    pub(crate) async fn opened(self, result: &str, session: String) {
+        let response = Response::result(&self.id, result);
+        self.send(response, 200, Some(session)).await;
+    }
+
+    /// Answers with an error of the gateway's own.
+    pub(crate) async fn error(self, error: &WireError) {
+        let status = error::http_status(error.code, self.era);
+        self.error_with_status(error, status).await;
+    }
+
+    /// Answers with an error under a status of its own.
+    pub(crate) async fn error_with_status(self, error: &WireError, status: u16) {
+        let response = Response::error(Some(&self.id), error);
+        self.send(response, status, None).await;
+    }
+
+    async fn send(self, response: Response, status: u16, session: Option<String>) {
+        let answer = Answer {
+            text: response.text,
+            status,
+            session,
+        };
+        // A client that is gone is told nothing.
+        drop(self.sender.send(Down::Answer(answer)).await);
+    }
+}
+
+fn code(error: &str) -> Option<i64> {
+    Object::parse(error).ok()?.get("code")?.parse().ok()
+}

@@ -1,0 +1,252 @@
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytestring::ByteString;
+use mcp_ultra_domain::{Principal, ports::SessionState};
+use mcp_ultra_protocol::{Id, Notification, Request, Response, Version, WireError, json::Object};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Negotiated;
+use crate::reply::{Down, Reply};
+
+/// How long a client has to answer a question. People answer elicitations.
+const ANSWER_TIME: Duration = Duration::from_mins(10);
+/// How many messages may wait on the server-to-client stream.
+const PUSH_QUEUE: usize = 64;
+
+/// A legacy session as far as it lives in this process.
+pub(crate) struct Live {
+    pub id: Arc<str>,
+    pub principal: Principal,
+    pub version: Version,
+    /// The text of the client's capabilities.
+    pub capabilities: ByteString,
+    pub client_info: Option<ByteString>,
+    state: Mutex<SessionState>,
+    used: Mutex<Instant>,
+    /// The calls in flight, by the client's ids.
+    calls: Mutex<HashMap<Id, CancellationToken>>,
+    questions: Mutex<Questions>,
+    /// The open server-to-client stream.
+    push: Mutex<Option<mpsc::Sender<Down>>>,
+    /// Cancelled when the session ends.
+    ended: CancellationToken,
+    /// Told when a subscription was taken back.
+    unsubscribed: Notify,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Requests to the client that wait for their answers.
+#[derive(Default)]
+struct Questions {
+    next: u64,
+    waiting: HashMap<Id, oneshot::Sender<Response>>,
+}
+
+/// A question to the client that has been sent.
+pub(crate) struct Asked {
+    session: Arc<Live>,
+    id: Id,
+    answer: oneshot::Receiver<Response>,
+}
+
+impl Live {
+    pub(super) fn new(negotiated: &Negotiated, principal: Principal, state: SessionState) -> Self {
+        Self {
+            id: negotiated.id.as_str().into(),
+            principal,
+            version: negotiated.version(),
+            capabilities: negotiated.capabilities.clone().into(),
+            client_info: negotiated.client_info.clone().map(ByteString::from),
+            state: Mutex::new(state),
+            used: Mutex::new(Instant::now()),
+            calls: Mutex::default(),
+            questions: Mutex::default(),
+            push: Mutex::default(),
+            ended: CancellationToken::new(),
+            unsubscribed: Notify::new(),
+        }
+    }
+
+    /// Notes that the client is still there.
+    pub(super) fn touch(&self) {
+        *self.used.lock() = Instant::now();
+    }
+
+    /// For how long nothing has happened; `None` while something is open.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let open = self
+            .push
+            .lock()
+            .as_ref()
+            .is_some_and(|push| !push.is_closed());
+        let busy = open || !self.calls.lock().is_empty();
+        (!busy).then(|| self.used.lock().elapsed())
+    }
+
+    pub(crate) fn log_level(&self) -> Option<String> {
+        self.state.lock().log_level.clone()
+    }
+
+    pub(crate) fn set_log_level(&self, level: &str) {
+        self.state.lock().log_level = Some(level.to_owned());
+    }
+
+    /// Adds or removes a subscription; `false` where that changes nothing.
+    pub(crate) fn subscribe(&self, uri: &str, wanted: bool) -> bool {
+        let mut state = self.state.lock();
+        if wanted {
+            state.subscriptions.insert(uri.to_owned())
+        } else {
+            state.subscriptions.remove(uri)
+        }
+    }
+
+    pub(crate) fn subscriptions(&self) -> BTreeSet<String> {
+        self.state.lock().subscriptions.clone()
+    }
+
+    /// Tells whoever serves a subscription that one was taken back.
+    pub(crate) fn subscriptions_changed(&self) {
+        self.unsubscribed.notify_waiters();
+    }
+
+    /// Completes when a subscription was taken back.
+    pub(crate) async fn subscriptions_change(&self) {
+        self.unsubscribed.notified().await;
+    }
+
+    /// Registers a call, so that a notification can cancel it.
+    pub(crate) fn begin_call(&self, id: &Id) -> CancellationToken {
+        let token = self.ended.child_token();
+        self.calls.lock().insert(id.clone(), token.clone());
+        token
+    }
+
+    pub(crate) fn end_call(&self, id: &Id) {
+        self.calls.lock().remove(id);
+        self.touch();
+    }
+
+    /// Cancels a call; unknown and finished ones are passed over (2025-11-25, Cancellation).
+    pub(crate) fn cancel_call(&self, id: &Id) {
+        if let Some(token) = self.calls.lock().get(id) {
+            token.cancel();
+        }
+    }
+
+    /// Sends a request to the client: on the stream of the call that it belongs to, or on the
+    /// server-to-client stream where that one is gone.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        method: &str,
+        params: Option<&str>,
+        on: Option<&Reply>,
+    ) -> Asked {
+        let (sender, answer) = oneshot::channel();
+        let id = {
+            let mut questions = self.questions.lock();
+            questions.next += 1;
+            let id = Id::from(questions.next);
+            questions.waiting.insert(id.clone(), sender);
+            id
+        };
+        let request = Request::new(id.clone(), method, params);
+        let sent = match on {
+            Some(reply) => reply.message(request.text.clone()).await,
+            None => false,
+        };
+        if !sent && !self.push(request.text) {
+            // Nowhere to ask: the answer is an error at once.
+            self.questions.lock().waiting.remove(&id);
+        }
+        Asked {
+            session: self.clone(),
+            id,
+            answer,
+        }
+    }
+
+    /// Takes the client's answer to a question; `false` where it is to none.
+    pub(crate) fn answered(&self, response: Response) -> bool {
+        self.touch();
+        let Some(id) = &response.id else { return false };
+        let waiting = self.questions.lock().waiting.remove(id);
+        waiting.is_some_and(|waiting| waiting.send(response).is_ok())
+    }
+
+    /// Sends a message on the server-to-client stream; `false` where none is open or it is full.
+    pub(crate) fn push(&self, text: ByteString) -> bool {
+        let push = self.push.lock();
+        push.as_ref()
+            .is_some_and(|push| push.try_send(Down::Message(text)).is_ok())
+    }
+
+    /// Opens the server-to-client stream; an older one ends.
+    pub(crate) fn open_push(&self) -> (mpsc::Sender<Down>, mpsc::Receiver<Down>) {
+        let (sender, receiver) = mpsc::channel(PUSH_QUEUE);
+        *self.push.lock() = Some(sender.clone());
+        (sender, receiver)
+    }
+
+    /// Ends everything that is open.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+        *self.push.lock() = None;
+        self.questions.lock().waiting.clear();
+    }
+
+    /// Completes when the session ends.
+    pub(crate) fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    /// A notification of the client.
+    pub(crate) fn notified(&self, notification: &Notification) {
+        self.touch();
+        if notification.method != "notifications/cancelled" {
+            return;
+        }
+        let id = notification
+            .params
+            .as_deref()
+            .and_then(|params| Object::parse(params).ok())
+            .and_then(|params| Id::from_raw(params.get("requestId")?.to_owned().into()));
+        if let Some(id) = id {
+            self.cancel_call(&id);
+        }
+    }
+}
+
+impl Asked {
+    /// The client's answer, or an error in its place where none comes.
+    pub(crate) async fn wait(mut self) -> Response {
+        let failed = |why: &'static str| Response::error(Some(&self.id), &WireError::internal(why));
+        match tokio::time::timeout(ANSWER_TIME, &mut self.answer).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => failed("the client has no open stream to be asked on"),
+            Err(_) => failed("the client did not answer in time"),
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.session.questions.lock().waiting.remove(&self.id);
+    }
+}

@@ -1,0 +1,306 @@
+//! What the gateway answers itself: handshakes, lists, subscriptions.
+
+use std::sync::Arc;
+
+use mcp_ultra_domain::catalog::Kind;
+use mcp_ultra_protocol::{
+    Era, Method, Version, WireError,
+    json::{self, Object},
+    meta,
+    seal::Purpose,
+};
+
+use super::route;
+use crate::{
+    Gateway,
+    call::Call,
+    listen,
+    reply::Reply,
+    session::Negotiated,
+    snapshot::{self, Snapshot},
+};
+
+/// Whether a call has been answered here.
+pub(crate) enum Answered {
+    /// It has.
+    Here,
+    /// It is for an upstream.
+    Not(Box<Call>, Reply),
+}
+
+/// Answers the call, if it is for the gateway itself.
+pub(crate) async fn answer(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    call: Call,
+    reply: Reply,
+) -> Answered {
+    match call.method {
+        Method::Initialize => initialize(gateway, snapshot, &call, reply).await,
+        Method::Ping => reply.result("{}").await,
+        Method::Discover => reply.result(&discover(gateway, snapshot)).await,
+        Method::Listen => listen::open(gateway.clone(), snapshot.clone(), call, reply).await,
+        Method::ToolsList => list(gateway, snapshot, Kind::Tool, &call, reply).await,
+        Method::PromptsList => list(gateway, snapshot, Kind::Prompt, &call, reply).await,
+        Method::ResourcesList => list(gateway, snapshot, Kind::Resource, &call, reply).await,
+        Method::ResourceTemplatesList => {
+            list(gateway, snapshot, Kind::Template, &call, reply).await
+        }
+        Method::SetLevel => set_level(gateway, &call, reply).await,
+        Method::ResourcesSubscribe => subscribe(gateway, snapshot, call, reply, true).await,
+        Method::ResourcesUnsubscribe => subscribe(gateway, snapshot, call, reply, false).await,
+        _ => return Answered::Not(Box::new(call), reply),
+    }
+    Answered::Here
+}
+
+async fn initialize(gateway: &Gateway, snapshot: &Snapshot, call: &Call, reply: Reply) {
+    let caller = &call.caller;
+    let mut negotiated = Negotiated::new(
+        gateway,
+        caller.version,
+        &caller.capabilities,
+        caller.client_info.as_ref(),
+    );
+    let Some(token) = negotiated.seal(gateway, &caller.principal) else {
+        return reply
+            .error(&WireError::internal("the session could not be sealed"))
+            .await;
+    };
+    if gateway
+        .sessions
+        .open(gateway, &negotiated, &caller.principal)
+        .await
+        .is_none()
+    {
+        let error = WireError::internal("too many sessions are open here; try again later");
+        return reply.error_with_status(&error, 503).await;
+    }
+    let instructions = instructions_member(snapshot);
+    let result = format!(
+        "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"serverInfo\":{}{instructions}}}",
+        caller.version,
+        capabilities(snapshot, Era::Legacy),
+        crate::identity(),
+    );
+    reply.opened(&result, token).await;
+}
+
+fn discover(gateway: &Gateway, snapshot: &Snapshot) -> String {
+    let versions: Vec<String> = Version::ALL
+        .iter()
+        .map(|version| json::quote(version.as_str()))
+        .collect();
+    let (ttl, scope) = hints(gateway, snapshot);
+    format!(
+        "{{\"resultType\":\"complete\",\"supportedVersions\":[{}],\"capabilities\":{}{},\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\",\"_meta\":{}}}",
+        versions.join(","),
+        capabilities(snapshot, Era::Modern),
+        instructions_member(snapshot),
+        server_meta(snapshot),
+    )
+}
+
+fn instructions_member(snapshot: &Snapshot) -> String {
+    snapshot
+        .instructions
+        .as_ref()
+        .map(|text| format!(",\"instructions\":{}", json::quote(text)))
+        .unwrap_or_default()
+}
+
+/// `_meta` of the gateway's own results: who it is, and which upstreams are not answering.
+fn server_meta(snapshot: &Snapshot) -> String {
+    let unavailable = snapshot::unavailable(&snapshot.catalog);
+    let marked = if unavailable.is_empty() {
+        String::new()
+    } else {
+        let names: Vec<String> = unavailable.into_iter().map(json::quote).collect();
+        format!(
+            ",\"io.github.vertikon.mcp-ultra/unavailable\":[{}]",
+            names.join(",")
+        )
+    };
+    format!(
+        "{{\"{}\":{}{marked}}}",
+        meta::SERVER_INFO,
+        crate::identity()
+    )
+}
+
+/// How long a list is fresh, and for whom: the least of all parts, private if any part is.
+fn hints(gateway: &Gateway, snapshot: &Snapshot) -> (u64, &'static str) {
+    let ttl = snapshot
+        .catalog
+        .ttl_ms()
+        .unwrap_or_else(|| gateway.settings().list_ttl_ms);
+    (
+        ttl,
+        if snapshot.catalog.is_private() {
+            "private"
+        } else {
+            "public"
+        },
+    )
+}
+
+fn capabilities(snapshot: &Snapshot, era: Era) -> String {
+    let union = &snapshot.capabilities;
+    let mut parts = Vec::new();
+    if union.tools {
+        parts.push(format!(
+            "\"tools\":{{\"listChanged\":{}}}",
+            union.tools_changed
+        ));
+    }
+    if union.prompts {
+        parts.push(format!(
+            "\"prompts\":{{\"listChanged\":{}}}",
+            union.prompts_changed
+        ));
+    }
+    if union.resources {
+        parts.push(format!(
+            "\"resources\":{{\"subscribe\":{},\"listChanged\":{}}}",
+            union.subscribe, union.resources_changed
+        ));
+    }
+    if union.completions {
+        parts.push("\"completions\":{}".into());
+    }
+    if union.logging {
+        parts.push("\"logging\":{}".into());
+    }
+    let extensions: Vec<String> = union
+        .extensions
+        .iter()
+        // The tasks extension is of the modern era only.
+        .filter(|(id, _)| era == Era::Modern || !id.ends_with("/tasks"))
+        .map(|(id, settings)| format!("{}:{settings}", json::quote(id)))
+        .collect();
+    if !extensions.is_empty() {
+        parts.push(format!("\"extensions\":{{{}}}", extensions.join(",")));
+    }
+    format!("{{{}}}", parts.join(","))
+}
+
+/// A page of the catalog. The cursor is the sealed name of the last item of the page before.
+async fn list(gateway: &Gateway, snapshot: &Snapshot, kind: Kind, call: &Call, reply: Reply) {
+    let after = match cursor(gateway, kind, call) {
+        Ok(after) => after,
+        Err(error) => return reply.error(&error).await,
+    };
+    let Some(page) = snapshot.catalog.page(kind, after.as_deref()) else {
+        return reply.error(&invalid_cursor()).await;
+    };
+    let era = call.caller.era();
+    let items = if era == Era::Modern {
+        &page.modern
+    } else {
+        &page.legacy
+    };
+    let mut result = String::with_capacity(items.len() + 400);
+    result.push_str("{\"");
+    result.push_str(kind.list_key());
+    result.push_str("\":[");
+    result.push_str(items);
+    result.push(']');
+    if let Some(next) = &page.next {
+        let holder = cursor_holder(kind, call);
+        let sealed = gateway
+            .sealer
+            .seal(Purpose::Cursor, &holder, next.as_bytes());
+        if let Ok(sealed) = sealed {
+            result.push_str(",\"nextCursor\":");
+            result.push_str(&json::quote(&sealed));
+        }
+    }
+    if era == Era::Modern {
+        let (ttl, scope) = hints(gateway, snapshot);
+        result.push_str(&format!(
+            ",\"resultType\":\"complete\",\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""
+        ));
+    }
+    result.push_str(",\"_meta\":");
+    result.push_str(&server_meta(snapshot));
+    result.push('}');
+    reply.result(&result).await;
+}
+
+/// A cursor is good for one kind of list and one principal.
+fn cursor_holder(kind: Kind, call: &Call) -> String {
+    format!("{}\0{}", kind.list_key(), call.caller.principal.id())
+}
+
+fn cursor(gateway: &Gateway, kind: Kind, call: &Call) -> Result<Option<String>, WireError> {
+    let Some(params) = call.request.params.as_deref() else {
+        return Ok(None);
+    };
+    let params = Object::parse(params)
+        .map_err(|error| WireError::invalid_request(format!("params: {error}")))?;
+    let Some(raw) = params.get("cursor") else {
+        return Ok(None);
+    };
+    let token = json::as_str(raw).ok_or_else(invalid_cursor)?;
+    let name = gateway
+        .sealer
+        .open(Purpose::Cursor, &cursor_holder(kind, call), &token)
+        .map_err(|_| invalid_cursor())?;
+    String::from_utf8(name)
+        .map(Some)
+        .map_err(|_| invalid_cursor())
+}
+
+fn invalid_cursor() -> WireError {
+    WireError::invalid_params("Invalid cursor: the list has changed since; start again without one")
+}
+
+async fn set_level(gateway: &Gateway, call: &Call, reply: Reply) {
+    let level = call
+        .request
+        .params
+        .as_deref()
+        .and_then(|params| Object::parse(params).ok())
+        .and_then(|params| params.get_str("level").map(std::borrow::Cow::into_owned))
+        .filter(|level| meta::log_rank(level).is_some());
+    let (Some(level), Some(session)) = (level, &call.caller.session) else {
+        let error = WireError::invalid_params(
+            "\"level\" must be one of debug, info, notice, warning, error, critical, alert, emergency",
+        );
+        return reply.error(&error).await;
+    };
+    session.set_log_level(&level);
+    if let Err(error) = gateway.store.set_log_level(&session.id, &level).await {
+        return reply.error(&WireError::internal(error.to_string())).await;
+    }
+    // Upstream sessions get it with their next call.
+    reply.result("{}").await;
+}
+
+async fn subscribe(
+    gateway: &Arc<Gateway>,
+    snapshot: &Snapshot,
+    call: Call,
+    reply: Reply,
+    wanted: bool,
+) {
+    let Some(session) = call.caller.session.clone() else {
+        return;
+    };
+    let routed = match route::call(gateway, snapshot, call) {
+        Ok(routed) => routed,
+        Err(refusal) => return reply.error(&refusal.error).await,
+    };
+    let uri = routed
+        .upstream
+        .naming()
+        .public_uri(&routed.original)
+        .into_owned();
+    if let Err(error) = listen::subscribe(gateway, &session, &routed, &uri, wanted).await {
+        return reply.error(&error).await;
+    }
+    if let Err(error) = gateway.store.subscribe(&session.id, &uri, wanted).await {
+        return reply.error(&WireError::internal(error.to_string())).await;
+    }
+    reply.result("{}").await;
+}

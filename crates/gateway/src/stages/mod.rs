@@ -1,0 +1,8 @@
+//! The stages of [`crate::pipeline`], one file a stage.
+
+pub(crate) mod authorize;
+pub(crate) mod decode;
+pub(crate) mod forward;
+pub(crate) mod local;
+pub(crate) mod protect;
+pub(crate) mod route;

@@ -1,0 +1,38 @@
+use super::{Hello, Holder, Sink};
+
+/// On whose behalf an upstream is spoken to: whose session is used or opened, and with what.
+///
+/// Asked for only where a session is needed at all: a stateless call has none.
+pub trait OnBehalf: Sync {
+    /// Whose session it is.
+    fn holder(&self) -> Holder;
+    /// What a new session is opened with.
+    fn hello(&self) -> Hello;
+    /// Where notifications of a new session go that belong to no call.
+    fn sink(&self) -> Sink;
+}
+
+/// All of it known beforehand.
+#[derive(Clone)]
+pub struct Behalf {
+    /// Whose session it is.
+    pub holder: Holder,
+    /// What a new session is opened with.
+    pub hello: Hello,
+    /// Where notifications of a new session go that belong to no call.
+    pub sink: Sink,
+}
+
+impl OnBehalf for Behalf {
+    fn holder(&self) -> Holder {
+        self.holder.clone()
+    }
+
+    fn hello(&self) -> Hello {
+        self.hello.clone()
+    }
+
+    fn sink(&self) -> Sink {
+        self.sink.clone()
+    }
+}

@@ -1,0 +1,151 @@
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use mcp_ultra_protocol::{Id, Notification, Request, json::Object, meta};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::Event;
+
+/// How many events of one call may wait for their reader. A caller that does not read slows its
+/// upstream session down, it does not make the gateway grow.
+const QUEUE: usize = 64;
+
+/// The calls in flight of one upstream session.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    next: AtomicU64,
+    in_flight: Mutex<HashMap<Id, mpsc::Sender<Event>>>,
+    /// The log level that the session was last set to.
+    log_level: Mutex<Option<String>>,
+}
+
+impl Calls {
+    /// An id that no other request of the session has.
+    pub(super) fn next_id(&self) -> Id {
+        Id::from(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Registers the call `id`; its events come out of the receiver.
+    pub(super) fn begin(&self, id: &Id) -> mpsc::Receiver<Event> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        self.in_flight.lock().insert(id.clone(), sender);
+        receiver
+    }
+
+    /// Forgets the call `id`; `true` where it was in flight.
+    pub(super) fn end(&self, id: &Id) -> bool {
+        self.in_flight.lock().remove(id).is_some()
+    }
+
+    /// Forgets all calls: their receivers end.
+    pub(super) fn end_all(&self) {
+        self.in_flight.lock().clear();
+    }
+
+    /// Notes the log level; `false` where it is the same as before.
+    pub(super) fn remember_log_level(&self, level: &str) -> bool {
+        let mut current = self.log_level.lock();
+        if current.as_deref() == Some(level) {
+            return false;
+        }
+        *current = Some(level.to_owned());
+        true
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.in_flight.lock().len()
+    }
+
+    /// Where to send what belongs to the call `id`.
+    pub(super) fn of_id(&self, id: &Id) -> Option<mpsc::Sender<Event>> {
+        self.in_flight.lock().get(id).cloned()
+    }
+
+    /// Where to send a notification: the call whose progress token it names, or the only one in
+    /// flight. Progress tokens towards upstreams are the ids of their calls.
+    pub(super) fn of_notification(
+        &self,
+        notification: &Notification,
+    ) -> Option<mpsc::Sender<Event>> {
+        if let Some(listen) = self.of_subscription(notification) {
+            return Some(listen);
+        }
+        if notification.method == "notifications/progress" {
+            let params = notification.params.as_ref()?;
+            let token = Object::parse(params).ok()?.get("progressToken")?;
+            return self.of_id(&Id::from_raw(token.to_owned().into())?);
+        }
+        self.sole()
+    }
+
+    /// The `subscriptions/listen` call that a notification names (2026-07-28, Subscriptions).
+    pub(super) fn of_subscription(
+        &self,
+        notification: &Notification,
+    ) -> Option<mpsc::Sender<Event>> {
+        let params = notification.params.as_ref()?;
+        if memchr::memmem::find(params.as_bytes(), b"subscriptionId").is_none() {
+            return None;
+        }
+        let meta = Object::parse(params).ok()?.get("_meta")?;
+        let id = Object::parse(meta).ok()?.get(meta::SUBSCRIPTION_ID)?;
+        self.of_id(&Id::from_raw(id.to_owned().into())?)
+    }
+
+    /// Where to send a request that names no call: the only one in flight, or nowhere.
+    pub(super) fn of_request(&self, _request: &Request) -> Option<mpsc::Sender<Event>> {
+        self.sole()
+    }
+
+    fn sole(&self) -> Option<mpsc::Sender<Event>> {
+        let in_flight = self.in_flight.lock();
+        let mut senders = in_flight.values();
+        match (senders.next(), senders.next()) {
+            (Some(sender), None) => Some(sender.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a notification is about the session and not about any call.
+pub(super) fn is_of_session(notification: &Notification) -> bool {
+    matches!(
+        &*notification.method,
+        "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed"
+            | "notifications/resources/updated"
+            | "notifications/elicitation/complete"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(token: &str) -> Notification {
+        let params = format!("{{\"progressToken\":{token},\"progress\":1}}");
+        Notification::new("notifications/progress", Some(&params))
+    }
+
+    #[test]
+    fn what_names_no_call_goes_to_the_only_one_or_nowhere() {
+        let calls = Calls::default();
+        let log = Notification::new("notifications/message", None);
+        assert!(calls.of_notification(&log).is_none());
+        let (a, b) = (calls.next_id(), calls.next_id());
+        let _a = calls.begin(&a);
+        assert!(calls.of_notification(&log).is_some());
+        let _b = calls.begin(&b);
+        assert!(
+            calls.of_notification(&log).is_none(),
+            "two in flight: it could be either's"
+        );
+        assert!(calls.of_notification(&progress(a.as_raw())).is_some());
+        assert!(calls.of_notification(&progress("99")).is_none());
+        assert!(calls.end(&a) && !calls.end(&a));
+    }
+}

@@ -1,0 +1,63 @@
+use std::borrow::Cow;
+
+use mcp_ultra_protocol::{WireError, json};
+
+/// Why an upstream could not answer a call. The side is always the upstream's: what the caller
+/// did wrong never becomes one of these.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// Nothing was sent: no connection, no process.
+    #[error("it can't be reached: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("it did not answer within {0} s")]
+    Timeout(u64),
+    /// The connection, stream or process ended before the answer.
+    #[error("it closed the connection before it answered")]
+    Closed,
+    /// It answered with something that is not MCP.
+    #[error("its answer is not valid MCP: {0}")]
+    Protocol(Cow<'static, str>),
+    /// Its answer is larger than `limits.result`.
+    #[error("its answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It no longer knows the session that the call was sent in.
+    #[error("it ended the session")]
+    SessionLost,
+    /// It refused with an HTTP status and nothing that could be passed on.
+    #[error("it answered with HTTP status {0}")]
+    Status(u16),
+}
+
+impl UpstreamError {
+    /// A short name for metrics and for the `kind` of the error that the caller gets.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Closed => "closed",
+            Self::Protocol(_) => "protocol",
+            Self::TooLarge(_) => "too_large",
+            Self::SessionLost => "session_lost",
+            Self::Status(_) => "status",
+        }
+    }
+
+    /// Whether the same call may succeed when it is made again, because the upstream did not act
+    /// on it.
+    pub fn retry_helps(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::SessionLost)
+    }
+
+    /// The error as the caller gets it.
+    pub fn to_wire(&self, upstream: &str) -> WireError {
+        let data = format!(
+            "{{\"upstream\":{},\"kind\":\"{}\",\"retryable\":{}}}",
+            json::quote(upstream),
+            self.kind(),
+            self.retry_helps()
+        );
+        WireError::internal(format!("The upstream server \"{upstream}\" failed: {self}"))
+            .with_data(data)
+    }
+}

@@ -1,0 +1,94 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use mcp_ultra_protocol::{Message, Outcome, Response as Answer};
+
+use crate::upstream::UpstreamError;
+
+/// What an upstream answered to one HTTP request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A JSON document that is a response.
+    Answer(Box<Answer>, HeaderMap),
+    /// An SSE stream.
+    Stream(Incoming, HeaderMap),
+    /// Accepted without content.
+    Accepted,
+    /// An error status without a JSON-RPC response in the body.
+    Status(u16),
+}
+
+impl Reply {
+    pub(super) async fn read(
+        response: Response<Incoming>,
+        max_message: usize,
+        body_timeout: Duration,
+    ) -> Result<Self, UpstreamError> {
+        let (head, body) = response.into_parts();
+        let content_type = head
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let is = |kind: &str| {
+            content_type
+                .split(';')
+                .next()
+                .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(kind))
+        };
+        if head.status.is_success() && is("text/event-stream") {
+            return Ok(Self::Stream(body, head.headers));
+        }
+        if head.status == http::StatusCode::ACCEPTED || head.status == http::StatusCode::NO_CONTENT
+        {
+            return Ok(Self::Accepted);
+        }
+        if !is("application/json") {
+            return if head.status.is_success() {
+                Err(UpstreamError::Protocol(
+                    "the content type is neither application/json nor text/event-stream".into(),
+                ))
+            } else {
+                Ok(Self::Status(head.status.as_u16()))
+            };
+        }
+        let bytes = tokio::time::timeout(body_timeout, collect(body, max_message))
+            .await
+            .map_err(|_| UpstreamError::Timeout(body_timeout.as_secs()))??;
+        match Message::parse(bytes) {
+            Ok(Message::Response(answer)) => Ok(Self::Answer(Box::new(answer), head.headers)),
+            // An error status speaks for itself, whatever stands in its body.
+            _ if !head.status.is_success() => Ok(Self::Status(head.status.as_u16())),
+            Ok(_) => Err(UpstreamError::Protocol("a response was expected".into())),
+            Err(error) => Err(UpstreamError::Protocol(error.to_string().into())),
+        }
+    }
+
+    /// The code of the JSON-RPC error, where the reply is one.
+    pub(crate) fn error_code(&self) -> Option<i64> {
+        match self {
+            Self::Answer(answer, _) => error_code(answer),
+            _ => None,
+        }
+    }
+}
+
+/// The code of an error response.
+pub(crate) fn error_code(answer: &Answer) -> Option<i64> {
+    let Outcome::Error(error) = &answer.outcome else {
+        return None;
+    };
+    let error = mcp_ultra_protocol::json::Object::parse(error).ok()?;
+    error.get("code")?.parse().ok()
+}
+
+async fn collect(body: Incoming, limit: usize) -> Result<Bytes, UpstreamError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(UpstreamError::TooLarge(limit)),
+        Err(_) => Err(UpstreamError::Closed),
+    }
+}

@@ -1,0 +1,184 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::Full;
+use mcp_ultra_edge::outbound::Outbound;
+use mcp_ultra_protocol::{Version, headers};
+
+use super::reply::Reply;
+use crate::upstream::UpstreamError;
+
+/// How to reach one upstream over HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpTransport {
+    client: Outbound,
+    uri: Uri,
+    /// The operator's own headers. Values may be secret.
+    headers: HeaderMap,
+    /// The largest message accepted, in bytes.
+    max_message: usize,
+    /// How long to wait for the head of a response.
+    response_timeout: Duration,
+}
+
+/// The headers of a modern request that mirror its body, made anew for the upstream.
+#[derive(Debug, Default)]
+pub struct ModernHeaders<'a> {
+    /// `Mcp-Name`
+    pub name: Option<&'a str>,
+    /// `Mcp-Param-*`, and whatever else travels on.
+    pub extra: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HttpTransport {
+    /// A transport to `uri` that sends `headers` with every request.
+    pub fn new(
+        client: Outbound,
+        uri: Uri,
+        headers: HeaderMap,
+        max_message: usize,
+        response_timeout: Duration,
+    ) -> Self {
+        Self {
+            client,
+            uri,
+            headers,
+            max_message,
+            response_timeout,
+        }
+    }
+
+    /// The largest message accepted, in bytes.
+    pub fn max_message(&self) -> usize {
+        self.max_message
+    }
+
+    /// Posts a modern request.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]
+    pub async fn post_modern(
+        &self,
+        method: &str,
+        body: &ByteString,
+        mirrored: ModernHeaders<'_>,
+    ) -> Result<Reply, UpstreamError> {
+        let mut request = self.request(Method::POST, Full::new(body.clone().into_bytes()));
+        let map = request.headers_mut();
+        map.insert(
+            HeaderName::from_static(headers::PROTOCOL_VERSION),
+            HeaderValue::from_static(Version::LATEST.as_str()),
+        );
+        insert(map, headers::METHOD, method);
+        if let Some(name) = mirrored.name {
+            insert(map, headers::NAME, name);
+        }
+        for (name, value) in mirrored.extra {
+            map.append(name, value);
+        }
+        self.send(request).await
+    }
+
+    /// Posts a message of a legacy session.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]
+    pub(super) async fn post_legacy(
+        &self,
+        body: &ByteString,
+        session: Option<&HeaderValue>,
+        version: Option<Version>,
+    ) -> Result<Reply, UpstreamError> {
+        let mut request = self.request(Method::POST, Full::new(body.clone().into_bytes()));
+        legacy_headers(request.headers_mut(), session, version);
+        self.send(request).await
+    }
+
+    /// Opens a stream of a legacy session, new or behind `last_event`.
+    pub(super) async fn get_legacy(
+        &self,
+        session: Option<&HeaderValue>,
+        version: Version,
+        last_event: Option<&str>,
+    ) -> Result<Reply, UpstreamError> {
+        let mut request = self.request(Method::GET, Full::default());
+        let map = request.headers_mut();
+        map.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("text/event-stream"),
+        );
+        map.remove(header::CONTENT_TYPE);
+        legacy_headers(map, session, Some(version));
+        if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
+            map.insert(HeaderName::from_static("last-event-id"), id);
+        }
+        self.send(request).await
+    }
+
+    /// Ends a legacy session. What the upstream answers does not matter.
+    pub(super) async fn delete_legacy(&self, session: &HeaderValue, version: Version) {
+        let mut request = self.request(Method::DELETE, Full::default());
+        request.headers_mut().remove(header::CONTENT_TYPE);
+        legacy_headers(request.headers_mut(), Some(session), Some(version));
+        let _ = self.send(request).await;
+    }
+
+    fn request(&self, method: Method, body: Full<Bytes>) -> Request<Full<Bytes>> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        let map = request.headers_mut();
+        map.reserve(8 + self.headers.len());
+        map.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        map.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("application/json, text/event-stream"),
+        );
+        for (name, value) in &self.headers {
+            map.append(name.clone(), value.clone());
+        }
+        request
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, UpstreamError> {
+        let response = tokio::time::timeout(self.response_timeout, self.client.request(request))
+            .await
+            .map_err(|_| UpstreamError::Timeout(self.response_timeout.as_secs()))?
+            .map_err(|error| {
+                if error.retry_is_safe() {
+                    UpstreamError::Unreachable(error.to_string())
+                } else {
+                    UpstreamError::Closed
+                }
+            })?;
+        Reply::read(response, self.max_message, self.response_timeout).await
+    }
+}
+
+fn insert(map: &mut HeaderMap, name: &'static str, value: &str) {
+    // The encoded form is printable ASCII, which every header value may be.
+    if let Ok(value) = HeaderValue::from_str(&headers::encode(value)) {
+        map.insert(HeaderName::from_static(name), value);
+    }
+}
+
+fn legacy_headers(map: &mut HeaderMap, session: Option<&HeaderValue>, version: Option<Version>) {
+    if let Some(session) = session {
+        map.insert(
+            HeaderName::from_static(headers::SESSION_ID),
+            session.clone(),
+        );
+    }
+    // The header exists since 2025-06-18.
+    if let Some(version) = version.filter(|version| *version >= Version::V2025_06_18) {
+        map.insert(
+            HeaderName::from_static(headers::PROTOCOL_VERSION),
+            HeaderValue::from_static(version.as_str()),
+        );
+    }
+}

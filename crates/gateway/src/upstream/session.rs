@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use mcp_ultra_protocol::{Era, Id, Notification, Response, Version};
+
+use super::{Exchange, UpstreamError, http::HttpSession, stdio::StdioSession};
+
+/// Where notifications go that are about a session and not about a call.
+pub type Sink = Arc<dyn Fn(Notification) + Send + Sync>;
+
+/// An open session with an upstream: an HTTP session of the legacy era, or a child process of
+/// either era.
+#[derive(Debug, Clone)]
+pub enum Session {
+    /// Legacy streamable HTTP.
+    Http(Arc<HttpSession>),
+    /// A child process.
+    Stdio(Arc<StdioSession>),
+}
+
+/// What a session is opened with.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// The text of the capabilities that are declared.
+    pub capabilities: ByteString,
+    /// The text of the client's name and version.
+    pub client_info: ByteString,
+    /// The legacy revision that is asked for.
+    pub version: Version,
+}
+
+/// What an upstream said about itself when the session opened.
+#[derive(Debug, Clone, Default)]
+pub struct Welcome {
+    /// The text of its capabilities.
+    pub capabilities: ByteString,
+    /// Its instructions.
+    pub instructions: Option<String>,
+}
+
+impl Session {
+    /// Sends a request whose `params` are ready for the upstream, but for the progress token.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]
+    pub async fn call(
+        &self,
+        method: &str,
+        params: Option<ByteString>,
+        progress_token: Option<ByteString>,
+    ) -> Result<Exchange, UpstreamError> {
+        match self {
+            Self::Http(session) => HttpSession::call(session, method, params, progress_token).await,
+            Self::Stdio(session) => {
+                StdioSession::call(session, method, params, progress_token).await
+            }
+        }
+    }
+
+    /// Sends a notification.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]
+    pub async fn notify(&self, notification: Notification) -> Result<(), UpstreamError> {
+        match self {
+            Self::Http(session) => session.post(&notification.text).await,
+            Self::Stdio(session) => session.send(&notification.text).await,
+        }
+    }
+
+    /// Answers a request of the upstream.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]
+    pub async fn send_response(&self, response: Response) -> Result<(), UpstreamError> {
+        match self {
+            Self::Http(session) => session.post(&response.text).await,
+            Self::Stdio(session) => session.send(&response.text).await,
+        }
+    }
+
+    /// Tells the upstream that the call `id` is not wanted any more.
+    pub async fn cancel(&self, id: &Id, reason: &str) {
+        if !self.finished(id) {
+            return;
+        }
+        let params = format!(
+            "{{\"requestId\":{id},\"reason\":{}}}",
+            mcp_ultra_protocol::json::quote(reason)
+        );
+        let notification = Notification::new("notifications/cancelled", Some(&params));
+        if let Err(error) = self.notify(notification).await {
+            tracing::debug!(%error, "an upstream was not told of a cancelled call");
+        }
+    }
+
+    /// Forgets the call `id`; `true` where it was in flight.
+    pub(super) fn finished(&self, id: &Id) -> bool {
+        match self {
+            Self::Http(session) => session.calls.end(id),
+            Self::Stdio(session) => session.calls.end(id),
+        }
+    }
+
+    /// Notes the log level that the session is about to get; `false` where it has it already.
+    pub fn remember_log_level(&self, level: &str) -> bool {
+        match self {
+            Self::Http(session) => session.calls.remember_log_level(level),
+            Self::Stdio(session) => session.calls.remember_log_level(level),
+        }
+    }
+
+    /// How many calls are in flight.
+    pub fn in_flight(&self) -> usize {
+        match self {
+            Self::Http(session) => session.calls.count(),
+            Self::Stdio(session) => session.calls.count(),
+        }
+    }
+
+    /// The era that is spoken in the session.
+    pub fn era(&self) -> Era {
+        match self {
+            Self::Http(_) => Era::Legacy,
+            Self::Stdio(session) => session.era(),
+        }
+    }
+
+    /// Whether the session can take no more calls.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Http(session) => session.is_closed(),
+            Self::Stdio(session) => session.is_closed(),
+        }
+    }
+
+    /// What the upstream said about itself.
+    pub fn welcome(&self) -> &Welcome {
+        match self {
+            Self::Http(session) => &session.welcome,
+            Self::Stdio(session) => &session.welcome,
+        }
+    }
+
+    /// Ends the session: `DELETE` over HTTP, the end of the process over stdio.
+    pub async fn close(&self) {
+        match self {
+            Self::Http(session) => session.close().await,
+            Self::Stdio(session) => session.close().await,
+        }
+    }
+}
+
+/// The `params` of a call with the upstream's own progress token, the id of the call, where the
+/// caller asked for progress.
+pub(super) fn with_progress_token(
+    params: Option<ByteString>,
+    id: &Id,
+    wanted: bool,
+) -> Option<ByteString> {
+    use mcp_ultra_protocol::json::Object;
+    if !wanted {
+        return params;
+    }
+    let text = params.unwrap_or_else(|| ByteString::from_static("{}"));
+    let edited = Object::parse(&text).ok().and_then(|object| {
+        let meta_text = object.get("_meta").unwrap_or("{}");
+        let meta = Object::parse(meta_text).ok()?;
+        let meta = meta.edit().set("progressToken", id.as_raw()).finish();
+        Some(object.edit().set("_meta", meta).finish())
+    });
+    Some(edited.map_or(text, ByteString::from))
+}
+
+/// Reads the result of `initialize`: the revision that was agreed on, and the rest.
+pub(super) fn read_initialize(result: &str) -> Result<(Version, Welcome), UpstreamError> {
+    use mcp_ultra_protocol::json::Object;
+    let unreadable = |_| UpstreamError::Protocol("the result of initialize is not readable".into());
+    let object = Object::parse(result).map_err(unreadable)?;
+    let named = object.get_str("protocolVersion").unwrap_or_default();
+    let version = Version::parse(&named)
+        .filter(|version| version.era() == Era::Legacy)
+        // An old server may insist on 2024-11-05, whose messages over this transport are those
+        // of the next revision.
+        .or_else(|| (named == "2024-11-05").then_some(Version::V2025_03_26))
+        .ok_or_else(|| {
+            UpstreamError::Protocol(
+                "it speaks no revision of the protocol that is known here".into(),
+            )
+        })?;
+    let welcome = Welcome {
+        capabilities: object.get("capabilities").unwrap_or("{}").to_owned().into(),
+        instructions: object
+            .get_str("instructions")
+            .map(std::borrow::Cow::into_owned),
+    };
+    Ok((version, welcome))
+}
+
+/// The `params` of `initialize`.
+pub(super) fn initialize_params(hello: &Hello) -> String {
+    format!(
+        "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"clientInfo\":{}}}",
+        hello.version, hello.capabilities, hello.client_info
+    )
+}

@@ -1,0 +1,222 @@
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use mcp_ultra_config::{Config, Extension, Upstream as Section};
+use mcp_ultra_edge::outbound::Outbound;
+use mcp_ultra_protocol::{Era, Version, names::Naming};
+
+use super::{
+    Hello, Transport,
+    http::HttpTransport,
+    stdio::{StdioSpec, supervise::RestartPolicy},
+};
+
+/// How long a child process has to come up: package runners may have to unpack it first.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What one upstream is configured with, ready for use.
+#[derive(Clone)]
+pub struct Settings {
+    /// The name in the configuration.
+    pub name: Arc<str>,
+    /// How its names become public.
+    pub naming: Naming,
+    /// All callers share its sessions.
+    pub shared: bool,
+    /// The era, where the operator has fixed it.
+    pub fixed_era: Option<Era>,
+    /// The total time that a call may take.
+    pub call_timeout: Duration,
+    /// How long a session may be idle before it is ended.
+    pub idle_stop: Duration,
+    /// How long the upstream has to come up.
+    pub start_timeout: Duration,
+    /// When a child process that ended may be started again.
+    pub restart: RestartPolicy,
+    /// The extensions that pass through: their short names.
+    pub extensions: Vec<&'static str>,
+    /// What the gateway's own sessions are opened with.
+    pub hello: Hello,
+    reach: Reach,
+    /// What all of it was read from.
+    source: Section,
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+            && self.extensions == other.extensions
+            && self.call_timeout == other.call_timeout
+    }
+}
+
+#[derive(Clone)]
+enum Reach {
+    Http {
+        client: Outbound,
+        uri: Uri,
+        headers: HeaderMap,
+        max_message: usize,
+        response_timeout: Duration,
+    },
+    Stdio(StdioSpec),
+}
+
+/// A server section that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("server \"{server}\": {problem}")]
+pub struct SettingsError {
+    /// The name of the server.
+    pub server: String,
+    /// What is wrong. Holds no secret.
+    pub problem: String,
+}
+
+impl Settings {
+    /// Reads the section of one server.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for what the configuration's own checks can't see.
+    pub fn new(
+        config: &Config,
+        section: &Section,
+        client: &Outbound,
+    ) -> Result<Self, SettingsError> {
+        let fail = |problem: String| SettingsError {
+            server: section.name.clone(),
+            problem,
+        };
+        let naming = match section.effective_prefix() {
+            None => Naming::identity(),
+            Some(prefix) => Naming::prefixed(prefix)
+                .map_err(|error| fail(format!("prefix \"{prefix}\": {error}")))?,
+        };
+        let max_message = config.limits.result.as_usize();
+        let reach = match section.transport() {
+            Some(mcp_ultra_config::Transport::Http { url, headers }) => Reach::Http {
+                client: client.clone(),
+                uri: url
+                    .url()
+                    .as_str()
+                    .parse()
+                    .map_err(|error| fail(format!("url: {error}")))?,
+                headers: header_map(headers).map_err(fail)?,
+                max_message,
+                response_timeout: config.limits.response_timeout().get(),
+            },
+            Some(mcp_ultra_config::Transport::Stdio {
+                command,
+                args,
+                env,
+                cwd,
+            }) => {
+                let mut spec = StdioSpec::new(section.name.as_str(), command);
+                spec.args = args
+                    .iter()
+                    .map(|arg| OsString::from(arg.as_str()))
+                    .collect();
+                spec.env = env
+                    .iter()
+                    .map(|(name, value)| (name.into(), value.expose().into()))
+                    .collect();
+                spec.cwd = cwd.map(PathBuf::from);
+                spec.max_line_bytes = max_message;
+                Reach::Stdio(spec)
+            }
+            None => return Err(fail("neither command nor url".into())),
+        };
+        let extensions: Vec<&'static str> = config
+            .extensions(section)
+            .iter()
+            .copied()
+            .map(short_name)
+            .collect();
+        Ok(Self {
+            name: section.name.as_str().into(),
+            naming,
+            shared: section.shared,
+            fixed_era: match section.era {
+                mcp_ultra_config::Era::Auto => None,
+                mcp_ultra_config::Era::Modern => Some(Era::Modern),
+                mcp_ultra_config::Era::Legacy => Some(Era::Legacy),
+            },
+            call_timeout: config.call_timeout(section).get(),
+            idle_stop: section.idle_stop.get(),
+            start_timeout: START_TIMEOUT,
+            restart: RestartPolicy {
+                min: section.restart.min.get(),
+                max: section.restart.max.get(),
+                ..RestartPolicy::default()
+            },
+            hello: own_hello(&extensions),
+            extensions,
+            reach,
+            source: section.clone(),
+        })
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        match &self.reach {
+            Reach::Http {
+                client,
+                uri,
+                headers,
+                max_message,
+                response_timeout,
+            } => Transport::Http(Arc::new(HttpTransport::new(
+                client.clone(),
+                uri.clone(),
+                headers.clone(),
+                *max_message,
+                *response_timeout,
+            ))),
+            Reach::Stdio(spec) => Transport::Stdio(spec.clone()),
+        }
+    }
+}
+
+fn short_name(extension: Extension) -> &'static str {
+    match extension {
+        Extension::Tasks => "tasks",
+        Extension::Ui => "ui",
+        Extension::Skills => "skills",
+    }
+}
+
+fn header_map(
+    headers: &std::collections::BTreeMap<String, mcp_ultra_config::Secret>,
+) -> Result<HeaderMap, String> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let header = HeaderName::try_from(name.as_str())
+            .map_err(|_| format!("headers: \"{name}\" is not a header name"))?;
+        let mut value = HeaderValue::from_str(value.expose())
+            .map_err(|_| format!("headers: the value of \"{name}\" can't stand in a header"))?;
+        value.set_sensitive(true);
+        map.append(header, value);
+    }
+    Ok(map)
+}
+
+/// What the gateway says about itself where it asks on nobody's behalf. It declares everything,
+/// since some servers list less to clients that can do less.
+fn own_hello(extensions: &[&'static str]) -> Hello {
+    let declared: Vec<String> = extensions
+        .iter()
+        .map(|name| match *name {
+            "ui" => {
+                r#""io.modelcontextprotocol/ui":{"mimeTypes":["text/html;profile=mcp-app"]}"#.into()
+            }
+            name => format!(r#""io.modelcontextprotocol/{name}":{{}}"#),
+        })
+        .collect();
+    Hello {
+        capabilities: format!(
+            r#"{{"roots":{{"listChanged":true}},"sampling":{{}},"elicitation":{{"form":{{}},"url":{{}}}},"extensions":{{{}}}}}"#,
+            declared.join(",")
+        )
+        .into(),
+        client_info: crate::identity().into(),
+        version: Version::LATEST_LEGACY,
+    }
+}
