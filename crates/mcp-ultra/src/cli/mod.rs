@@ -1,0 +1,94 @@
+//! The command line: one file a command, the arguments beside what they do.
+//!
+//! The way in is [`run`]. What a command ends with, and the exit codes, are in [`exit`]; errors
+//! become text here and nowhere else. The commands that speak MCP do so through
+//! [`crate::client`].
+
+mod completions;
+mod duration;
+mod exit;
+mod progress;
+mod smoke;
+mod target;
+mod tools;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::{CommandResult, Exit, Failure};
+
+/// One governed endpoint in front of all the MCP servers of an organisation.
+#[derive(Debug, Parser)]
+#[command(name = "mcp-ultra", version = version::LONG, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands, in the order of the help.
+#[derive(Debug, Subcommand)]
+enum Command {
+    // `serve` and `quickstart` stand here, first in the help.
+    /// List and call the tools of a running server
+    #[command(subcommand)]
+    Tools(tools::Command),
+    /// Check a running server step by step: handshake, lists, one call, health
+    Smoke(smoke::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    // `demo-server` and the hidden `__guard` stand here, last.
+}
+
+/// Reads the command line, does what it asks for, and says how it went.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(()) => Exit::Ok.into(),
+        Err(Failure { exit, report }) => {
+            if let Some(report) = report {
+                eprintln!("{report:?}");
+            }
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> CommandResult {
+    match command {
+        Command::Tools(command) => wait_for(tools::run(command)),
+        Command::Smoke(args) => wait_for(smoke::run(args)),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// The system refused a thread or a poller.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the asynchronous runtime could not be started")]
+#[diagnostic(help("check the limits on threads and open files (ulimit -a)"))]
+struct RuntimeError(#[source] std::io::Error);
+
+/// Runs a command that waits for the network, on one thread: none of them needs more.
+fn wait_for(command: impl Future<Output = CommandResult>) -> CommandResult {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(RuntimeError(error)))?;
+    let result = runtime.block_on(command);
+    // A read of standard input that nobody will answer must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
