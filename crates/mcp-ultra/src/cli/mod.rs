@@ -5,10 +5,13 @@
 //! [`crate::client`].
 
 mod completions;
+mod connect;
 mod duration;
 mod exit;
+mod files;
 mod progress;
 mod smoke;
+mod stdio;
 mod target;
 mod tools;
 mod version;
@@ -36,6 +39,10 @@ enum Command {
     Tools(tools::Command),
     /// Check a running server step by step: handshake, lists, one call, health
     Smoke(smoke::Args),
+    /// Print or write the configuration that points an MCP client at a gateway
+    Connect(connect::Args),
+    /// Run as a stdio MCP server that passes everything on to a running gateway
+    Stdio(stdio::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     // `demo-server` and the hidden `__guard` stand here, last.
@@ -59,6 +66,8 @@ fn dispatch(command: Command) -> CommandResult {
     match command {
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),
+        Command::Connect(args) => connect::run(&args),
+        Command::Stdio(args) => wait_for(stdio::run(args)),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -72,7 +72,7 @@ async fn discover(transport: &Transport, version: Version) -> Result<Probe, Clie
     let mut reply = transport.post(headers, request.text.clone()).await?;
     // Says something about the caller or the network, and nothing about the era.
     if matches!(reply.status.as_u16(), 401 | 403 | 429 | 502 | 503 | 504) {
-        return Err(reply.into_status_error().await);
+        return Err(reply.status_error().await);
     }
     // Whatever can't be read as an answer is no recognised modern answer either.
     let Ok(Some(response)) = answer(&mut reply, &request.id).await else {
@@ -152,7 +152,7 @@ async fn initialize(transport: &Transport, version: Version) -> Result<Handshake
         _ if reply.status.is_success() => {
             return Err(reply.not_mcp("neither server/discover nor initialize got an MCP answer"));
         }
-        _ => return Err(reply.into_status_error().await),
+        _ => return Err(reply.status_error().await),
     };
     let result = match response.outcome {
         Outcome::Result(result) => result,
@@ -174,9 +174,9 @@ async fn initialize(transport: &Transport, version: Version) -> Result<Handshake
         map.insert(headers::SESSION_ID, id.clone());
     }
     let initialized = Notification::new("notifications/initialized", None);
-    let reply = transport.post(map, initialized.text).await?;
+    let mut reply = transport.post(map, initialized.text).await?;
     if !reply.status.is_success() {
-        return Err(reply.into_status_error().await);
+        return Err(reply.status_error().await);
     }
     Ok(Handshake { server, session })
 }

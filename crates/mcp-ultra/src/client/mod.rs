@@ -16,4 +16,4 @@ pub(crate) use error::{ClientError, RpcError};
 pub(crate) use reply::Reply;
 pub(crate) use session::{Client, Listing, Notice};
 pub(crate) use tool::Tool;
-pub(crate) use transport::{Target, Transport};
+pub(crate) use transport::{Target, Transport, modern_headers, version_header};

@@ -32,6 +32,7 @@ pub(crate) struct Reply {
     pub(crate) retry: Option<Duration>,
     body: Incoming,
     kind: Kind,
+    returned: Option<ByteString>,
     waiting: VecDeque<Result<Message, EnvelopeError>>,
     target: String,
 }
@@ -65,6 +66,7 @@ impl Reply {
             retry: None,
             body,
             kind,
+            returned: None,
             waiting: VecDeque::new(),
             target,
         }
@@ -97,6 +99,9 @@ impl Reply {
 
     /// The text of the next message or batch, unread.
     pub(crate) async fn next_text(&mut self) -> Result<Option<ByteString>, ClientError> {
+        if let Some(text) = self.returned.take() {
+            return Ok(Some(text));
+        }
         match &mut self.kind {
             Kind::Other | Kind::Json { read: true } => Ok(None),
             Kind::Json { read } => {
@@ -106,6 +111,11 @@ impl Reply {
             }
             Kind::Events(_) => self.next_event().await,
         }
+    }
+
+    /// Gives a text back, to be read next.
+    pub(crate) fn put_back(&mut self, text: ByteString) {
+        self.returned = Some(text);
     }
 
     /// The body as text for a person, cut; for what is not a message.
@@ -122,7 +132,7 @@ impl Reply {
     }
 
     /// The error for a status that says no.
-    pub(crate) async fn into_status_error(mut self) -> ClientError {
+    pub(crate) async fn status_error(&mut self) -> ClientError {
         ClientError::Status {
             target: self.target.clone(),
             status: self.status.as_u16(),

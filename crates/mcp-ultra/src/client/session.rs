@@ -306,7 +306,7 @@ impl Client {
                         notices(notice);
                     }
                 }
-                None if !reply.status.is_success() => return Err(reply.into_status_error().await),
+                None if !reply.status.is_success() => return Err(reply.status_error().await),
                 None => {
                     resumes += 1;
                     reply = self.resume(reply, resumes).await?;
