@@ -68,6 +68,33 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), FileError> {
     })
 }
 
+/// Writes a file that must not be there yet.
+pub(crate) fn create(path: &Path, text: &str) -> Result<(), FileError> {
+    let shown = path.display().to_string();
+    let mut file = match fs::File::create_new(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(FileError::Exists { path: shown });
+        }
+        Err(source) => {
+            return Err(FileError::Write {
+                path: shown,
+                source,
+            });
+        }
+    };
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    written.map_err(|source| {
+        let _ = fs::remove_file(path);
+        FileError::Write {
+            path: shown,
+            source,
+        }
+    })
+}
+
 fn write_beside(target: &Path, beside: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder)?;

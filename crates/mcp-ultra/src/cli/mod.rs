@@ -5,10 +5,12 @@
 //! [`crate::client`].
 
 mod completions;
+mod config;
 mod connect;
 mod duration;
 mod exit;
 mod files;
+mod import;
 mod progress;
 mod smoke;
 mod stdio;
@@ -16,7 +18,7 @@ mod target;
 mod tools;
 mod version;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -34,6 +36,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     // `serve` and `quickstart` stand here, first in the help.
+    /// Check, explain and describe the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Turn the MCP servers of a client's configuration into a configuration of the gateway
+    Import(import::Args),
     /// List and call the tools of a running server
     #[command(subcommand)]
     Tools(tools::Command),
@@ -51,6 +58,7 @@ enum Command {
 /// Reads the command line, does what it asks for, and says how it went.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
+    show_errors_well();
     match dispatch(cli.command) {
         Ok(()) => Exit::Ok.into(),
         Err(Failure { exit, report }) => {
@@ -62,8 +70,24 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+/// Sets how miette shows errors.
+fn show_errors_well() {
+    // Fails only where a hook is set already, and this is the only place that sets one.
+    let _ = miette::set_hook(Box::new(|_| {
+        let options = miette::MietteHandlerOpts::new();
+        Box::new(if std::io::stderr().is_terminal() {
+            options.build()
+        } else {
+            // A log or a test reads it: paths and names stay in one piece.
+            options.wrap_lines(false).build()
+        })
+    }));
+}
+
 fn dispatch(command: Command) -> CommandResult {
     match command {
+        Command::Config(command) => config::run(&command),
+        Command::Import(args) => import::run(&args),
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),
         Command::Connect(args) => connect::run(&args),

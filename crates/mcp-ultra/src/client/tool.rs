@@ -86,7 +86,7 @@ impl Tool {
                 kind: Object::parse(member.value)
                     .ok()
                     .and_then(|schema| schema.get_str("type").map(String::from)),
-                required: required.iter().any(|name| *name == member.key),
+                required: required.contains(&member.key),
             })
             .collect()
     }

@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod cli_config;
 mod cli_connect;
 mod cli_smoke;
 mod cli_stdio;

@@ -27,7 +27,7 @@ use bridge::Bridge;
 
 /// How long answers are waited for once the client has closed the input. Clients wait two seconds
 /// before they end the process: this, and [`GOODBYE`], are less together.
-const DRAIN: Duration = Duration::from_millis(1000);
+const DRAIN: Duration = Duration::from_secs(1);
 /// How long the end of the session may take.
 const GOODBYE: Duration = Duration::from_millis(600);
 

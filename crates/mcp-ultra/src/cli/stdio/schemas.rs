@@ -25,7 +25,11 @@ impl Schemas {
     /// Takes a tool that no list has as one without headers, so that it is not looked for at each
     /// call. Where it gets some later, the server's refusal leads to a new look.
     pub(super) fn settle(&self, tool: &str) -> Vec<ParamHeader> {
-        self.known.lock().entry(tool.to_owned()).or_default().clone()
+        self.known
+            .lock()
+            .entry(tool.to_owned())
+            .or_default()
+            .clone()
     }
 
     /// Reads the result of a `tools/list`. Tools that a client over HTTP must not offer are taken

@@ -191,7 +191,7 @@ fn modern_request(inner: &Arc<Inner>, headers: &HeaderMap, body: &Value) -> Resp
     match body["method"].as_str().unwrap() {
         "server/discover" => result(
             body,
-            json!({"resultType":"complete","supportedVersions":[MODERN],"ttlMs":0,"cacheScope":"private",
+            &json!({"resultType":"complete","supportedVersions":[MODERN],"ttlMs":0,"cacheScope":"private",
                 "capabilities":{"tools":{},"resources":{},"prompts":{}},
                 "_meta":{"io.modelcontextprotocol/serverInfo":{"name":"fixture","version":"1.0"}}}),
         ),
@@ -211,7 +211,7 @@ fn legacy_request(
         inner.sessions.lock().insert(id.clone());
         let mut response = result(
             body,
-            json!({"protocolVersion":LEGACY,"capabilities":{"tools":{},"resources":{},"prompts":{}},
+            &json!({"protocolVersion":LEGACY,"capabilities":{"tools":{},"resources":{},"prompts":{}},
                 "serverInfo":{"name":"fixture","version":"1.0"}}),
         );
         response
@@ -249,7 +249,7 @@ fn legacy_request(
     tools::answer(inner, body, false)
 }
 
-pub(crate) fn result(body: &Value, result: Value) -> Response {
+pub(crate) fn result(body: &Value, result: &Value) -> Response {
     json_response(
         200,
         &json!({"jsonrpc":"2.0","id":body["id"],"result":result}),

@@ -11,17 +11,17 @@ use super::{Inner, error, events, result};
 /// Lists and calls. The same for both eras, except where an era has its own way.
 pub(super) fn answer(inner: &Arc<Inner>, body: &Value, modern: bool) -> Response {
     match body["method"].as_str().unwrap() {
-        "tools/list" => result(body, json!({"tools": definitions()})),
+        "tools/list" => result(body, &json!({"tools": definitions()})),
         "resources/list" => {
             // Two pages.
             if body["params"]["cursor"] == "two" {
-                result(body, json!({"resources":[{"uri":"demo://b","name":"b"}]}))
+                result(body, &json!({"resources":[{"uri":"demo://b","name":"b"}]}))
             } else {
                 let page = json!({"resources":[{"uri":"demo://a","name":"a"}],"nextCursor":"two"});
-                result(body, page)
+                result(body, &page)
             }
         }
-        "prompts/list" => result(body, json!({"prompts":[]})),
+        "prompts/list" => result(body, &json!({"prompts":[]})),
         "tools/call" => call(inner, body, modern),
         _ => error(
             if modern { 404 } else { 200 },
@@ -55,18 +55,18 @@ fn text(text: &str) -> Value {
 fn call(inner: &Arc<Inner>, body: &Value, modern: bool) -> Response {
     let arguments = &body["params"]["arguments"];
     match body["params"]["name"].as_str().unwrap() {
-        "echo" => result(body, text(arguments["text"].as_str().unwrap_or_default())),
+        "echo" => result(body, &text(arguments["text"].as_str().unwrap_or_default())),
         "where" => {
             let structured = json!({"region": arguments["region"]});
-            result(body, json!({"content":[],"structuredContent":structured}))
+            result(body, &json!({"content":[],"structuredContent":structured}))
         }
         "fail" => result(
             body,
-            json!({"isError":true,"content":[{"type":"text","text":"pedido 7 não existe"}]}),
+            &json!({"isError":true,"content":[{"type":"text","text":"pedido 7 não existe"}]}),
         ),
         "ask" if modern => result(
             body,
-            json!({"resultType":"input_required","requestState":"s","inputRequests":{"q":{
+            &json!({"resultType":"input_required","requestState":"s","inputRequests":{"q":{
                 "method":"elicitation/create",
                 "params":{"mode":"form","message":"Qual cidade?","requestedSchema":{"type":"object","properties":{}}}}}}),
         ),
