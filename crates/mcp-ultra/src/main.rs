@@ -9,9 +9,25 @@ mod client;
 
 use std::process::ExitCode;
 
+use mcp_ultra_gateway::upstream::stdio::guard;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments
+        .next()
+        .is_some_and(|first| first == guard::SUBCOMMAND)
+    {
+        // Not for users, and before anything that starts a thread.
+        return match guard::GuardArgs::parse(arguments) {
+            Ok(arguments) => guard::run(arguments),
+            Err(error) => {
+                eprintln!("mcp-ultra {}: {error}", guard::SUBCOMMAND);
+                cli::Exit::Usage.into()
+            }
+        };
+    }
     cli::run()
 }

@@ -22,7 +22,8 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use exit::{CommandResult, Exit, Failure};
+pub(crate) use exit::Exit;
+use exit::{CommandResult, Failure};
 
 /// One governed endpoint in front of all the MCP servers of an organisation.
 #[derive(Debug, Parser)]
@@ -52,7 +53,7 @@ enum Command {
     Stdio(stdio::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
-    // `demo-server` and the hidden `__guard` stand here, last.
+    // `demo-server` stands here, last. The hidden `__guard` is read in `main`, before clap.
 }
 
 /// Reads the command line, does what it asks for, and says how it went.

@@ -1,5 +1,6 @@
 //! What can go wrong between this client and a server.
 
+use mcp_ultra_edge::outbound::{OutboundConfigError, OutboundError};
 use mcp_ultra_protocol::{Version, json::Object};
 use miette::Diagnostic;
 
@@ -15,10 +16,10 @@ pub(crate) enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No root certificates to check a server with.
-    #[error("the root certificates of this system could not be read")]
-    #[diagnostic(help("install the package ca-certificates, or set SSL_CERT_FILE"))]
-    Roots(#[source] std::io::Error),
+    /// The authorities to check a server with can't be used.
+    #[error("the certificate authorities of SSL_CERT_FILE can't be used")]
+    #[diagnostic(help("name a PEM file with certificates in it, or unset SSL_CERT_FILE"))]
+    Authorities(#[source] OutboundConfigError),
     /// No connection.
     #[error("no connection to {target}")]
     #[diagnostic(help(
@@ -28,8 +29,8 @@ pub(crate) enum ClientError {
         /// The endpoint.
         target: String,
         #[source]
-        /// The last error of the connector.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What stood in the way.
+        source: OutboundError,
     },
     /// The connection broke.
     #[error("the connection to {target} broke before the answer was complete")]

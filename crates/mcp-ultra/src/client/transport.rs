@@ -1,25 +1,19 @@
 //! HTTP: where messages go, and the headers that go with them.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf};
 
 use bytes::Bytes;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request, Uri,
     header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client as HyperClient, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use mcp_ultra_edge::outbound::{Outbound, OutboundConfig};
 use mcp_ultra_protocol::{ByteString, Method, headers, json::Object, param_headers::ParamHeader};
 use url::Url;
 
 use super::{ClientError, Reply};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -61,6 +55,10 @@ impl Target {
         }
     }
 
+    fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
     /// Another path of the same origin.
     fn sibling(&self, path: &str) -> Uri {
         let mut url = self.url.clone();
@@ -80,31 +78,22 @@ impl fmt::Display for Target {
 /// A pooled HTTP client for one endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport {
-    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Outbound,
     target: Target,
 }
 
 impl Transport {
     /// A client for `target`. Nothing is connected yet.
+    ///
+    /// An https server is checked against Mozilla's roots, and against the authorities in the
+    /// file that `SSL_CERT_FILE` names, as with other command-line clients.
     pub(crate) fn new(target: Target) -> Result<Self, ClientError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let builder = HttpsConnectorBuilder::new();
-        let builder = if target.url.scheme() == "https" {
-            builder.with_native_roots().map_err(ClientError::Roots)?
-        } else {
-            // Never used: reading the system's store would only cost time.
-            builder.with_webpki_roots()
+        let authorities = std::env::var_os("SSL_CERT_FILE").filter(|name| !name.is_empty());
+        let config = OutboundConfig {
+            extra_ca_file: authorities.filter(|_| target.is_https()).map(PathBuf::from),
+            ..OutboundConfig::default()
         };
-        let connector = builder
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
-        let http = HyperClient::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(connector);
+        let http = Outbound::new(&config).map_err(ClientError::Authorities)?;
         Ok(Self { http, target })
     }
 
@@ -158,9 +147,10 @@ impl Transport {
         request.headers_mut().insert(USER_AGENT, AGENT);
         match self.http.request(request).await {
             Ok(response) => Ok(Reply::new(response, self.target.to_string())),
-            Err(error) if error.is_connect() => Err(ClientError::Connect {
+            // Nothing was sent: whoever is patient may try again.
+            Err(source) if source.retry_is_safe() => Err(ClientError::Connect {
                 target: self.target.to_string(),
-                source: error.into(),
+                source,
             }),
             Err(error) => Err(ClientError::Broken {
                 target: self.target.to_string(),

@@ -26,6 +26,7 @@ pub(crate) fn command(arguments: &[&str]) -> tokio::process::Command {
     command
         .args(arguments)
         .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -104,4 +105,12 @@ async fn completions_are_written_for_each_shell() {
         assert_eq!(run.code, 0, "{shell}: {}", run.err);
         assert!(run.out.contains("smoke"), "{shell}");
     }
+}
+
+#[tokio::test]
+async fn the_hidden_guard_runs_a_command_and_passes_its_exit_code_on() {
+    let guarded = run(&["__guard", "--", "sh", "-c", "cat; exit 7"]).await;
+    assert_eq!(guarded.code, 7, "{}", guarded.err);
+    assert_eq!(run(&["__guard", "true"]).await.code, 2);
+    assert!(!run(&["--help"]).await.out.contains("__guard"));
 }
