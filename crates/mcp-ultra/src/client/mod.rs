@@ -7,13 +7,15 @@
 
 mod connect;
 mod error;
+mod notice;
 mod reply;
 mod session;
 mod tool;
 mod transport;
 
 pub(crate) use error::{ClientError, RpcError};
+pub(crate) use notice::Notice;
 pub(crate) use reply::Reply;
-pub(crate) use session::{Client, Listing, Notice};
+pub(crate) use session::{Client, Listing};
 pub(crate) use tool::Tool;
 pub(crate) use transport::{Target, Transport, modern_headers, version_header};

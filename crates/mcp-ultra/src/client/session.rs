@@ -7,14 +7,13 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp_ultra_protocol::{
-    ByteString, Era, Id, Message, Notification, Outcome, Request, Response, Version, WireError,
-    error, headers,
+    ByteString, Era, Id, Message, Outcome, Request, Response, Version, WireError, error, headers,
     json::{self, Object},
     meta,
     param_headers::ParamHeader,
 };
 
-use super::{ClientError, Reply, RpcError, Tool, Transport, connect, transport};
+use super::{ClientError, Notice, Reply, RpcError, Tool, Transport, connect, notice, transport};
 
 /// What this client says it can do. It answers an elicitation by declining it (legacy) or by
 /// reporting what is asked for (modern), which is more than a server's "not supported" tells.
@@ -37,39 +36,6 @@ pub(crate) struct Server {
     pub(crate) release: Option<String>,
     /// The keys of its capabilities.
     pub(crate) capabilities: Vec<String>,
-}
-
-/// Something that a server says while it works.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Notice {
-    /// How far it is.
-    Progress {
-        /// Done so far.
-        done: f64,
-        /// Of how much, where that is known.
-        total: Option<f64>,
-        /// In words.
-        message: Option<String>,
-    },
-    /// A log message.
-    Log {
-        /// The level.
-        level: String,
-        /// The text; JSON where the server logs a structure.
-        text: String,
-    },
-    /// It asked for something and was told no.
-    Declined {
-        /// What it asked for.
-        wanted: String,
-    },
-    /// A tool whose definition is against the rules was left out.
-    Dropped {
-        /// The name of the tool.
-        tool: String,
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 /// What can be listed.
@@ -297,7 +263,7 @@ impl Client {
                 }
                 Some(Message::Response(_)) => {}
                 Some(Message::Notification(notification)) => {
-                    if let Some(notice) = read_notice(&notification) {
+                    if let Some(notice) = notice::read(&notification) {
                         notices(notice);
                     }
                 }
@@ -348,7 +314,7 @@ impl Client {
         self.transport
             .post(self.legacy_headers(), answer.text)
             .await?;
-        let wanted = describe(&asked.method, asked.params.as_deref());
+        let wanted = notice::describe(&asked.method, asked.params.as_deref());
         Ok((&*asked.method != "ping").then_some(Notice::Declined { wanted }))
     }
 }
@@ -375,39 +341,10 @@ fn finished(method: &str, response: Response) -> Result<ByteString, ClientError>
         .filter_map(|member| Object::parse(member.value).ok())
         .map(|asked| {
             let method = asked.get_str("method").unwrap_or_default();
-            describe(&method, asked.get("params"))
+            notice::describe(&method, asked.get("params"))
         })
         .collect();
     Err(ClientError::InputRequired { method, wanted })
-}
-
-/// A server's request in a few words.
-fn describe(method: &str, params: Option<&str>) -> String {
-    let message = params
-        .and_then(|params| Object::parse(params).ok())
-        .and_then(|params| params.get_str("message").map(String::from));
-    match message {
-        Some(message) => format!("{method} \"{message}\""),
-        None => method.to_owned(),
-    }
-}
-
-fn read_notice(notification: &Notification) -> Option<Notice> {
-    let params = Object::parse(notification.params.as_deref()?).ok()?;
-    let number = |key| params.get(key).and_then(|raw| raw.parse::<f64>().ok());
-    let text = |key| params.get_str(key).map(String::from);
-    match &*notification.method {
-        "notifications/progress" => Some(Notice::Progress {
-            done: number("progress")?,
-            total: number("total"),
-            message: text("message"),
-        }),
-        "notifications/message" => Some(Notice::Log {
-            level: text("level").unwrap_or_else(|| "info".to_owned()),
-            text: text("data").or_else(|| params.get("data").map(str::to_owned))?,
-        }),
-        _ => None,
-    }
 }
 
 /// The text of this client's name and version.

@@ -238,7 +238,7 @@ async fn a_modern_client_gets_the_headers_that_http_wants() {
     let list = bridge.ask(&modern("l", "tools/list", json!({}))).await;
     let tools = list["result"]["tools"].as_array().unwrap();
     assert!(tools.iter().all(|tool| tool["name"] != "bad_header"));
-    assert_eq!(tools.len(), 6);
+    assert_eq!(tools.len(), 7);
     assert_eq!(bridge.end().await, (0, Vec::new()));
 }
 
@@ -382,4 +382,23 @@ async fn a_signal_ends_it_cleanly_with_a_call_in_flight() {
         server.inner.sessions.lock().is_empty(),
         "the session was ended"
     );
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_early_is_taken_up_again_or_told() {
+    let server = Server::start(Speaks::Both).await;
+    let mut bridge = Bridge::start(&server.target());
+    bridge.handshake().await;
+    let answer = bridge
+        .ask(&json!({"jsonrpc":"2.0","id":1,"method":"tools/call","params":call("resume",&json!({}))}))
+        .await;
+    assert_eq!(answer["result"]["content"][0]["text"], "retomado");
+    let answer = bridge
+        .ask(&modern(2, "tools/call", call("resume", &json!({}))))
+        .await;
+    assert_eq!(
+        (&answer["id"], &answer["error"]["code"]),
+        (&json!(2), &json!(-32603))
+    );
+    assert_eq!(bridge.end().await, (0, Vec::new()));
 }

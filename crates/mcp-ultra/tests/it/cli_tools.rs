@@ -63,7 +63,7 @@ async fn tools_are_listed_for_people_and_programs() {
     let json = run(&["tools", "list", "--json", "--target", &server.target()]).await;
     let tools: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(tools[0]["name"], "echo");
-    assert_eq!(tools.as_array().unwrap().len(), 6);
+    assert_eq!(tools.as_array().unwrap().len(), 7);
 }
 
 #[tokio::test]
@@ -185,6 +185,28 @@ async fn a_server_that_is_not_there_is_said_to_be_so() {
     assert_eq!(run.code, 1);
     assert!(
         run.err.contains("no connection to") && run.err.contains("--target"),
+        "{}",
+        run.err
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_a_legacy_server_closes_early_is_taken_up_again() {
+    let server = Server::start(Speaks::Legacy).await;
+    let run = run(&["tools", "call", "resume", "--target", &server.target()]).await;
+    assert_eq!(
+        (run.code, run.out.as_str()),
+        (0, "retomado\n"),
+        "{}",
+        run.err
+    );
+
+    // A modern stream can't be: that is said.
+    let server = Server::start(Speaks::Modern).await;
+    let run = crate::cli::run(&["tools", "call", "resume", "--target", &server.target()]).await;
+    assert_eq!(run.code, 1);
+    assert!(
+        run.err.contains("ended before the result came"),
         "{}",
         run.err
     );

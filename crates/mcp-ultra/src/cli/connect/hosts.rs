@@ -122,8 +122,8 @@ impl Host {
     }
 
     /// What makes the client notice.
-    pub(super) fn next_step(self) -> &'static str {
-        match self {
+    pub(super) fn next_step(self, name: &str, place: &str) -> String {
+        let step = match self {
             Self::ClaudeCode => {
                 "Start `claude` in this folder and approve the server; /mcp shows it."
             }
@@ -131,9 +131,13 @@ impl Host {
             Self::Vscode => "Open this folder in VS Code and start the server from the file.",
             Self::Cursor => "Reload Cursor; its settings show the server under MCP.",
             Self::Inspector => {
-                "Run: npx @modelcontextprotocol/inspector --config mcp.json --server NAME"
+                let place = quoted(place);
+                return format!(
+                    "Run: npx @modelcontextprotocol/inspector --config {place} --server {name}"
+                );
             }
-        }
+        };
+        step.to_owned()
     }
 
     /// What a person pastes, and where.

@@ -95,5 +95,8 @@ pub(crate) fn run(args: &Args) -> CommandResult {
     }
     files::write(&path, &merged).map_err(Failure::failed)?;
     let done = if old.is_some() { "Added to" } else { "Wrote" };
-    print(&format!("{done} {shown}. {}", args.client.next_step()))
+    print(&format!(
+        "{done} {shown}. {}",
+        args.client.next_step(&args.name, &shown)
+    ))
 }

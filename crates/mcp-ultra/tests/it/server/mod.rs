@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     /// Requests whose stream the client closed.
     pub(crate) cancelled: AtomicU64,
     pub(crate) ready: AtomicBool,
+    /// The answer to a call whose stream was closed early.
+    resumed: Mutex<Option<String>>,
 }
 
 /// A running server; it stops when this is dropped.
@@ -92,6 +94,7 @@ impl Server {
             answers: Mutex::default(),
             cancelled: AtomicU64::new(0),
             ready: AtomicBool::new(true),
+            resumed: Mutex::default(),
         });
         let app = Router::new()
             .route("/mcp", any(endpoint))
@@ -232,6 +235,11 @@ fn legacy_request(
         inner.sessions.lock().remove(session);
         return StatusCode::NO_CONTENT.into_response();
     }
+    if *method == Method::GET && headers.contains_key("last-event-id") {
+        assert_eq!(headers["last-event-id"], "ev-1");
+        let answer = inner.resumed.lock().take().unwrap();
+        return stream_of(format!("id: ev-2\ndata: {answer}\n\n"));
+    }
     if *method == Method::GET {
         let (sender, receiver) = mpsc::unbounded_channel();
         *inner.stream.lock() = Some(sender);
@@ -267,6 +275,14 @@ fn json_response(status: u16, body: &Value) -> Response {
     Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(text))
+        .unwrap()
+}
+
+/// A stream that holds this and ends.
+pub(crate) fn stream_of(text: String) -> Response {
+    Response::builder()
+        .header(header::CONTENT_TYPE, "text/event-stream")
         .body(Body::from(text))
         .unwrap()
 }

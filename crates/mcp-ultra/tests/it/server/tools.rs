@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Inner, error, events, result};
+use super::{Inner, error, events, result, stream_of};
 
 /// Lists and calls. The same for both eras, except where an era has its own way.
 pub(super) fn answer(inner: &Arc<Inner>, body: &Value, modern: bool) -> Response {
@@ -43,6 +43,7 @@ fn definitions() -> Value {
         {"name":"fail","inputSchema":none},
         {"name":"ask","inputSchema":none},
         {"name":"wait","inputSchema":none},
+        {"name":"resume","inputSchema":none},
         {"name":"bad_header","inputSchema":{"type":"object",
             "properties":{"n":{"type":"number","x-mcp-header":"N"}}}},
     ])
@@ -71,6 +72,11 @@ fn call(inner: &Arc<Inner>, body: &Value, modern: bool) -> Response {
                 "params":{"mode":"form","message":"Qual cidade?","requestedSchema":{"type":"object","properties":{}}}}}}),
         ),
         "ask" => ask(inner, body.clone()),
+        "resume" => {
+            let answer = json!({"jsonrpc":"2.0","id":body["id"],"result":text("retomado")});
+            *inner.resumed.lock() = Some(answer.to_string());
+            stream_of("id: ev-1\nretry: 20\ndata:\n\n".to_owned())
+        }
         "slow" => slow(body.clone()),
         "wait" => wait(inner.clone()),
         _ => error(200, &body["id"], -32602, "Unknown tool"),
