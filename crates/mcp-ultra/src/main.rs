@@ -1,3 +1,33 @@
 //! The MCP Ultra binary.
+//!
+//! [`cli`] holds the commands, one file each, and the exit codes; [`client`] the MCP client that
+//! the commands which speak to a running server use. What the gateway does is in the library
+//! crates.
 
-fn main() {}
+mod cli;
+mod client;
+
+use std::process::ExitCode;
+
+use mcp_ultra_gateway::upstream::stdio::guard;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments
+        .next()
+        .is_some_and(|first| first == guard::SUBCOMMAND)
+    {
+        // Not for users, and before anything that starts a thread.
+        return match guard::GuardArgs::parse(arguments) {
+            Ok(arguments) => guard::run(arguments),
+            Err(error) => {
+                eprintln!("mcp-ultra {}: {error}", guard::SUBCOMMAND);
+                cli::Exit::Usage.into()
+            }
+        };
+    }
+    cli::run()
+}

@@ -1,0 +1,68 @@
+//! `mcp-ultra config`: checks, explains and describes the configuration of the gateway.
+
+mod explain;
+mod problem;
+mod schema;
+mod validate;
+
+use std::path::PathBuf;
+
+use mcp_ultra_config::{ConfigError, Loaded, MissingReferences, Sources, Warning};
+
+use super::exit::{CommandResult, Failure};
+
+/// The commands under `config`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Check the configuration, and say where each fault is
+    Validate(validate::Args),
+    /// Show every effective value and where it came from, secrets masked
+    Explain(explain::Args),
+    /// Print the JSON Schema of the configuration file
+    Schema,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, clap::Args)]
+struct SourceArgs {
+    /// Configuration file [default: the one that `MCP_ULTRA_CONFIG` names, else none]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Accept references to variables and secret files that are not at hand here
+    #[arg(long)]
+    without_secrets: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs one of them.
+pub(crate) fn run(command: &Command) -> CommandResult {
+    match command {
+        Command::Validate(args) => validate::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Schema => schema::run(),
+    }
+}
+
+impl SourceArgs {
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        let mut sources = Sources::from_process(self.config.as_deref())?;
+        if self.without_secrets {
+            sources.missing = MissingReferences::Accept;
+        }
+        mcp_ultra_config::load(&sources)
+    }
+}
+
+/// A fault in the configuration, as every command that loads one ends with it.
+pub(crate) fn failure(error: &ConfigError) -> Failure {
+    Failure::usage(problem::Faults::new(error))
+}
+
+/// Says what is odd, where it does not end in a file.
+fn warn(warnings: &[Warning]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}

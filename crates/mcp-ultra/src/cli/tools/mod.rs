@@ -1,0 +1,78 @@
+//! `mcp-ultra tools`: what a server offers, and one call of it.
+
+mod arguments;
+mod call;
+mod content;
+mod list;
+
+pub(crate) use content::{is_error, readable};
+
+use std::time::Duration;
+
+use crate::{
+    cli::{
+        duration,
+        exit::{CommandResult, Failure},
+        progress::Progress,
+        target::TargetArgs,
+    },
+    client::{Client, ClientError},
+};
+
+/// The commands under `tools`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// List the tools of a server
+    List(list::Args),
+    /// Call a tool and print what it returns
+    Call(call::Args),
+}
+
+/// What both commands take.
+#[derive(Debug, clap::Args)]
+struct Common {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Print JSON, as the server sent it
+    #[arg(long)]
+    json: bool,
+    /// How long to wait for all of it
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration::parse)]
+    timeout: Duration,
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: Command) -> CommandResult {
+    match command {
+        Command::List(args) => list::run(args).await,
+        Command::Call(args) => call::run(args).await,
+    }
+}
+
+impl Common {
+    /// Does `work` with the line of progress, within the time.
+    async fn within<T>(
+        &self,
+        progress: &Progress,
+        method: &str,
+        work: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, Failure> {
+        let timed = async {
+            tokio::time::timeout(self.timeout, work)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(ClientError::Timeout {
+                        method: method.to_owned(),
+                        seconds: self.timeout.as_secs_f64(),
+                    })
+                })
+        };
+        progress.during(timed).await.map_err(Failure::failed)
+    }
+
+    async fn connect(&self, progress: &Progress) -> Result<Client, Failure> {
+        let transport = self.target.transport()?;
+        self.within(progress, "server/discover", Client::connect(transport))
+            .await
+    }
+}

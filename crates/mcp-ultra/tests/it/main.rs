@@ -1,0 +1,16 @@
+//! The binary, run as a user runs it, against a small MCP server in this process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy knows tests by their attribute and would forbid it to what they call"
+)]
+
+mod cli;
+mod cli_config;
+mod cli_connect;
+mod cli_smoke;
+mod cli_stdio;
+mod cli_tools;
+mod server;
