@@ -10,6 +10,10 @@ fn main() -> std::process::ExitCode {
     };
     let served = match arguments[..] {
         ["demo-server"] => runtime.block_on(demo::serve_stdio()),
+        ["demo-server", "--http", address] => match address.parse() {
+            Ok(address) => runtime.block_on(demo::serve_http(address)),
+            Err(_) => return std::process::ExitCode::from(2),
+        },
         _ => return std::process::ExitCode::from(2),
     };
     match served {

@@ -1,13 +1,15 @@
 //! From a method to its answer, in the form of the caller's revision.
 
-use mcp_ultra_protocol::{Era, Method, Version, WireError, meta};
+use mcp_ultra_protocol::{ByteString, Era, Method, Response, Version, WireError, meta};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     call::Call,
     completion,
     era::Caller,
+    in_flight::{Refused, Ticket},
     listen, prompts, resources,
     server::{self, INSTRUCTIONS},
     session::Session,
@@ -93,6 +95,31 @@ pub(super) async fn answer(call: &Call) -> Result<String, WireError> {
         Era::Legacy => legacy_form(answer, call.caller.version(), method),
     };
     Ok(result.to_string())
+}
+
+/// As [`answer`]; `None` where the call was cancelled before.
+pub(super) async fn answer_unless(
+    call: &Call,
+    cancelled: &CancellationToken,
+) -> Option<Result<String, WireError>> {
+    tokio::select! {
+        () = cancelled.cancelled() => None,
+        result = answer(call) => Some(result),
+    }
+}
+
+/// The text of the whole response to `call`; `None` for a cancelled request, which gets none.
+pub(super) async fn response(call: &Call, ticket: Result<Ticket, Refused>) -> Option<ByteString> {
+    let id = &call.request.id;
+    let result = match ticket {
+        Ok(ticket) => answer_unless(call, &ticket.cancelled).await?,
+        Err(refused) => Err(WireError::invalid_request(refused.to_string())),
+    };
+    let response = match result {
+        Ok(result) => Response::result(id, &result),
+        Err(error) => Response::error(Some(id), &error),
+    };
+    Some(response.text)
 }
 
 fn discover() -> Value {

@@ -113,13 +113,13 @@ fn not_yet(call: &Call, question: &Question) -> Result<Asked, Failure> {
         subject: question.subject.clone(),
         expires: u64::try_from(expires).unwrap_or(u64::MAX),
     };
-    let failed = |_| WireError::internal("the confirmation could not be prepared, try again");
-    let content = serde_json::to_vec(&state).map_err(|_| failed(()))?;
+    let failed = || WireError::internal("the confirmation could not be prepared, try again");
+    let content = serde_json::to_vec(&state).map_err(|_| failed())?;
     let token = call
         .server
         .sealer
         .seal(Purpose::RequestState, "", &content)
-        .map_err(|_| failed(()))?;
+        .map_err(|_| failed())?;
     Ok(Asked::NotYet(json!({
         "resultType": "input_required",
         "inputRequests": {

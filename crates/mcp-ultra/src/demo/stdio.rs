@@ -206,22 +206,11 @@ impl Connection {
     fn spawn(&self, call: Call, answers: mpsc::Sender<ByteString>) {
         let ticket = self.in_flight.enter(&call.request.id);
         self.tasks.spawn(async move {
-            let id = call.request.id.clone();
-            let answer = match ticket {
-                Err(refused) => {
-                    Response::error(Some(&id), &WireError::invalid_request(refused.to_string()))
-                }
-                Ok(ticket) => tokio::select! {
-                    // A cancelled request is not answered.
-                    () = ticket.cancelled.cancelled() => return,
-                    result = dispatch::answer(&call) => match result {
-                        Ok(result) => Response::result(&id, &result),
-                        Err(error) => Response::error(Some(&id), &error),
-                    },
-                },
+            let Some(answer) = dispatch::response(&call, ticket).await else {
+                return;
             };
             // An error means that the client has gone.
-            let _ = answers.send(answer.text).await;
+            let _ = answers.send(answer).await;
         });
     }
 
