@@ -6,6 +6,8 @@
 
 mod cli;
 mod client;
+mod demo;
+mod wiring;
 
 use std::process::ExitCode;
 

@@ -7,11 +7,14 @@
 mod completions;
 mod config;
 mod connect;
+mod demo_server;
 mod duration;
 mod exit;
 mod files;
 mod import;
 mod progress;
+mod quickstart;
+mod serve;
 mod smoke;
 mod stdio;
 mod target;
@@ -36,7 +39,10 @@ pub(crate) struct Cli {
 /// The commands, in the order of the help.
 #[derive(Debug, Subcommand)]
 enum Command {
-    // `serve` and `quickstart` stand here, first in the help.
+    /// Run the gateway
+    Serve(serve::Args),
+    /// Run the gateway with a demo server behind it, and say how to connect to it
+    Quickstart(quickstart::Args),
     /// Check, explain and describe the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -53,7 +59,9 @@ enum Command {
     Stdio(stdio::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
-    // `demo-server` stands here, last. The hidden `__guard` is read in `main`, before clap.
+    /// Run the demo MCP server: a small customer service of invented people
+    DemoServer(demo_server::Args),
+    // The hidden `__guard` is read in `main`, before clap.
 }
 
 /// Reads the command line, does what it asks for, and says how it went.
@@ -87,6 +95,8 @@ fn show_errors_well() {
 
 fn dispatch(command: Command) -> CommandResult {
     match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Quickstart(args) => quickstart::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Import(args) => import::run(&args),
         Command::Tools(command) => wait_for(tools::run(command)),
@@ -94,6 +104,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Connect(args) => connect::run(&args),
         Command::Stdio(args) => wait_for(stdio::run(args)),
         Command::Completions(args) => completions::run(&args),
+        Command::DemoServer(args) => demo_server::run(&args),
     }
 }
 

@@ -1,0 +1,198 @@
+//! Puts the gateway together and runs it: the only place that knows every crate.
+//!
+//! The way in is [`Server::start`]. Logging is in [`log`], the configuration in flight in
+//! [`reload`].
+
+pub(crate) mod log;
+mod reload;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use mcp_ultra_config::{Config, LimitsSection, Sources};
+use mcp_ultra_domain::{SystemClock, ports::MemorySessionStore};
+use mcp_ultra_edge::{
+    listener::{Listener, ListenerConfig},
+    outbound::{Outbound, OutboundConfig, OutboundConfigError},
+    shutdown::Shutdown,
+};
+use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Why the gateway can't run.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(crate) enum ServeError {
+    /// The address can't be listened on.
+    #[error("{address} can't be listened on: {source}")]
+    #[diagnostic(help(
+        "another program may use the port, or the address is not of this machine; choose another with --port or server.port (0 takes any free one)"
+    ))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The client towards upstreams can't be set up.
+    #[error("the HTTP client for upstreams can't be set up")]
+    Outbound(#[from] OutboundConfigError),
+    /// The configuration can't be used.
+    #[error("the configuration can't be used: {0}")]
+    Gateway(#[from] GatewayError),
+    /// The system refused a signal handler, a thread or a poller.
+    #[error("the process could not be set up: {0}")]
+    System(#[source] std::io::Error),
+}
+
+/// A gateway that listens.
+pub(crate) struct Server {
+    gateway: Arc<Gateway>,
+    listener: Listener,
+    config: Config,
+    ready: Arc<AtomicBool>,
+    log: log::Level,
+}
+
+impl Server {
+    /// Binds the address and makes the gateway. Nothing is served yet.
+    pub(crate) fn start(config: Config, log: log::Level) -> Result<Self, ServeError> {
+        let address = SocketAddr::new(config.server.host, config.server.port);
+        let listener = Listener::bind(listener_config(address, &config.limits))
+            .map_err(|source| ServeError::Bind { address, source })?;
+        let outbound = Outbound::new(&OutboundConfig {
+            connect_timeout: config.limits.connect_timeout.get(),
+            ..OutboundConfig::default()
+        })?;
+        let gateway = Gateway::new(Parts {
+            config: config.clone(),
+            outbound,
+            store: Arc::new(MemorySessionStore::default()),
+            clock: Arc::new(SystemClock),
+            listener: listener.metrics(),
+        })?;
+        gateway.start();
+        Ok(Self {
+            gateway,
+            listener,
+            config,
+            ready: Arc::new(AtomicBool::new(true)),
+            log,
+        })
+    }
+
+    /// The address of the endpoint.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}/mcp", self.listener.local_addr())
+    }
+
+    /// The gateway itself.
+    pub(crate) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains: not ready at once, new work still taken for
+    /// the drain delay, what is in flight finished within the deadline. A second signal ends the
+    /// process at once. `sources` are read again on SIGHUP and when their file changes.
+    pub(crate) async fn run(self, sources: Option<Sources>) -> Result<(), ServeError> {
+        let mut stop = Stop::new().map_err(ServeError::System)?;
+        let shutdown = Shutdown::new();
+        let ready = self.ready.clone();
+        let is_ready: Arc<dyn Fn() -> bool + Send + Sync> =
+            Arc::new(move || ready.load(Ordering::Relaxed));
+        let service = Service::new(self.gateway.clone(), is_ready);
+        let serving = tokio::spawn(self.listener.serve(service, shutdown.clone()));
+        let reloading = sources.map(|sources| {
+            let task = reload::run(sources, self.config.clone(), self.gateway.clone(), self.log);
+            tokio::spawn(task)
+        });
+
+        let signal = stop.wait().await;
+        let delay = self.config.drain_delay().get();
+        let deadline = self.config.server.shutdown.drain_deadline.get();
+        tracing::info!(
+            signal,
+            delay_s = delay.as_secs(),
+            deadline_s = deadline.as_secs(),
+            "stopping: calls in flight are finished"
+        );
+        self.ready.store(false, Ordering::Relaxed);
+        if let Some(reloading) = reloading {
+            reloading.abort();
+        }
+        let drained = async {
+            tokio::time::sleep(delay).await;
+            self.gateway.drain();
+            let drained = shutdown.finish(deadline).await;
+            if !drained.is_clean() {
+                tracing::warn!(
+                    connections = drained.aborted_connections,
+                    requests = drained.aborted_requests,
+                    "calls were cut off at the deadline"
+                );
+            }
+            self.gateway.stop().await;
+        };
+        tokio::select! {
+            () = drained => {}
+            signal = stop.wait() => tracing::warn!(signal, "stopping at once"),
+        }
+        serving.abort();
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn listener_config(address: SocketAddr, limits: &LimitsSection) -> ListenerConfig {
+    let count = |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+    ListenerConfig {
+        max_connections: count(limits.connections),
+        max_connections_per_client: count(limits.connections_per_client),
+        max_headers: count(limits.headers),
+        max_header_bytes: u32::try_from(limits.header_bytes.as_usize()).unwrap_or(u32::MAX),
+        header_timeout: limits.header_timeout.get(),
+        idle_timeout: limits.idle_timeout.get(),
+        ..ListenerConfig::new(address)
+    }
+}
+
+/// The signals that end the process.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Runs `serve` on as many threads as there are cores.
+pub(crate) fn block_on<T>(
+    run: impl Future<Output = Result<T, ServeError>>,
+) -> Result<T, ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("mcp-ultra")
+        .build()
+        .map_err(ServeError::System)?;
+    let result = runtime.block_on(run);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}

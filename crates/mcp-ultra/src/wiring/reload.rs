@@ -1,0 +1,116 @@
+//! The configuration in flight: read again on SIGHUP and when its file changes.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use mcp_ultra_config::{Changes, Config, ConfigError, SourceFile, Sources};
+use mcp_ultra_gateway::Gateway;
+use notify::Watcher;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use super::log;
+
+/// How long a file must be quiet before it is read: editors write in several steps, and
+/// Kubernetes swaps a link after it has written the files.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// Applies new configurations until the task is dropped. A bad one is refused: the old one stays.
+pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>, log: log::Level) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    let (changed, mut changes) = mpsc::channel(1);
+    let file = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
+    // Kept for as long as the loop runs: dropping it ends the watching.
+    let _watcher = file.as_deref().and_then(|file| watch(file, changed));
+    let mut running = running;
+    loop {
+        let why = tokio::select! {
+            _ = hangups.recv() => "SIGHUP",
+            Some(()) = changes.recv() => {
+                tokio::time::sleep(QUIET).await;
+                while changes.try_recv().is_ok() {}
+                "the file changed"
+            }
+        };
+        match load(&sources, file.as_deref()) {
+            Ok(new) => apply(why, &mut running, new, &gateway, &log),
+            Err(error) => {
+                tracing::error!(why, %error, "the new configuration is refused, the old one stays");
+            }
+        }
+    }
+}
+
+fn load(sources: &Sources, file: Option<&Path>) -> Result<Config, ConfigError> {
+    let mut sources = sources.clone();
+    sources.file = file.map(SourceFile::read).transpose()?;
+    Ok(mcp_ultra_config::load(&sources)?.config)
+}
+
+fn apply(why: &str, running: &mut Config, new: Config, gateway: &Arc<Gateway>, log: &log::Level) {
+    let changes = Changes::between(running, &new);
+    if changes.is_empty() {
+        tracing::info!(why, "the configuration was read again: nothing differs");
+        return;
+    }
+    if let Err(error) = gateway.reload(&new) {
+        tracing::error!(why, %error, "the new configuration is refused, the old one stays");
+        return;
+    }
+    log.set(new.log.level);
+    tracing::info!(
+        why,
+        added = ?changes.servers_added,
+        removed = ?changes.servers_removed,
+        changed = ?changes.servers_changed,
+        values = ?changes.live,
+        "the new configuration is in force"
+    );
+    if changes.needs_restart() {
+        tracing::warn!(values = ?changes.restart, "these changes take a restart");
+    }
+    *running = new;
+}
+
+/// Tells `changed` when the file, or the link that leads to it, changes. The folder is watched:
+/// editors and Kubernetes put a new file in the old one's place.
+fn watch(file: &Path, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let name = file.file_name()?.to_owned();
+    let seen = move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        if event.kind.is_access() {
+            return;
+        }
+        let ours = event.paths.iter().any(|path| {
+            let touched = path.file_name();
+            // Kubernetes: the file is a link into `..data`, which is a link that is replaced.
+            touched == Some(&name) || touched.is_some_and(|touched| touched == "..data")
+        });
+        if ours {
+            // Full means that a change is waiting already.
+            let _ = changed.try_send(());
+        }
+    };
+    let watching = notify::recommended_watcher(seen).and_then(|mut watcher| {
+        watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    match watching {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!(%error, "the configuration file can't be watched; send SIGHUP after a change");
+            None
+        }
+    }
+}
