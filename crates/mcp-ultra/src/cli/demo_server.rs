@@ -6,7 +6,7 @@ use super::{
     exit::{CommandResult, Failure},
     wait_for,
 };
-use crate::demo;
+use crate::demo::{self, DemoError};
 
 /// Arguments of `demo-server`.
 #[derive(Debug, clap::Args)]
@@ -16,11 +16,6 @@ pub(crate) struct Args {
     http: Option<SocketAddr>,
 }
 
-/// The demo server ended with a fault.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error(transparent)]
-struct DemoFailure(#[from] demo::DemoError);
-
 /// Runs the demo server until its client goes or it is told to stop.
 pub(super) fn run(args: &Args) -> CommandResult {
     let address = args.http;
@@ -29,6 +24,9 @@ pub(super) fn run(args: &Args) -> CommandResult {
             None => demo::serve_stdio().await,
             Some(address) => demo::serve_http(address).await,
         };
-        served.map_err(|error| Failure::failed(DemoFailure(error)))
+        served.map_err(|error| match error {
+            DemoError::NotLoopback(_) => Failure::usage(error),
+            _ => Failure::failed(error),
+        })
     })
 }

@@ -38,6 +38,12 @@ impl Events {
     pub(super) fn hear(&self) -> broadcast::Receiver<Change> {
         self.sender.subscribe()
     }
+
+    /// How many are listening.
+    #[cfg(test)]
+    pub(super) fn listeners(&self) -> usize {
+        self.sender.receiver_count()
+    }
 }
 
 impl Change {

@@ -41,25 +41,30 @@ use tokio::{
 };
 
 /// Why the demo server could not start or go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum DemoError {
-    /// The data that is compiled in can't be read: a fault of the build.
-    #[error("the demo data is not readable, rebuild the program: {0}")]
+    /// The data that is compiled in can't be read.
+    #[error("the demo data could not be read")]
+    #[diagnostic(help("this is a fault of the build: build or install mcp-ultra again"))]
     Data(#[from] serde_json::Error),
     /// The system gave no randomness for the key of cursors and confirmations.
-    #[error("the demo server could not make a key: {0}")]
+    #[error("the demo server could not make a key")]
+    #[diagnostic(help("check that the system has a random source (/dev/urandom)"))]
     Key(#[from] mcp_ultra_protocol::seal::KeyError),
     /// Reading from stdin or writing to stdout failed.
-    #[error("the demo server lost its client: {0}")]
+    #[error("the demo server lost its client")]
+    #[diagnostic(help("check whether the program that started it has ended"))]
     Stdio(#[source] io::Error),
     /// The address can be reached by others.
-    #[error(
-        "{0} is not a loopback address: the demo server asks nobody who they are, use \
-         127.0.0.1:{port}", port = .0.port()
-    )]
+    #[error("{0} is not a loopback address")]
+    #[diagnostic(help(
+        "the demo server asks nobody who they are: use 127.0.0.1:{}",
+        .0.port()
+    ))]
     NotLoopback(SocketAddr),
     /// The address can't be listened on.
-    #[error("the demo server can't listen on {address}, choose another --http address: {source}")]
+    #[error("the demo server can't listen on {address}")]
+    #[diagnostic(help("choose another address, or port 0 for any free port"))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -67,7 +72,8 @@ pub(crate) enum DemoError {
         source: io::Error,
     },
     /// Accepting connections failed, or signals can't be heard.
-    #[error("the demo server had to stop: {0}")]
+    #[error("the demo server had to stop")]
+    #[diagnostic(help("check the limit on open files (ulimit -n)"))]
     Http(#[source] io::Error),
 }
 

@@ -38,6 +38,14 @@ struct Connection {
     session: Option<Arc<Session>>,
 }
 
+/// What a request has become.
+enum Opened {
+    /// Something to work on.
+    Call(Box<Call>),
+    /// Something that has its answer.
+    Answered(ByteString),
+}
+
 /// Serves the client at the other end, until `input` ends.
 pub(super) async fn serve(
     server: Arc<Server>,
@@ -128,12 +136,10 @@ impl Connection {
 
     async fn take(&mut self, message: Message) {
         match message {
-            Message::Request(request) => {
-                if let Some(call) = self.open(request).await {
-                    let outlet = self.outlet.clone();
-                    self.spawn(call, outlet);
-                }
-            }
+            Message::Request(request) => match self.open(request) {
+                Opened::Call(call) => self.spawn(*call, self.outlet.clone()),
+                Opened::Answered(answer) => self.send(answer).await,
+            },
             Message::Notification(notification) => self.hear(&notification),
             Message::Response(response) => self.resolve(response),
         }
@@ -151,55 +157,46 @@ impl Connection {
         }
     }
 
-    /// Tells who sends `request`. Refusals and the legacy handshake are answered here.
-    async fn open(&mut self, request: Request) -> Option<Call> {
+    /// Makes a call of `request`. Refusals and the legacy handshake need none.
+    fn open(&mut self, request: Request) -> Opened {
+        let refused =
+            |error: &WireError| Opened::Answered(Response::error(Some(&request.id), error).text);
         let caller = match (era::opening(&request), &self.session) {
-            (Ok(Opening::Modern(caller)), _) => Ok(Caller::Modern(caller)),
-            (Ok(Opening::Legacy), Some(session)) => Ok(Caller::Legacy(Arc::clone(session))),
+            (Ok(Opening::Modern(caller)), _) => Caller::Modern(caller),
+            (Ok(Opening::Legacy), Some(session)) => Caller::Legacy(Arc::clone(session)),
             (Ok(Opening::Legacy), None) if &*request.method == "ping" => {
                 // Legal before the handshake (2025-11-25, Lifecycle, Initialization).
-                self.send(Response::result(&request.id, "{}").text).await;
-                return None;
+                return Opened::Answered(Response::result(&request.id, "{}").text);
             }
-            (Ok(Opening::Legacy), None) => Err(era::missing_meta()),
-            (Ok(Opening::Initialize), None) => {
-                self.initialize(&request).await;
-                return None;
+            (Ok(Opening::Legacy), None) => return refused(&era::missing_meta()),
+            (Ok(Opening::Initialize), None) => return Opened::Answered(self.initialize(&request)),
+            (Ok(Opening::Initialize), Some(_)) => {
+                let error = "the session is initialized already";
+                return refused(&WireError::invalid_request(error));
             }
-            (Ok(Opening::Initialize), Some(_)) => Err(WireError::invalid_request(
-                "the session is already initialized",
-            )),
-            (Err(error), _) => Err(error),
+            (Err(error), _) => return refused(&error),
         };
-        match caller {
-            Ok(caller) => Some(Call::new(
-                Arc::clone(&self.server),
-                caller,
-                Transport::Stdio,
-                self.outlet.clone(),
-                request,
-            )),
-            Err(error) => {
-                self.send(Response::error(Some(&request.id), &error).text)
-                    .await;
-                None
-            }
-        }
+        Opened::Call(Box::new(Call::new(
+            Arc::clone(&self.server),
+            caller,
+            Transport::Stdio,
+            self.outlet.clone(),
+            request,
+        )))
     }
 
-    async fn initialize(&mut self, request: &Request) {
+    fn initialize(&mut self, request: &Request) -> ByteString {
         let in_flight = Arc::clone(&self.in_flight);
-        let answer = match Session::open(request.params.as_deref(), in_flight) {
+        match Session::open(request.params.as_deref(), in_flight) {
             Ok((session, result)) => {
                 // Listens before the client can change anything.
                 let changes = self.server.events.hear();
                 self.session = Some(Arc::clone(&session));
                 tokio::spawn(tell(session, changes, self.outlet.downgrade()));
-                Response::result(&request.id, &result.to_string())
+                Response::result(&request.id, &result.to_string()).text
             }
-            Err(error) => Response::error(Some(&request.id), &error),
-        };
-        self.send(answer.text).await;
+            Err(error) => Response::error(Some(&request.id), &error).text,
+        }
     }
 
     /// Works on `call` in a task of its own; the answer goes to `answers`.
@@ -228,11 +225,10 @@ impl Connection {
         let mut parts = Vec::new();
         for message in messages {
             match message {
-                Ok(Message::Request(request)) => {
-                    if let Some(call) = self.open(request).await {
-                        self.spawn(call, answers.clone());
-                    }
-                }
+                Ok(Message::Request(request)) => match self.open(request) {
+                    Opened::Call(call) => self.spawn(*call, answers.clone()),
+                    Opened::Answered(answer) => parts.push(answer),
+                },
                 Ok(Message::Notification(notification)) => self.hear(&notification),
                 Ok(Message::Response(response)) => self.resolve(response),
                 Err(error) => parts.push(Response::error(error.id(), &error.to_wire()).text),

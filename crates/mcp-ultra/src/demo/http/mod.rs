@@ -103,8 +103,15 @@ fn is_local(uri: &Uri, headers: &HeaderMap) -> bool {
     };
     origin
         && host
+            .filter(|host| is_host_and_port(host))
             .and_then(|host| url::Url::parse(&format!("http://{host}/")).ok())
             .is_some_and(|url| has_local_host(&url))
+}
+
+/// Whether `text` holds a host and a port and no other part of a URL.
+fn is_host_and_port(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
 }
 
 fn has_local_host(url: &url::Url) -> bool {

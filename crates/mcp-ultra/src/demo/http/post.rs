@@ -241,3 +241,48 @@ fn answer_one(shared: &Shared, http: &HttpSession, outlet: &Outlet, request: Req
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mcp_ultra_protocol::Version;
+
+    use super::*;
+    use crate::demo::{http::sessions::Sessions, server::Server};
+
+    fn headers(method: &'static str) -> HeaderMap {
+        let pairs = [
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            (names::PROTOCOL_VERSION, Version::LATEST.as_str()),
+            (names::METHOD, method),
+        ];
+        let pairs =
+            pairs.map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+        HeaderMap::from_iter(pairs)
+    }
+
+    #[tokio::test]
+    async fn a_modern_client_that_goes_away_cancels_its_call() {
+        let shared = Arc::new(Shared {
+            server: Server::new().unwrap(),
+            sessions: Sessions::default(),
+        });
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{
+            "notifications":{},"_meta":{
+                "io.modelcontextprotocol/protocolVersion":"2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+        let response = post(&shared, &headers("subscriptions/listen"), body.into()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(shared.server.events.listeners(), 1);
+        drop(response);
+        for _ in 0..500 {
+            if shared.server.events.listeners() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the call goes on");
+    }
+}

@@ -54,11 +54,11 @@ fn text(id: &Id, answer: &Result<String, WireError>) -> ByteString {
 /// The answer of a call: JSON where nothing comes before it, a stream otherwise.
 pub(super) async fn of_call(mut working: Working) -> Response {
     if let Some(first) = working.messages.recv().await {
-        return events(Some(first), working);
+        return events(first, working);
     }
     match working.answer().await {
         // Cancelled: a stream that ends without an answer.
-        None => events(None, working),
+        None => sse_response(stream::empty()),
         Some(answer) => {
             let code = answer.as_ref().err().map(|error| error.code);
             let code = code.map_or(200, |code| http_status(code, working.era));
@@ -68,14 +68,14 @@ pub(super) async fn of_call(mut working: Working) -> Response {
     }
 }
 
-fn events(first: Option<ByteString>, working: Working) -> Response {
+fn events(first: ByteString, working: Working) -> Response {
     /// What is left to send.
     struct Left {
         first: Option<ByteString>,
         working: Option<Working>,
     }
     let left = Left {
-        first,
+        first: Some(first),
         working: Some(working),
     };
     sse_response(stream::unfold(left, |mut left| async move {
