@@ -92,7 +92,7 @@ fn public_task(gateway: &Gateway, routed: &Routed, result: &str) -> Option<Strin
 pub(super) fn legacy(routed: &Routed, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Result(result) => Outcome::Result(public_uris(routed, result)),
-        error => error,
+        error @ Outcome::Error(_) => error,
     }
 }
 
@@ -249,9 +249,7 @@ fn public_uris(routed: &Routed, result: ByteString) -> ByteString {
 }
 
 fn public_array(naming: &Naming, array: &str) -> Option<String> {
-    if memchr::memmem::find(array.as_bytes(), b"uri").is_none() {
-        return None;
-    }
+    memchr::memmem::find(array.as_bytes(), b"uri")?;
     let elements = json::elements(array)?;
     let changed: Vec<Option<String>> = elements
         .iter()

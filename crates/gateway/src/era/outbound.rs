@@ -141,11 +141,8 @@ fn modern_meta(routed: &Routed, meta: &Object<'_>) -> String {
 }
 
 fn declares_logging(routed: &Routed) -> bool {
-    routed
-        .upstream
-        .open_session(&Holder::Catalog)
-        .map(|session| ServerCapabilities::parse(&session.welcome().capabilities).logging)
-        .unwrap_or(true)
+    let open = routed.upstream.open_session(&Holder::Catalog);
+    open.is_none_or(|session| ServerCapabilities::parse(&session.welcome().capabilities).logging)
 }
 
 /// The capabilities that the caller declared, without extensions that may not pass through.

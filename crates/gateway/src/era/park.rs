@@ -123,15 +123,12 @@ async fn wait(talk: &mut Talk, reply: Reply, request: &Request) -> Result<Reply,
             return Err(Outcome::Failed("internal"));
         };
         reply.result(&input_required(request, &state)).await;
-        let (resume, kept) = match until_return(talk, &mut returns).await {
-            Some(returned) => returned,
-            None => {
-                talk.gateway.parking.leave(&id);
-                talk.exchange
-                    .abandon("the client did not come back with its input")
-                    .await;
-                return Err(Outcome::Cancelled);
-            }
+        let Some((resume, kept)) = until_return(talk, &mut returns).await else {
+            talk.gateway.parking.leave(&id);
+            talk.exchange
+                .abandon("the client did not come back with its input")
+                .await;
+            return Err(Outcome::Cancelled);
         };
         reply = resume.reply.in_era(Era::Modern);
         for notification in kept {
@@ -199,7 +196,7 @@ async fn give_up(
             .map_or(Answer::Result(result.clone()), |text| {
                 Answer::Result(text.into())
             }),
-        error => error,
+        error @ Answer::Error(_) => error,
     };
     resume.reply.in_era(Era::Modern).finish(&outcome).await;
     None

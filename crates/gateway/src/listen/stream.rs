@@ -252,12 +252,11 @@ async fn watch(
                 let group = modern
                     .iter_mut()
                     .find(|(other, _)| Arc::ptr_eq(&other.upstream, &routed.upstream));
-                match group {
-                    Some((_, uris)) => uris.push(routed.original.to_string()),
-                    None => {
-                        let original = routed.original.to_string();
-                        modern.push((routed, vec![original]));
-                    }
+                if let Some((_, uris)) = group {
+                    uris.push(routed.original.to_string());
+                } else {
+                    let original = routed.original.to_string();
+                    modern.push((routed, vec![original]));
                 }
             }
             Ok(Era::Legacy) => match legacy(gateway, &routed, Method::ResourcesSubscribe).await {
@@ -365,7 +364,7 @@ mod tests {
     #[test]
     fn bad_filters_are_refused() {
         for params in [
-            r#"{}"#,
+            "{}",
             r#"{"notifications":[]}"#,
             r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
         ] {

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use mcp_ultra_domain::Principal;
+use mcp_ultra_domain::{Principal, ports::SessionState};
 use parking_lot::Mutex;
 
 use super::{Live, Negotiated};
@@ -30,7 +30,11 @@ impl Registry {
             let oldest = self.most_idle()?;
             self.retire(gateway, &oldest).await;
         }
-        let live = Arc::new(Live::new(negotiated, principal.clone(), Default::default()));
+        let live = Arc::new(Live::new(
+            negotiated,
+            principal.clone(),
+            SessionState::default(),
+        ));
         self.sessions.lock().insert(live.id.clone(), live.clone());
         Some(live)
     }

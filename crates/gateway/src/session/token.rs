@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Gateway, random};
 
 /// How long a session id can be used. A client that comes later is asked to initialize again.
-pub(crate) const VALID_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const VALID_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// What `initialize` has settled.
 #[derive(Debug, Clone, Serialize, Deserialize)]

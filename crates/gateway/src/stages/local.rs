@@ -1,6 +1,6 @@
 //! What the gateway answers itself: handshakes, lists, subscriptions.
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use mcp_ultra_domain::catalog::Kind;
 use mcp_ultra_protocol::{
@@ -44,7 +44,7 @@ pub(crate) async fn answer(
         Method::PromptsList => list(gateway, snapshot, Kind::Prompt, &call, reply).await,
         Method::ResourcesList => list(gateway, snapshot, Kind::Resource, &call, reply).await,
         Method::ResourceTemplatesList => {
-            list(gateway, snapshot, Kind::Template, &call, reply).await
+            list(gateway, snapshot, Kind::Template, &call, reply).await;
         }
         Method::SetLevel => set_level(gateway, &call, reply).await,
         Method::ResourcesSubscribe => subscribe(gateway, snapshot, call, reply, true).await,
@@ -217,9 +217,10 @@ async fn list(gateway: &Gateway, snapshot: &Snapshot, kind: Kind, call: &Call, r
     }
     if era == Era::Modern {
         let (ttl, scope) = hints(gateway, snapshot);
-        result.push_str(&format!(
+        let _ = write!(
+            result,
             ",\"resultType\":\"complete\",\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""
-        ));
+        );
     }
     result.push_str(",\"_meta\":");
     result.push_str(&server_meta(snapshot));

@@ -87,9 +87,7 @@ impl Calls {
         notification: &Notification,
     ) -> Option<mpsc::Sender<Event>> {
         let params = notification.params.as_ref()?;
-        if memchr::memmem::find(params.as_bytes(), b"subscriptionId").is_none() {
-            return None;
-        }
+        memchr::memmem::find(params.as_bytes(), b"subscriptionId")?;
         let meta = Object::parse(params).ok()?.get("_meta")?;
         let id = Object::parse(meta).ok()?.get(meta::SUBSCRIPTION_ID)?;
         self.of_id(&Id::from_raw(id.to_owned().into())?)

@@ -92,7 +92,7 @@ impl Upstream {
     pub fn new(settings: Settings) -> Self {
         let transport = settings.transport();
         let eras = settings.fixed_era.map(Eras::only);
-        let backoff = stdio::supervise::Backoff::new(settings.restart.clone());
+        let backoff = stdio::supervise::Backoff::new(settings.restart);
         Self {
             transport,
             eras: Mutex::new(eras),

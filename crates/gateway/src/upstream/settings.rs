@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How long a child process has to come up: package runners may have to unpack it first.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What one upstream is configured with, ready for use.
 #[derive(Clone)]
@@ -55,11 +55,11 @@ enum Reach {
     Http {
         client: Outbound,
         uri: Uri,
-        headers: HeaderMap,
+        headers: Box<HeaderMap>,
         max_message: usize,
         response_timeout: Duration,
     },
-    Stdio(StdioSpec),
+    Stdio(Box<StdioSpec>),
 }
 
 /// A server section that can't be used.
@@ -100,7 +100,7 @@ impl Settings {
                     .as_str()
                     .parse()
                     .map_err(|error| fail(format!("url: {error}")))?,
-                headers: header_map(headers).map_err(fail)?,
+                headers: Box::new(header_map(headers).map_err(fail)?),
                 max_message,
                 response_timeout: config.limits.response_timeout().get(),
             },
@@ -121,7 +121,7 @@ impl Settings {
                     .collect();
                 spec.cwd = cwd.map(PathBuf::from);
                 spec.max_line_bytes = max_message;
-                Reach::Stdio(spec)
+                Reach::Stdio(Box::new(spec))
             }
             None => return Err(fail("neither command nor url".into())),
         };
@@ -170,7 +170,7 @@ impl Settings {
                 *max_message,
                 *response_timeout,
             ))),
-            Reach::Stdio(spec) => Transport::Stdio(spec.clone()),
+            Reach::Stdio(spec) => Transport::Stdio((**spec).clone()),
         }
     }
 }

@@ -204,14 +204,14 @@ async fn first_answer(
 }
 
 fn refused(error: &str) -> UpstreamError {
-    let message = mcp_ultra_protocol::json::Object::parse(error)
+    let message: String = mcp_ultra_protocol::json::Object::parse(error)
         .ok()
         .and_then(|error| {
             error
                 .get_str("message")
                 .map(|text| text.chars().take(200).collect())
         })
-        .unwrap_or_else(String::new);
+        .unwrap_or_default();
     UpstreamError::Protocol(format!("it refused to open a session: {message}").into())
 }
 

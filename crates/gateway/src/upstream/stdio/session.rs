@@ -179,7 +179,7 @@ impl Greeting {
             let wait = if opening == Opening::Probe {
                 PROBE_TIME
             } else {
-                Duration::from_secs(600)
+                Duration::from_mins(10)
             };
             if let Ok(answer) = tokio::time::timeout(wait, self.answer()).await {
                 let answer = answer?;
