@@ -166,7 +166,7 @@ impl Settings {
             } => Transport::Http(Arc::new(HttpTransport::new(
                 client.clone(),
                 uri.clone(),
-                headers.clone(),
+                (**headers).clone(),
                 *max_message,
                 *response_timeout,
             ))),
