@@ -1,6 +1,6 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp_ultra_config::{Config, Extension, Upstream as Section};
 use mcp_ultra_edge::outbound::Outbound;
 use mcp_ultra_protocol::{Era, Version, names::Naming};
@@ -52,13 +52,7 @@ impl PartialEq for Settings {
 
 #[derive(Clone)]
 enum Reach {
-    Http {
-        client: Outbound,
-        uri: Uri,
-        headers: Box<HeaderMap>,
-        max_message: usize,
-        response_timeout: Duration,
-    },
+    Http(Arc<HttpTransport>),
     Stdio(Box<StdioSpec>),
 }
 
@@ -93,17 +87,18 @@ impl Settings {
         };
         let max_message = config.limits.result.as_usize();
         let reach = match section.transport() {
-            Some(mcp_ultra_config::Transport::Http { url, headers }) => Reach::Http {
-                client: client.clone(),
-                uri: url
+            Some(mcp_ultra_config::Transport::Http { url, headers }) => {
+                let uri = url
                     .url()
                     .as_str()
                     .parse()
-                    .map_err(|error| fail(format!("url: {error}")))?,
-                headers: Box::new(header_map(headers).map_err(fail)?),
-                max_message,
-                response_timeout: config.limits.response_timeout().get(),
-            },
+                    .map_err(|error| fail(format!("url: {error}")))?;
+                let headers = header_map(headers).map_err(fail)?;
+                let timeout = config.limits.response_timeout().get();
+                let transport =
+                    HttpTransport::new(client.clone(), uri, headers, max_message, timeout);
+                Reach::Http(Arc::new(transport))
+            }
             Some(mcp_ultra_config::Transport::Stdio {
                 command,
                 args,
@@ -157,19 +152,7 @@ impl Settings {
 
     pub(super) fn transport(&self) -> Transport {
         match &self.reach {
-            Reach::Http {
-                client,
-                uri,
-                headers,
-                max_message,
-                response_timeout,
-            } => Transport::Http(Arc::new(HttpTransport::new(
-                client.clone(),
-                uri.clone(),
-                (**headers).clone(),
-                *max_message,
-                *response_timeout,
-            ))),
+            Reach::Http(transport) => Transport::Http(transport.clone()),
             Reach::Stdio(spec) => Transport::Stdio((**spec).clone()),
         }
     }
