@@ -45,6 +45,12 @@ pub(crate) struct Call {
     /// The log level that the caller wants for this request (modern).
     pub log_level: Option<String>,
     pub headers: CallHeaders,
+    /// What `Mcp-Name` mirrors: the public name, URI or task id.
+    pub name: Option<ByteString>,
+    /// The text of `params.arguments`.
+    pub arguments: Option<ByteString>,
+    /// Whether `params` carries a `requestState` or `inputResponses`.
+    pub continues: bool,
     /// The address that the request came from.
     pub peer: Option<std::net::IpAddr>,
 }

@@ -27,10 +27,10 @@ pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) 
     // the snapshot that the whole call runs under
     let snapshot = gateway.snapshot();
     // what the gateway answers itself: handshakes, lists, subscriptions
-    let (call, reply) = match local::answer(&gateway, &snapshot, call, reply).await {
-        local::Answered::Here => return watch.done(method),
-        local::Answered::Not(call, reply) => (*call, reply),
-    };
+    if local::answers(method) {
+        Box::pin(local::answer(&gateway, &snapshot, call, reply)).await;
+        return watch.done(method);
+    }
     // public name -> upstream and original name
     let routed = match route::call(&gateway, &snapshot, call) {
         Ok(routed) => routed,

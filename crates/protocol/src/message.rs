@@ -252,6 +252,35 @@ impl Request {
         }
     }
 
+    /// The text of the same request under another id and with other `params` (the text of an
+    /// object); every other byte of the envelope stays.
+    pub fn rewritten_text(&self, id: &Id, params: Option<&str>) -> ByteString {
+        let Some(id_at) = span(&self.text, self.id.as_raw()) else {
+            return self
+                .rewritten(id.clone(), params.map(|params| params.to_owned().into()))
+                .text;
+        };
+        let mut cuts = vec![(id_at, id.as_raw())];
+        if let Some(params) = params {
+            let Some(at) = self.params.as_ref().and_then(|old| span(&self.text, old)) else {
+                let params = Some(params.to_owned().into());
+                return self.rewritten(id.clone(), params).text;
+            };
+            cuts.push((at, params));
+        }
+        cuts.sort_unstable_by_key(|(at, _)| at.start);
+        let grown: usize = cuts.iter().map(|(_, new)| new.len()).sum();
+        let mut out = String::with_capacity(self.text.len() + grown);
+        let mut done = 0;
+        for (at, new) in cuts {
+            out.push_str(&self.text[done..at.start]);
+            out.push_str(new);
+            done = at.end;
+        }
+        out.push_str(&self.text[done..]);
+        out.into()
+    }
+
     /// The same request under another id and with other `params` (the text of an object); every
     /// other byte of the envelope stays.
     pub fn rewritten(&self, id: Id, params: Option<ByteString>) -> Self {
@@ -272,6 +301,14 @@ impl Request {
             text: text.into(),
         }
     }
+}
+
+/// Where `part` stands in `text`, if it is a slice of it.
+fn span(text: &ByteString, part: &str) -> Option<std::ops::Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let end = start.checked_add(part.len())?;
+    (end <= text.len() && text.is_char_boundary(start) && text.is_char_boundary(end))
+        .then_some(start..end)
 }
 
 impl Notification {
@@ -480,6 +517,27 @@ mod tests {
         assert!(elements[0].is_ok() && elements[1].is_err() && elements[2].is_ok());
         assert!(Body::parse(&b"[]"[..]).is_err());
         assert!(Body::parse(&b"[{}"[..]).is_err());
+    }
+
+    #[test]
+    fn splicing_and_editing_give_the_same_text() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":"c","method":"m","params":{"name":"a"},"x":1}"#,
+            r#"{"params" : {} ,"jsonrpc":"2.0","method":"m","id": 12345678901234567890 }"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#,
+        ] {
+            let Ok(Message::Request(request)) = parse(text) else {
+                panic!("a request")
+            };
+            let id = Id::from(7);
+            for params in [None, Some(r#"{"p":[1,2]}"#)] {
+                let spliced = request.rewritten_text(&id, params);
+                let edited =
+                    request.rewritten(id.clone(), params.map(|text| text.to_owned().into()));
+                let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+                assert_eq!(value(&spliced), value(&edited.text), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         };
         let input = tokio::select! {
             input = gather(&talk, &reply, result) => input,
-            () = talk.cancelled.cancelled() => return talk.end(Ended::Cancelled, reply).await,
+            () = super::cancellation(talk.cancelled.as_ref()) => return talk.end(Ended::Cancelled, reply).await,
             () = tokio::time::sleep_until(talk.deadline) => {
                 let error = super::timed_out(&talk.routed);
                 return talk.end(Ended::Failed(error), reply).await;

@@ -26,6 +26,9 @@ pub(super) fn kind(result: &str) -> Kind {
     if memchr::memmem::find(result.as_bytes(), b"resultType").is_none() {
         return Kind::Complete;
     }
+    if is_plainly_complete(result) {
+        return Kind::Complete;
+    }
     match Object::parse(result)
         .ok()
         .and_then(|object| object.get_str("resultType"))
@@ -35,6 +38,24 @@ pub(super) fn kind(result: &str) -> Kind {
         Some("input_required") => Kind::InputRequired,
         Some(_) => Kind::Other,
     }
+}
+
+/// Whether `result` is complete by its first or its last member, which is where servers put the
+/// key. The text is valid JSON, so what stands right behind the first brace or right before the
+/// last one is a member of the outermost object.
+fn is_plainly_complete(result: &str) -> bool {
+    const MEMBER: &str = r#""resultType":"complete""#;
+    let inside = result
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    inside.is_some_and(|inside| {
+        inside
+            .strip_prefix(MEMBER)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
+            || inside
+                .strip_suffix(MEMBER)
+                .is_some_and(|rest| rest.ends_with(','))
+    })
 }
 
 /// An outcome of a modern upstream for a modern caller.
@@ -332,6 +353,11 @@ mod tests {
     fn kinds_of_results() {
         assert_eq!(kind(r#"{"content":[]}"#), Kind::Complete);
         assert_eq!(kind(r#"{"resultType":"complete"}"#), Kind::Complete);
+        assert_eq!(kind(r#"{"a":{},"resultType":"complete"}"#), Kind::Complete);
+        assert_eq!(
+            kind(r#"{"resultType":"task","a":{"b":1,"resultType":"complete"}}"#),
+            Kind::Other
+        );
         assert_eq!(
             kind(r#"{"resultType":"input_required"}"#),
             Kind::InputRequired

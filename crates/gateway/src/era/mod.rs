@@ -34,52 +34,71 @@ pub(crate) use open::ForCall;
 
 /// Carries one call to its upstream and everything that comes back to the client.
 pub(crate) async fn converse(gateway: &Arc<Gateway>, routed: Routed, reply: Reply) -> Outcome {
-    let (routed, reply) = match state::resume(gateway, routed, reply).await {
-        state::Resumed::Elsewhere => return Outcome::InputRequired,
-        state::Resumed::Refused => return Outcome::Error,
-        state::Resumed::Here(routed, reply) => (*routed, reply),
-    };
-    let cancelled = routed
-        .call
-        .caller
-        .session
-        .as_ref()
-        .map_or_else(CancellationToken::new, |session| {
-            session.begin_call(reply.id())
-        });
-    let deadline = tokio::time::Instant::now() + routed.upstream.settings().call_timeout;
-    let opened = tokio::select! {
-        opened = tokio::time::timeout_at(deadline, open::exchange(gateway, &routed)) => {
-            opened.unwrap_or_else(|_| Err(timed_out(&routed)))
+    let (routed, reply) = if routed.call.continues {
+        match Box::pin(state::resume(gateway, routed, reply)).await {
+            state::Resumed::Elsewhere => return Outcome::InputRequired,
+            state::Resumed::Refused => return Outcome::Error,
+            state::Resumed::Here(routed, reply) => (*routed, reply),
         }
-        () = reply.gone(), if routed.call.caller.era() == Era::Modern => return Outcome::Cancelled,
-        () = cancelled.cancelled() => return Outcome::Cancelled,
+    } else {
+        (routed, reply)
     };
-    let id = reply.id().clone();
     let session = routed.call.caller.session.clone();
-    let outcome = match opened {
-        Err(error) => fail(gateway, &routed, &error, reply).await,
-        Ok((exchange, target)) => {
-            let talk = Talk {
-                gateway: gateway.clone(),
-                routed,
-                exchange,
-                cancelled,
-                deadline,
-            };
-            match (talk.routed.call.caller.era(), target) {
-                (Era::Modern, Era::Modern) | (Era::Legacy, Era::Legacy) => {
-                    relay::run(talk, reply).await
-                }
-                (Era::Modern, Era::Legacy) => park::run(talk, reply).await,
-                (Era::Legacy, Era::Modern) => ask::run(talk, reply).await,
-            }
-        }
-    };
-    if let Some(session) = session {
+    let cancelled = session
+        .as_ref()
+        .map(|session| session.begin_call(reply.id()));
+    let id = session.is_some().then(|| reply.id().clone());
+    let outcome = in_flight(gateway, routed, reply, cancelled).await;
+    if let (Some(session), Some(id)) = (session, id) {
         session.end_call(&id);
     }
     outcome
+}
+
+async fn in_flight(
+    gateway: &Arc<Gateway>,
+    routed: Routed,
+    reply: Reply,
+    cancelled: Option<CancellationToken>,
+) -> Outcome {
+    let deadline = tokio::time::Instant::now() + routed.upstream.settings().call_timeout;
+    let opened = tokio::select! {
+        biased;
+        opened = open::exchange(gateway, &routed) => opened,
+        () = reply.gone(), if cancelled.is_none() => return Outcome::Cancelled,
+        () = cancellation(cancelled.as_ref()) => return Outcome::Cancelled,
+        () = tokio::time::sleep_until(deadline) => Err(timed_out(&routed)),
+    };
+    let (exchange, target) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return fail(gateway, &routed, &error, reply).await,
+    };
+    let mut talk = Talk {
+        gateway: gateway.clone(),
+        routed,
+        exchange,
+        cancelled,
+        deadline,
+    };
+    // Boxed: most answers are there at once, and the rest of a conversation takes much room.
+    match (talk.routed.call.caller.era(), target) {
+        (Era::Modern, Era::Modern) | (Era::Legacy, Era::Legacy) => {
+            match talk.exchange.take_answer() {
+                Some(response) => relay::finish(talk, reply, response.outcome).await,
+                None => Box::pin(relay::run(talk, reply)).await,
+            }
+        }
+        (Era::Modern, Era::Legacy) => Box::pin(park::run(talk, reply)).await,
+        (Era::Legacy, Era::Modern) => Box::pin(ask::run(talk, reply)).await,
+    }
+}
+
+/// Completes when the client cancels by notification; never without a token.
+async fn cancellation(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// An open call and what bounds it.
@@ -87,8 +106,8 @@ struct Talk {
     gateway: Arc<Gateway>,
     routed: Routed,
     exchange: Exchange,
-    /// The client has cancelled by notification (legacy).
-    cancelled: CancellationToken,
+    /// Tells that the client has cancelled by notification; a modern one disconnects.
+    cancelled: Option<CancellationToken>,
     deadline: tokio::time::Instant,
 }
 
@@ -103,11 +122,11 @@ impl Talk {
     /// A modern client cancels by disconnecting, a legacy one by notification; a legacy client
     /// that merely disconnects has not cancelled (2025-11-25, Cancellation).
     async fn next(&mut self, reply: &Reply) -> Result<crate::upstream::Event, Ended> {
-        let modern = self.routed.call.caller.era() == Era::Modern;
         tokio::select! {
+            biased;
             event = self.exchange.next() => event.map_err(Ended::Failed),
-            () = reply.gone(), if modern => Err(Ended::Cancelled),
-            () = self.cancelled.cancelled() => Err(Ended::Cancelled),
+            () = reply.gone(), if self.cancelled.is_none() => Err(Ended::Cancelled),
+            () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
             () = tokio::time::sleep_until(self.deadline) => {
                 Err(Ended::Failed(timed_out(&self.routed)))
             }

@@ -20,7 +20,10 @@ pub(super) async fn exchange(
     routed: &Routed,
 ) -> Result<(Exchange, Era), UpstreamError> {
     let caller = routed.call.caller.era();
-    let target = routed.upstream.era_for(caller).await?;
+    let target = match routed.upstream.known_era_for(caller) {
+        Some(target) => target,
+        None => Box::pin(routed.upstream.era_for(caller)).await?,
+    };
     let first = send(gateway, routed, target, None).await;
     let wrong_era = match &first {
         Ok(exchange) => exchange.error_code() == Some(error::UNSUPPORTED_VERSION),
@@ -32,12 +35,12 @@ pub(super) async fn exchange(
     if !wrong_era || !routed.upstream.forget_eras() {
         return first.map(|exchange| (exchange, target));
     }
-    let again = routed.upstream.era_for(caller).await?;
+    let again = Box::pin(routed.upstream.era_for(caller)).await?;
     if again == target {
         return first.map(|exchange| (exchange, target));
     }
     tracing::info!(upstream = %routed.upstream.name(), "the upstream speaks another era than before");
-    send(gateway, routed, again, None)
+    Box::pin(send(gateway, routed, again, None))
         .await
         .map(|exchange| (exchange, again))
 }
@@ -60,10 +63,11 @@ pub(super) async fn send(
     };
     let behalf = ForCall { gateway, routed };
     if target == Era::Legacy {
-        outbound::set_log_level(routed, &behalf).await;
+        Box::pin(outbound::set_log_level(routed, &behalf)).await;
     }
     let outgoing = Outgoing {
         method: call.method.as_str(),
+        envelope: Some(&call.request),
         params: Some(params),
         progress_token: call.progress_token.clone(),
         name: call.method.name_key().map(|_| &*routed.original),

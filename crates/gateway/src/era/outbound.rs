@@ -58,7 +58,14 @@ pub(super) fn params(
 ) -> Result<ByteString, WireError> {
     let unreadable = |error: ObjectError| WireError::invalid_request(format!("params: {error}"));
     let caller = routed.call.caller.era();
-    if (caller, target) == (Era::Legacy, Era::Legacy) {
+    let as_it_is = match (caller, target) {
+        (Era::Legacy, Era::Legacy) => true,
+        (Era::Modern, Era::Modern) => {
+            input.is_none() && !may_be_filtered(&routed.call.caller.capabilities)
+        }
+        _ => false,
+    };
+    if as_it_is {
         return Ok(params.clone());
     }
     let object = Object::parse(params).map_err(unreadable)?;
@@ -143,6 +150,12 @@ fn modern_meta(routed: &Routed, meta: &Object<'_>) -> String {
 fn declares_logging(routed: &Routed) -> bool {
     let open = routed.upstream.open_session(&Holder::Catalog);
     open.is_none_or(|session| ServerCapabilities::parse(&session.welcome().capabilities).logging)
+}
+
+/// Whether anything in the capabilities could be kept back by [`allowed_capabilities`].
+fn may_be_filtered(declared: &str) -> bool {
+    let has = |word: &str| memchr::memmem::find(declared.as_bytes(), word.as_bytes()).is_some();
+    has("extensions") || has("tasks") || has("\\u")
 }
 
 /// The capabilities that the caller declared, without extensions that may not pass through.

@@ -38,7 +38,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     }
 }
 
-async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
+pub(super) async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
     let outcome = match talk.routed.call.caller.era() {
         Era::Modern => inbound::modern(&talk.gateway, &talk.routed, outcome),
         Era::Legacy => inbound::legacy(&talk.routed, outcome),

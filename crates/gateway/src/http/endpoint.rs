@@ -14,7 +14,7 @@ use crate::{
     session::{self, Live},
 };
 
-pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
     let allowed = {
         let settings = gateway.settings();
         names::are_allowed(
@@ -32,8 +32,8 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
     }
     match *request.method() {
         Method::POST => post::answer(gateway, request).await,
-        Method::GET => open_stream(&gateway, &request).await,
-        Method::DELETE => end_session(&gateway, request.headers()).await,
+        Method::GET => Box::pin(open_stream(gateway, &request)).await,
+        Method::DELETE => Box::pin(end_session(gateway, request.headers())).await,
         _ => respond::method_not_allowed(),
     }
 }

@@ -6,6 +6,7 @@
 mod body;
 mod endpoint;
 mod health;
+mod in_flight;
 mod names;
 mod post;
 mod respond;
@@ -53,15 +54,9 @@ impl Service {
         Self { gateway, ready }
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+    /// Everything but the endpoint: answers are at hand.
+    fn beside(&self, request: &Request<Incoming>) -> Response<Body> {
         match request.uri().path() {
-            "/mcp" => {
-                let start = Instant::now();
-                let metrics = self.gateway.metrics.clone();
-                let response = endpoint::answer(self.gateway, request).await;
-                metrics.http(response.status().as_u16(), start.elapsed());
-                response
-            }
             "/livez" | "/live" => health::live(),
             "/readyz" | "/ready" => health::ready(&self.gateway, (self.ready)()),
             "/healthz" | "/health" => health::health(&self.gateway, (self.ready)()),
@@ -79,8 +74,18 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move { Ok(service.answer(request).await) })
+        if request.uri().path() != "/mcp" {
+            return Box::pin(std::future::ready(Ok(self.beside(&request))));
+        }
+        let gateway = self.gateway.clone();
+        Box::pin(async move {
+            let start = Instant::now();
+            let response = endpoint::answer(&gateway, request).await;
+            gateway
+                .metrics
+                .http(response.status().as_u16(), start.elapsed());
+            Ok(response)
+        })
     }
 }
 

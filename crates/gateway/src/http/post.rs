@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{
     Arrival, Body,
     endpoint::{self, Accepts},
+    in_flight::InFlight,
     peer_of, respond,
 };
 use crate::{
@@ -29,7 +30,7 @@ const STREAM_AFTER: Duration = Duration::from_secs(10);
 /// The largest batch.
 const MAX_BATCH: usize = 100;
 
-pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
     let accepts = Accepts::of(request.headers());
     if !accepts.json && !accepts.stream {
         return respond::text(
@@ -46,7 +47,7 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
     let peer = peer_of(&request);
     let (head, body) = request.into_parts();
     let headers = Arc::new(head.headers);
-    let bytes = match read(&gateway, &headers, body).await {
+    let bytes = match read(gateway, &headers, body).await {
         Ok(bytes) => bytes,
         Err(refusal) => return refusal,
     };
@@ -61,10 +62,10 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
             call(gateway, arrival, accepts).await
         }
         Ok(Messages::Single(Message::Notification(notification))) => {
-            notified(&gateway, &headers, &notification).await
+            Box::pin(notified(gateway, &headers, &notification)).await
         }
         Ok(Messages::Single(Message::Response(response))) => {
-            answered(&gateway, &headers, response).await
+            Box::pin(answered(gateway, &headers, response)).await
         }
         Ok(Messages::Batch(batch)) => {
             let template = Batch {
@@ -72,7 +73,7 @@ pub(super) async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) ->
                 peer,
                 accepts,
             };
-            template.run(gateway, batch).await
+            Box::pin(template.run(gateway, batch)).await
         }
         Err(error) => unreadable(&error),
     }
@@ -131,32 +132,33 @@ async fn read(
 }
 
 /// Brings a request to its answer, as JSON where the answer comes first, as a stream otherwise.
-async fn call(gateway: Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Response<Body> {
+async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Response<Body> {
     let Ok(permit) = gateway.calls.clone().try_acquire_owned() else {
         let error =
             WireError::internal("the gateway is at its limit of calls (limits.calls); try again");
-        return respond::error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Some(&arrival.request.id),
-            &error,
-        );
+        let id = Some(&arrival.request.id);
+        return respond::error(StatusCode::SERVICE_UNAVAILABLE, id, &error);
     };
-    let (reply, replies) = reply::channel(arrival.request.id.clone());
-    tokio::spawn(async move {
+    let (reply, mut replies) = reply::channel(arrival.request.id.clone());
+    let gateway = gateway.clone();
+    let mut call = InFlight::new(async move {
         pipeline::call(gateway, arrival, reply).await;
         drop(permit);
     });
-    respond_with(replies, accepts).await
-}
-
-async fn respond_with(mut replies: Replies, accepts: Accepts) -> Response<Body> {
     if !accepts.stream {
+        call.detach();
         return last(replies).await;
     }
-    match tokio::time::timeout(STREAM_AFTER, replies.recv()).await {
+    match tokio::time::timeout(STREAM_AFTER, call.first(&mut replies)).await {
         Ok(Some(Down::Answer(answer))) if accepts.json => respond::json(answer),
-        Ok(first) => respond::stream(first, replies, None),
-        Err(_) => respond::stream(None, replies, None),
+        Ok(first) => {
+            call.detach();
+            respond::stream(first, replies, None)
+        }
+        Err(_) => {
+            call.detach();
+            respond::stream(None, replies, None)
+        }
     }
 }
 
@@ -227,10 +229,10 @@ impl Batch {
     /// Runs the messages of a batch side by side (2025-03-26, Base Protocol, Batching).
     async fn run(
         self,
-        gateway: Arc<Gateway>,
+        gateway: &Arc<Gateway>,
         batch: Vec<Result<Message, EnvelopeError>>,
     ) -> Response<Body> {
-        let live = match endpoint::session(&gateway, &self.headers).await {
+        let live = match endpoint::session(gateway, &self.headers).await {
             Ok(live) => live,
             Err(refusal) => return refusal,
         };
@@ -255,7 +257,7 @@ impl Batch {
                 Ok(Message::Response(response)) => drop(live.answered(response)),
                 Ok(Message::Request(request)) => {
                     expected += 1;
-                    self.start(&gateway, request, sender.clone());
+                    self.start(gateway, request, sender.clone());
                 }
                 Err(error) => {
                     expected += 1;

@@ -145,6 +145,9 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
         progress_token: None,
         log_level: None,
         headers: CallHeaders::default(),
+        name: Some(public.to_owned().into()),
+        arguments: None,
+        continues: false,
         peer: None,
     };
     let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {

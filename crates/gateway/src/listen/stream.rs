@@ -312,6 +312,9 @@ fn read_of(call: &Call, uri: &str) -> Call {
         progress_token: None,
         log_level: None,
         headers: CallHeaders::default(),
+        name: Some(uri.to_owned().into()),
+        arguments: None,
+        continues: false,
         peer: call.peer,
     }
 }

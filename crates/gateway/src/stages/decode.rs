@@ -63,11 +63,31 @@ pub(crate) async fn call(gateway: &Arc<Gateway>, arrival: Arrival) -> Result<Cal
         Opening::Initialize => initialize(request, params.as_ref(), principal)?,
         Opening::InSession => {
             verify_mirrors(&request, params.as_ref(), &headers, false)?;
-            in_session(gateway, request, &meta, &headers, principal).await?
+            // Boxed: a modern call, which is the rule, need not carry the room for it.
+            Box::pin(in_session(gateway, request, &meta, &headers, principal)).await?
         }
     };
     call.peer = peer;
+    if let Some(params) = &params {
+        note_params(&mut call, params);
+    }
     Ok(call)
+}
+
+/// Notes what later stages need of `params`, so that they need not read it again.
+fn note_params(call: &mut Call, params: &Object<'_>) {
+    let part = |text: &str| call.request.text.slice_ref(text);
+    let key = match call.method {
+        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => Some("uri"),
+        method => method.name_key(),
+    };
+    let name = key.and_then(|key| params.get_str(key));
+    call.name = name.map(|name| match name {
+        Cow::Borrowed(name) => part(name),
+        Cow::Owned(name) => name.into(),
+    });
+    call.arguments = params.get("arguments").map(part);
+    call.continues = params.get("requestState").is_some() || params.get("inputResponses").is_some();
 }
 
 fn bad(error: WireError) -> Refusal {
@@ -156,6 +176,9 @@ fn modern(
         caller,
         request,
         method,
+        name: None,
+        arguments: None,
+        continues: false,
         peer: None,
     })
 }
@@ -267,6 +290,9 @@ fn initialize(
         progress_token: None,
         log_level: None,
         headers: CallHeaders::default(),
+        name: None,
+        arguments: None,
+        continues: false,
         peer: None,
     })
 }
@@ -296,6 +322,9 @@ async fn in_session(
         caller,
         request,
         method,
+        name: None,
+        arguments: None,
+        continues: false,
         peer: None,
     })
 }

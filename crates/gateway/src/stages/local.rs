@@ -20,26 +20,38 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 
-/// Whether a call has been answered here.
-pub(crate) enum Answered {
-    /// It has.
-    Here,
-    /// It is for an upstream.
-    Not(Box<Call>, Reply),
+/// Whether the gateway answers `method` itself.
+pub(crate) fn answers(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Initialize
+            | Method::Ping
+            | Method::Discover
+            | Method::Listen
+            | Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::ResourceTemplatesList
+            | Method::SetLevel
+            | Method::ResourcesSubscribe
+            | Method::ResourcesUnsubscribe
+    )
 }
 
-/// Answers the call, if it is for the gateway itself.
+/// Answers a call of a method that [`answers`].
 pub(crate) async fn answer(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
     call: Call,
     reply: Reply,
-) -> Answered {
+) {
     match call.method {
         Method::Initialize => initialize(gateway, snapshot, &call, reply).await,
         Method::Ping => reply.result("{}").await,
         Method::Discover => reply.result(&discover(gateway, snapshot)).await,
-        Method::Listen => listen::open(gateway.clone(), snapshot.clone(), call, reply).await,
+        Method::Listen => {
+            Box::pin(listen::open(gateway.clone(), snapshot.clone(), call, reply)).await;
+        }
         Method::ToolsList => list(gateway, snapshot, Kind::Tool, &call, reply).await,
         Method::PromptsList => list(gateway, snapshot, Kind::Prompt, &call, reply).await,
         Method::ResourcesList => list(gateway, snapshot, Kind::Resource, &call, reply).await,
@@ -49,9 +61,12 @@ pub(crate) async fn answer(
         Method::SetLevel => set_level(gateway, &call, reply).await,
         Method::ResourcesSubscribe => subscribe(gateway, snapshot, call, reply, true).await,
         Method::ResourcesUnsubscribe => subscribe(gateway, snapshot, call, reply, false).await,
-        _ => return Answered::Not(Box::new(call), reply),
+        other => {
+            reply
+                .error(&WireError::method_not_found(other.as_str()))
+                .await;
+        }
     }
-    Answered::Here
 }
 
 async fn initialize(gateway: &Gateway, snapshot: &Snapshot, call: &Call, reply: Reply) {

@@ -27,24 +27,21 @@ struct Found {
 
 /// Finds the upstream of a call.
 pub(crate) fn call(gateway: &Gateway, snapshot: &Snapshot, call: Call) -> Result<Routed, Refusal> {
-    let params = call.request.params.as_deref().unwrap_or("{}");
-    let params = Object::parse(params)
-        .map_err(|error| WireError::invalid_request(format!("params: {error}")))?;
     let found = match call.method {
-        Method::ToolsCall => name(snapshot, Kind::Tool, &string(&params, "name")?)?,
-        Method::PromptsGet => name(snapshot, Kind::Prompt, &string(&params, "name")?)?,
+        Method::ToolsCall => name(snapshot, Kind::Tool, named(&call, "name")?)?,
+        Method::PromptsGet => name(snapshot, Kind::Prompt, named(&call, "name")?)?,
         Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-            let uri = string(&params, "uri")?;
-            resource(snapshot, &uri)
-                .ok_or_else(|| WireError::resource_not_found(&uri, call.caller.era()))?
+            let uri = named(&call, "uri")?;
+            resource(snapshot, uri)
+                .ok_or_else(|| WireError::resource_not_found(uri, call.caller.era()))?
         }
-        Method::Complete => reference(snapshot, &params)?,
+        Method::Complete => reference(snapshot, &call)?,
         Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
-            task(gateway, snapshot, &call, &string(&params, "taskId")?)?
+            task(gateway, snapshot, &call, named(&call, "taskId")?)?
         }
         other => return Err(WireError::method_not_found(other.as_str()).into()),
     };
-    verify_params(&call, &params, found.item.as_deref())?;
+    verify_params(&call, found.item.as_deref())?;
     let Found {
         upstream,
         original,
@@ -58,6 +55,13 @@ pub(crate) fn call(gateway: &Gateway, snapshot: &Snapshot, call: Call) -> Result
     })
 }
 
+/// What the call names, which stands in `params` under `key`.
+fn named<'c>(call: &'c Call, key: &str) -> Result<&'c ByteString, WireError> {
+    call.name
+        .as_ref()
+        .ok_or_else(|| WireError::invalid_params(format!("params needs the string \"{key}\"")))
+}
+
 fn string(params: &Object<'_>, key: &str) -> Result<String, WireError> {
     params
         .get_str(key)
@@ -66,7 +70,7 @@ fn string(params: &Object<'_>, key: &str) -> Result<String, WireError> {
 }
 
 /// `Mcp-Param-*` of a modern call against its arguments, where the definition is known.
-fn verify_params(call: &Call, params: &Object<'_>, item: Option<&Item>) -> Result<(), Refusal> {
+fn verify_params(call: &Call, item: Option<&Item>) -> Result<(), Refusal> {
     let Some(item) = item.filter(|_| call.caller.session.is_none()) else {
         return Ok(());
     };
@@ -79,7 +83,7 @@ fn verify_params(call: &Call, params: &Object<'_>, item: Option<&Item>) -> Resul
         param
             .verify(
                 sent.map(|(_, value)| value.as_bytes()),
-                params.get("arguments"),
+                call.arguments.as_deref(),
             )
             .map_err(|error| WireError::header_mismatch(format!("Header mismatch: {error}")))?;
     }
@@ -203,7 +207,10 @@ fn matches_template(template: &str, uri: &str) -> bool {
     template.ends_with('}') || rest.is_empty() || uri.ends_with(last)
 }
 
-fn reference(snapshot: &Snapshot, params: &Object<'_>) -> Result<Found, WireError> {
+fn reference(snapshot: &Snapshot, call: &Call) -> Result<Found, WireError> {
+    let params = call.request.params.as_deref().unwrap_or("{}");
+    let params = Object::parse(params)
+        .map_err(|error| WireError::invalid_request(format!("params: {error}")))?;
     let invalid =
         || WireError::invalid_params("params.ref must be a prompt or a resource reference");
     let reference = params
@@ -264,6 +271,9 @@ pub(crate) fn seal_task(gateway: &Gateway, principal: &str, upstream: &str, id: 
 /// The text of `params` with the names of the upstream in it.
 pub(crate) fn original_params(routed: &Routed) -> Result<ByteString, WireError> {
     let text = routed.params();
+    if routed.call.name.as_ref() == Some(&routed.original) {
+        return Ok(routed.call.request.params.clone().unwrap_or_else(empty));
+    }
     let unreadable =
         |error: json::ObjectError| WireError::invalid_request(format!("params: {error}"));
     let key = match routed.call.method {
@@ -284,15 +294,11 @@ pub(crate) fn original_params(routed: &Routed) -> Result<ByteString, WireError> 
         method => method.name_key().unwrap_or("name"),
     };
     let params = Object::parse(text).map_err(unreadable)?;
-    if params.get_str(key).as_deref() == Some(&*routed.original) {
-        return Ok(routed
-            .call
-            .request
-            .params
-            .clone()
-            .unwrap_or_else(|| ByteString::from_static("{}")));
-    }
     Ok(params.edit().set_str(key, &routed.original).finish().into())
+}
+
+fn empty() -> ByteString {
+    ByteString::from_static("{}")
 }
 
 #[cfg(test)]

@@ -95,6 +95,14 @@ impl Exchange {
         }
     }
 
+    /// The answer, where it came as one JSON document.
+    pub fn take_answer(&mut self) -> Option<Response> {
+        match &mut self.source {
+            Source::Ready(response) => response.take(),
+            Source::Stream(..) | Source::Channel(_) => None,
+        }
+    }
+
     /// The code of the error that the upstream answered with at once, where it did.
     pub fn error_code(&self) -> Option<i64> {
         match &self.source {

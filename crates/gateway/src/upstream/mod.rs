@@ -77,6 +77,8 @@ struct Restart {
 pub struct Outgoing<'a> {
     /// The method.
     pub method: &'a str,
+    /// The caller's own request, where this is one: its other members travel on.
+    pub envelope: Option<&'a Request>,
     /// The text of `params` as the target era has them, without a progress token.
     pub params: Option<ByteString>,
     /// The text of the caller's progress token.
@@ -125,6 +127,11 @@ impl Upstream {
     /// Whether it is a child process.
     pub fn is_stdio(&self) -> bool {
         matches!(self.transport, Transport::Stdio(_))
+    }
+
+    /// The era to speak to it in for a caller of era `caller`, where that has been found out.
+    pub fn known_era_for(&self, caller: Era) -> Option<Era> {
+        self.eras.lock().map(|eras| eras.for_caller(caller))
     }
 
     /// The era to speak to it in for a caller of era `caller`.
@@ -185,22 +192,24 @@ impl Upstream {
         if let (Era::Modern, Transport::Http(transport)) = (era, &self.transport) {
             return self.call_stateless(transport, call).await;
         }
+        // Boxed: a stateless call need not carry the room for it.
+        Box::pin(self.call_in_session(era, behalf, call)).await
+    }
+
+    async fn call_in_session(
+        &self,
+        era: Era,
+        behalf: &dyn OnBehalf,
+        call: Outgoing<'_>,
+    ) -> Result<Exchange, UpstreamError> {
         let session = self.session(Some(era), behalf).await?;
-        let first = session
-            .call(
-                call.method,
-                call.params.clone(),
-                call.progress_token.clone(),
-            )
-            .await;
+        let first = session.call(&call).await;
         match first {
             // The upstream forgot the session, or its process ended before it took the call: a
             // new session, once.
             Err(UpstreamError::SessionLost | UpstreamError::Closed) if session.is_closed() => {
                 let session = self.session(Some(era), behalf).await?;
-                session
-                    .call(call.method, call.params, call.progress_token)
-                    .await
+                session.call(&call).await
             }
             other => other,
         }
@@ -216,16 +225,14 @@ impl Upstream {
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
             + 1;
         let id = Id::from(number);
-        let params = session::with_progress_token(call.params, &id, call.progress_token.is_some());
-        let request = Request::new(id.clone(), call.method, params.as_deref());
+        let wanted = call.progress_token.is_some();
+        let params = session::with_progress_token(call.params.clone(), &id, wanted);
+        let body = request_text(&call, &id, params.as_deref());
         let mirrored = ModernHeaders {
             name: call.name,
             extra: call.headers,
         };
-        let source = match transport
-            .post_modern(call.method, &request.text, mirrored)
-            .await?
-        {
+        let source = match transport.post_modern(call.method, &body, mirrored).await? {
             Reply::Answer(answer, _) if answer.id.as_ref() == Some(&id) => {
                 Source::Ready(Some(*answer))
             }
@@ -370,5 +377,13 @@ impl Upstream {
     /// How many sessions are open.
     pub fn sessions(&self) -> usize {
         self.pool.len()
+    }
+}
+
+/// The text of the request as the upstream gets it.
+fn request_text(call: &Outgoing<'_>, id: &Id, params: Option<&str>) -> ByteString {
+    match call.envelope {
+        Some(envelope) if envelope.method == *call.method => envelope.rewritten_text(id, params),
+        _ => Request::new(id.clone(), call.method, params).text,
     }
 }

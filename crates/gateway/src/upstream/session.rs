@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Notification, Response, Version};
 
-use super::{Exchange, UpstreamError, http::HttpSession, stdio::StdioSession};
+use super::{Exchange, Outgoing, UpstreamError, http::HttpSession, stdio::StdioSession};
 
 /// Where notifications go that are about a session and not about a call.
 pub type Sink = Arc<dyn Fn(Notification) + Send + Sync>;
@@ -39,21 +39,14 @@ pub struct Welcome {
 }
 
 impl Session {
-    /// Sends a request whose `params` are ready for the upstream, but for the progress token.
+    /// Sends a call.
     ///
     /// # Errors
     /// [`UpstreamError`]
-    pub async fn call(
-        &self,
-        method: &str,
-        params: Option<ByteString>,
-        progress_token: Option<ByteString>,
-    ) -> Result<Exchange, UpstreamError> {
+    pub async fn call(&self, call: &Outgoing<'_>) -> Result<Exchange, UpstreamError> {
         match self {
-            Self::Http(session) => HttpSession::call(session, method, params, progress_token).await,
-            Self::Stdio(session) => {
-                StdioSession::call(session, method, params, progress_token).await
-            }
+            Self::Http(session) => HttpSession::call(session, call).await,
+            Self::Stdio(session) => StdioSession::call(session, call).await,
         }
     }
 

@@ -94,7 +94,10 @@ impl Settings {
                     .parse()
                     .map_err(|error| fail(format!("url: {error}")))?;
                 let headers = header_map(headers).map_err(fail)?;
-                let timeout = config.limits.response_timeout().get();
+                let timeout = config
+                    .limits
+                    .response_timeout
+                    .map(mcp_ultra_config::Period::get);
                 let transport =
                     HttpTransport::new(client.clone(), uri, headers, max_message, timeout);
                 Reach::Http(Arc::new(transport))

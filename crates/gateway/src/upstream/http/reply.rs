@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -25,7 +23,6 @@ impl Reply {
     pub(super) async fn read(
         response: Response<Incoming>,
         max_message: usize,
-        body_timeout: Duration,
     ) -> Result<Self, UpstreamError> {
         let (head, body) = response.into_parts();
         let content_type = head
@@ -55,9 +52,7 @@ impl Reply {
                 Ok(Self::Status(head.status.as_u16()))
             };
         }
-        let bytes = tokio::time::timeout(body_timeout, collect(body, max_message))
-            .await
-            .map_err(|_| UpstreamError::Timeout(body_timeout.as_secs()))??;
+        let bytes = collect(body, max_message).await?;
         match Message::parse(bytes) {
             Ok(Message::Response(answer)) => Ok(Self::Answer(Box::new(answer), head.headers)),
             // An error status speaks for itself, whatever stands in its body.

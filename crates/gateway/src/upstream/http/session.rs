@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{HttpStream, HttpTransport, Reply};
 use crate::upstream::{
-    Event, Exchange, UpstreamError,
+    Event, Exchange, Outgoing, UpstreamError,
     calls::{Calls, is_of_session},
     exchange::Source,
+    request_text,
     session::{
         Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
     },
@@ -91,22 +92,20 @@ impl HttpSession {
 
     pub(in crate::upstream) async fn call(
         session: &Arc<Self>,
-        method: &str,
-        params: Option<ByteString>,
-        progress_token: Option<ByteString>,
+        call: &Outgoing<'_>,
     ) -> Result<Exchange, UpstreamError> {
         let id = session.calls.next_id();
-        let params = with_progress_token(params, &id, progress_token.is_some());
-        let request = Request::new(id.clone(), method, params.as_deref());
+        let params = with_progress_token(call.params.clone(), &id, call.progress_token.is_some());
+        let text = request_text(call, &id, params.as_deref());
         let elsewhere = session.calls.begin(&id);
         // From here on a drop takes the call off the list again.
         let mut exchange = Exchange {
             id,
             source: Source::Ready(None),
-            progress_token,
+            progress_token: call.progress_token.clone(),
             session: Some(Session::Http(session.clone())),
         };
-        let reply = session.send(&request.text).await?;
+        let reply = session.send(&text).await?;
         exchange.source = match reply {
             Reply::Answer(answer, _) if answer.id.as_ref() == Some(&exchange.id) => {
                 Source::Ready(Some(*answer))

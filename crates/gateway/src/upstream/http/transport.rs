@@ -10,6 +10,9 @@ use mcp_ultra_protocol::{Version, headers};
 use super::reply::Reply;
 use crate::upstream::UpstreamError;
 
+/// How long the end of a session may take.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// How to reach one upstream over HTTP.
 #[derive(Debug, Clone)]
 pub struct HttpTransport {
@@ -19,8 +22,8 @@ pub struct HttpTransport {
     headers: HeaderMap,
     /// The largest message accepted, in bytes.
     max_message: usize,
-    /// How long to wait for the head of a response.
-    response_timeout: Duration,
+    /// How long to wait for the head of a response, where that is less than the call may take.
+    response_timeout: Option<Duration>,
 }
 
 /// The headers of a modern request that mirror its body, made anew for the upstream.
@@ -39,7 +42,7 @@ impl HttpTransport {
         uri: Uri,
         headers: HeaderMap,
         max_message: usize,
-        response_timeout: Duration,
+        response_timeout: Option<Duration>,
     ) -> Self {
         Self {
             client,
@@ -122,7 +125,8 @@ impl HttpTransport {
         let mut request = self.request(Method::DELETE, Full::default());
         request.headers_mut().remove(header::CONTENT_TYPE);
         legacy_headers(request.headers_mut(), Some(session), Some(version));
-        let _ = self.send(request).await;
+        // Nobody waits for a session that is over.
+        let _ = tokio::time::timeout(GOODBYE, self.send(request)).await;
     }
 
     fn request(&self, method: Method, body: Full<Bytes>) -> Request<Full<Bytes>> {
@@ -146,17 +150,21 @@ impl HttpTransport {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, UpstreamError> {
-        let response = tokio::time::timeout(self.response_timeout, self.client.request(request))
-            .await
-            .map_err(|_| UpstreamError::Timeout(self.response_timeout.as_secs()))?
-            .map_err(|error| {
-                if error.retry_is_safe() {
-                    UpstreamError::Unreachable(error.to_string())
-                } else {
-                    UpstreamError::Closed
-                }
-            })?;
-        Reply::read(response, self.max_message, self.response_timeout).await
+        let sent = self.client.request(request);
+        let response = match self.response_timeout {
+            Some(limit) => tokio::time::timeout(limit, sent)
+                .await
+                .map_err(|_| UpstreamError::Timeout(limit.as_secs()))?,
+            None => sent.await,
+        };
+        let response = response.map_err(|error| {
+            if error.retry_is_safe() {
+                UpstreamError::Unreachable(error.to_string())
+            } else {
+                UpstreamError::Closed
+            }
+        })?;
+        Reply::read(response, self.max_message).await
     }
 }
 

@@ -14,11 +14,12 @@ use parking_lot::Mutex;
 
 use super::{StdioEvent, StdioHandle, StdioProcess, StdioReader, StdioSpec, StdioWriter};
 use crate::upstream::{
-    Event, Exchange, UpstreamError,
+    Event, Exchange, Outgoing, UpstreamError,
     calls::{Calls, is_of_session},
     eras::{Eras, modern_probe, read_discover},
     exchange::Source,
     http::no_caller,
+    request_text,
     session::{
         Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
     },
@@ -113,21 +114,19 @@ impl StdioSession {
 
     pub(in crate::upstream) async fn call(
         session: &Arc<Self>,
-        method: &str,
-        params: Option<ByteString>,
-        progress_token: Option<ByteString>,
+        call: &Outgoing<'_>,
     ) -> Result<Exchange, UpstreamError> {
         let id = session.calls.next_id();
-        let params = with_progress_token(params, &id, progress_token.is_some());
-        let request = Request::new(id.clone(), method, params.as_deref());
+        let params = with_progress_token(call.params.clone(), &id, call.progress_token.is_some());
+        let text = request_text(call, &id, params.as_deref());
         let events = session.calls.begin(&id);
         let exchange = Exchange {
             id,
             source: Source::Channel(events),
-            progress_token,
+            progress_token: call.progress_token.clone(),
             session: Some(Session::Stdio(session.clone())),
         };
-        session.send(&request.text).await?;
+        session.send(&text).await?;
         // The reader may have ended between the check and the registration.
         if session.is_closed() {
             return Err(UpstreamError::Closed);
