@@ -109,22 +109,29 @@ impl Serving {
         let endpoint = endpoint.await.expect("the gateway listens");
         // The log goes on; a full pipe would stop the gateway.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self {
+        let gateway = Self {
             process,
             endpoint,
             _folder: folder,
+        };
+        for _ in 0..200 {
+            if gateway.get("/readyz").await.starts_with("HTTP/1.1 200") {
+                return gateway;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        panic!("the gateway did not become ready");
     }
 
-    async fn metrics(&self) -> String {
+    async fn get(&self, path: &str) -> String {
         let address = self.endpoint.trim_start_matches("http://");
         let address = address.trim_end_matches("/mcp");
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         answer
     }
 }
@@ -158,7 +165,13 @@ fn served(text: &str) -> Families {
 
 /// The rows of the tables: name, kind, labels, meaning.
 fn documented(page: &str) -> Families {
-    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let quoted = |cell: &str| {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
     page.lines()
         .filter(|line| line.starts_with("| `"))
         .filter_map(|line| {
@@ -183,7 +196,7 @@ async fn the_metrics_page_names_what_is_served() {
     let call = [&["tools", "call", "demo_echo"][..], &arguments].concat();
     let call = run(&call).await;
     assert_eq!(call.code, 0, "{}", call.err);
-    let served = served(&gateway.metrics().await);
+    let served = served(&gateway.get("/metrics").await);
     assert!(served.contains_key("mcp_requests_total"), "{served:?}");
     assert_eq!(documented(&read("docs/reference/metrics.md")), served);
     gateway.process.kill().await.unwrap();
@@ -204,10 +217,7 @@ fn bare(block: &str) -> String {
         Some((code, _)) => code.trim_end(),
         None => line.trim_end(),
     });
-    lines
-        .collect::<Vec<_>>()
-        .join("\n")
-        .replace("olá", "hello")
+    lines.collect::<Vec<_>>().join("\n").replace("olá", "hello")
 }
 
 #[tokio::test]
@@ -280,11 +290,13 @@ fn the_sources_that_the_architecture_names_exist() {
     let page = read("ARCHITECTURE.md");
     let named = page.split('`').skip(1).step_by(2);
     let named: Vec<&str> = named
-        .filter(|name| name.ends_with(".rs") && !name.contains(['<', ' ']))
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "rs"))
+        .filter(|name| !name.contains(['<', ' ']))
         .collect();
     assert!(named.len() > 10, "{named:?}");
     for name in named {
         let end = format!("/{name}");
-        assert!(sources.iter().any(|source| source.ends_with(&end)), "{name}");
+        let is_named = |source: &String| format!("/{source}").ends_with(&end);
+        assert!(sources.iter().any(is_named), "{name}");
     }
 }
