@@ -18,4 +18,5 @@ mod demo_judge;
 mod demo_legacy;
 mod demo_modern;
 mod demo_stdio;
+mod reference;
 mod server;

@@ -1,0 +1,302 @@
+//! The documents are true to the binary: the reference of its commands, the metrics that it
+//! serves, the examples of the READMEs, and the files that are spoken of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::Child,
+};
+
+use super::cli::{command, run};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The commands of `help`, in its order.
+fn subcommands(help: &str) -> Vec<String> {
+    help.lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // Long descriptions go on in the column of the first line.
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+async fn command_reference() -> String {
+    let mut text = String::from(
+        "# Commands\n\nWhat `mcp-ultra … --help` prints, kept up to date by a test \
+         (`UPDATE_REFERENCE=1 cargo test -p mcp-ultra --test it reference`).\n",
+    );
+    let mut waiting = vec![Vec::<String>::new()];
+    while let Some(path) = waiting.pop() {
+        let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = run(&arguments).await;
+        assert_eq!(help.code, 0, "{path:?}: {}", help.err);
+        let name = [&["mcp-ultra".to_owned()], &path[..]].concat().join(" ");
+        let lines: Vec<&str> = help.out.lines().map(str::trim_end).collect();
+        let body = lines.join("\n");
+        write!(text, "\n## {name}\n\n```text\n{}\n```\n", body.trim_end()).unwrap();
+        let below = subcommands(&help.out).into_iter().rev();
+        waiting.extend(below.map(|name| [&path[..], &[name]].concat()));
+    }
+    text
+}
+
+#[tokio::test]
+async fn the_command_reference_is_up_to_date() {
+    let path = "docs/reference/cli.md";
+    let fresh = command_reference().await;
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        fs::write(root().join(path), &fresh).unwrap();
+    }
+    assert!(
+        fresh.contains("## mcp-ultra config validate\n"),
+        "commands below commands are found"
+    );
+    assert!(
+        read(path) == fresh,
+        "{path} is out of date: run the tests with UPDATE_REFERENCE=1"
+    );
+}
+
+/// A gateway with the demo server behind it.
+struct Serving {
+    process: Child,
+    endpoint: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Serving {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mcp-ultra.yaml");
+        let program = env!("CARGO_BIN_EXE_mcp-ultra");
+        let text = format!(
+            "server: {{ port: 0 }}\nservers:\n  - name: demo\n    command: {program}\n    args: [demo-server]\n"
+        );
+        fs::write(&file, text).unwrap();
+        let mut process = command(&["serve", "--config", &file.to_string_lossy()])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let endpoint = tokio::time::timeout(Duration::from_secs(20), async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                if let Some(endpoint) = line["endpoint"].as_str() {
+                    return endpoint.to_owned();
+                }
+            }
+            panic!("the gateway ended before it listened");
+        });
+        let endpoint = endpoint.await.expect("the gateway listens");
+        // The log goes on; a full pipe would stop the gateway.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let gateway = Self {
+            process,
+            endpoint,
+            _folder: folder,
+        };
+        for _ in 0..200 {
+            if gateway.get("/readyz").await.starts_with("HTTP/1.1 200") {
+                return gateway;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the gateway did not become ready");
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let address = self.endpoint.trim_start_matches("http://");
+        let address = address.trim_end_matches("/mcp");
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+/// Kind and labels of every family, by name.
+type Families = BTreeMap<String, (String, BTreeSet<String>)>;
+
+fn served(text: &str) -> Families {
+    let mut families = Families::new();
+    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    for (name, kind) in kinds.filter_map(|rest| rest.split_once(' ')) {
+        families.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+    }
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((sample, rest)) = line.split_once('{') else {
+            continue;
+        };
+        let ends = ["", "_bucket", "_sum", "_count"];
+        let family = ends
+            .iter()
+            .filter_map(|end| sample.strip_suffix(end))
+            .find(|name| families.contains_key(*name));
+        let labels = rest.split(['{', ',', '}']);
+        let keys = labels.filter_map(|label| label.split_once("=\"").map(|(key, _)| key));
+        if let Some((_, known)) = family.and_then(|name| families.get_mut(name)) {
+            known.extend(keys.filter(|key| *key != "le").map(str::to_owned));
+        }
+    }
+    families
+}
+
+/// The rows of the tables: name, kind, labels, meaning.
+fn documented(page: &str) -> Families {
+    let quoted = |cell: &str| {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
+    page.lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, name, kind, labels, ..] = cells[..] else {
+                return None;
+            };
+            let known = ["counter", "gauge", "histogram"].contains(&kind);
+            known.then(|| {
+                let name = name.trim_matches('`').to_owned();
+                (name, (kind.to_owned(), quoted(labels)))
+            })
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_metrics_page_names_what_is_served() {
+    let mut gateway = Serving::start().await;
+    let target = gateway.endpoint.clone();
+    let arguments = ["--arg", "text=hello", "--target", &target];
+    let call = [&["tools", "call", "demo_echo"][..], &arguments].concat();
+    let call = run(&call).await;
+    assert_eq!(call.code, 0, "{}", call.err);
+    let served = served(&gateway.get("/metrics").await);
+    assert!(served.contains_key("mcp_requests_total"), "{served:?}");
+    assert_eq!(documented(&read("docs/reference/metrics.md")), served);
+    gateway.process.kill().await.unwrap();
+}
+
+/// The contents of the fenced blocks of one language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let open = format!("```{language}\n");
+    page.split(&open)
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```").map(|(block, _)| block.to_owned()))
+        .collect()
+}
+
+/// Without comments, and without words that a reader of another language would translate.
+fn bare(block: &str) -> String {
+    let lines = block.lines().map(|line| match line.split_once(" #") {
+        Some((code, _)) => code.trim_end(),
+        None => line.trim_end(),
+    });
+    lines.collect::<Vec<_>>().join("\n").replace("olá", "hello")
+}
+
+#[tokio::test]
+async fn the_readmes_have_the_same_examples_and_the_configurations_are_valid() {
+    let (english, portuguese) = (read("README.md"), read("README.pt-BR.md"));
+    for (language, least) in [("sh", 2), ("yaml", 2), ("ts", 1), ("python", 1)] {
+        let bare_all = |page| -> Vec<String> {
+            let blocks = blocks(page, language);
+            blocks.iter().map(|block| bare(block)).collect()
+        };
+        assert!(bare_all(&english).len() >= least, "{language}");
+        assert_eq!(bare_all(&english), bare_all(&portuguese));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for block in blocks(&english, "yaml") {
+        let file = folder.path().join("example.yaml");
+        fs::write(&file, &block).unwrap();
+        let file = file.to_string_lossy();
+        let check = run(&["config", "validate", "--without-secrets", "--config", &file]).await;
+        assert_eq!(check.code, 0, "{block}\n{}", check.err);
+    }
+}
+
+/// All files below `folder` with that ending, relative to the root.
+fn files(folder: &str, ending: &str, found: &mut Vec<String>) {
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let path = format!("{folder}/{name}");
+        if root().join(&path).is_dir() {
+            files(&path, ending, found);
+        } else if name.ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn what_the_documents_link_to_exists() {
+    let pages = [
+        "README.md",
+        "README.pt-BR.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+    ];
+    let mut pages: Vec<String> = pages.map(str::to_owned).into();
+    for folder in ["docs/adr", "docs/reference", "docs/runbooks"] {
+        files(folder, ".md", &mut pages);
+    }
+    let mut links = 0;
+    for page in &pages {
+        for rest in read(page).split("](").skip(1) {
+            let target = rest.split([')', '#']).next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let folder = root().join(page).parent().unwrap().to_owned();
+            assert!(folder.join(target).exists(), "{page}: {target}");
+        }
+    }
+    assert!(links > 30, "{links}");
+}
+
+#[test]
+fn the_sources_that_the_architecture_names_exist() {
+    let mut sources = Vec::new();
+    files("crates", ".rs", &mut sources);
+    let page = read("ARCHITECTURE.md");
+    let named = page.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = named
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "rs"))
+        .filter(|name| !name.contains(['<', ' ']))
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        let end = format!("/{name}");
+        let is_named = |source: &String| format!("/{source}").ends_with(&end);
+        assert!(sources.iter().any(is_named), "{name}");
+    }
+}
