@@ -25,6 +25,8 @@ mod version;
 pub use bytestring::ByteString;
 pub use error::WireError;
 pub use id::Id;
-pub use message::{Body, EnvelopeError, Message, Notification, Outcome, Request, Response};
+pub use message::{
+    Body, EnvelopeError, MAX_BATCH, Message, Notification, Outcome, Request, Response,
+};
 pub use method::Method;
 pub use version::{Era, Version};

@@ -32,13 +32,53 @@ pub struct Parser {
     buffer: BytesMut,
     /// How much of the buffer is known to hold no line end.
     scanned: usize,
+    /// The event so far, without its data.
     event: Event,
-    has_data: bool,
-    /// The bytes of the event so far.
+    data: Data,
+    /// The bytes of the lines that the event is made of so far.
     size: usize,
     limit: usize,
     started: bool,
     after_cr: bool,
+}
+
+/// The `data` lines of an event: almost always one, which is not copied.
+#[derive(Debug, Default)]
+enum Data {
+    #[default]
+    None,
+    Line(Bytes),
+    /// Joined in one buffer that grows: a new one for each line would cost the square of their
+    /// number.
+    Lines(BytesMut),
+}
+
+impl Data {
+    fn push(&mut self, line: Bytes) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::Line(line),
+            Self::Line(first) => {
+                let mut joined = BytesMut::with_capacity(first.len() + 1 + line.len());
+                joined.extend_from_slice(&first);
+                Self::Lines(append(joined, &line))
+            }
+            Self::Lines(joined) => Self::Lines(append(joined, &line)),
+        };
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        match std::mem::take(self) {
+            Self::None => None,
+            Self::Line(line) => Some(line),
+            Self::Lines(joined) => Some(joined.freeze()),
+        }
+    }
+}
+
+fn append(mut joined: BytesMut, line: &[u8]) -> BytesMut {
+    joined.extend_from_slice(b"\n");
+    joined.extend_from_slice(line);
+    joined
 }
 
 impl Parser {
@@ -48,7 +88,7 @@ impl Parser {
             buffer: BytesMut::new(),
             scanned: 0,
             event: Event::default(),
-            has_data: false,
+            data: Data::None,
             size: 0,
             limit,
             started: false,
@@ -70,15 +110,22 @@ impl Parser {
     /// [`EventTooLarge`]; the stream is of no more use then.
     pub fn next_event(&mut self) -> Result<Option<Event>, EventTooLarge> {
         while let Some(line) = self.next_line()? {
+            if line.first() == Some(&b':') {
+                // A comment keeps the stream open, however many there are.
+                continue;
+            }
             if !line.is_empty() {
-                self.size += line.len();
+                // A line costs memory besides its bytes, were it only the line feed that joins it.
+                self.size += line.len() + 1;
                 self.check_size(self.size)?;
                 self.field(&line);
                 continue;
             }
             self.size = 0;
-            let event = std::mem::take(&mut self.event);
-            let complete = std::mem::take(&mut self.has_data);
+            let mut event = std::mem::take(&mut self.event);
+            let data = self.data.take();
+            let complete = data.is_some();
+            event.data = data.unwrap_or_default();
             if complete || event.id.is_some() || event.retry.is_some() {
                 return Ok(Some(event));
             }
@@ -108,6 +155,8 @@ impl Parser {
             return Ok(None);
         };
         let end = self.scanned + found;
+        // As for an unfinished line, so that it does not matter how the stream was cut.
+        self.check_size(self.size + end)?;
         self.scanned = 0;
         self.after_cr = self.buffer[end] == b'\r';
         let mut line = self.buffer.split_to(end + 1).freeze();
@@ -121,7 +170,6 @@ impl Parser {
     fn field(&mut self, line: &Bytes) {
         let colon = memchr::memchr(b':', line);
         let (name, value) = match colon {
-            Some(0) => return, // a comment
             Some(at) => {
                 let skip = usize::from(line.get(at + 1) == Some(&b' '));
                 (&line[..at], line.slice(at + 1 + skip..))
@@ -129,17 +177,7 @@ impl Parser {
             None => (&line[..], Bytes::new()),
         };
         match name {
-            b"data" if !self.has_data => {
-                self.event.data = value;
-                self.has_data = true;
-            }
-            b"data" => {
-                let mut joined = BytesMut::with_capacity(self.event.data.len() + 1 + value.len());
-                joined.extend_from_slice(&self.event.data);
-                joined.extend_from_slice(b"\n");
-                joined.extend_from_slice(&value);
-                self.event.data = joined.freeze();
-            }
+            b"data" => self.data.push(value),
             b"event" => {
                 self.event.event = text(&value).filter(|name| name != "message");
             }
@@ -226,6 +264,26 @@ mod tests {
         let mut parser = Parser::new(1000);
         parser.push(&[b'a'; 2000]);
         assert_eq!(parser.next_event(), Err(EventTooLarge { limit: 1000 }));
+    }
+
+    #[test]
+    fn comments_do_not_add_up() {
+        let mut parser = Parser::new(20);
+        for _ in 0..100 {
+            parser.push(b": ping\n");
+            assert_eq!(parser.next_event(), Ok(None));
+        }
+        parser.push(b"data: x\n\n");
+        assert_eq!(parser.next_event().unwrap().unwrap().data, "x");
+    }
+
+    #[test]
+    fn many_lines_take_time_in_proportion() {
+        let mut parser = Parser::new(8 << 20);
+        parser.push(&b"data\n".repeat(1 << 20));
+        parser.push(b"\n");
+        let event = parser.next_event().unwrap().unwrap();
+        assert_eq!(event.data.len(), (1 << 20) - 1);
     }
 
     #[test]

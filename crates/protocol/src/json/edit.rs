@@ -66,40 +66,45 @@ impl<'o, 'a> Edit<'o, 'a> {
             .sum();
         let mut out = String::with_capacity(object.text.len() + grown);
         out.push('{');
+        let mut is_empty = true;
         let mut at = 1;
         for member in &object.members {
-            let value_start = member.value.as_ptr() as usize - object.text.as_ptr() as usize;
-            let value_end = value_start + member.value.len();
+            // Every value is a slice of the text that the object was read from.
+            let Some(value) = super::place(object.text, member.value) else {
+                continue;
+            };
             // From behind the previous value: the comma, the key as it was spelled, the colon.
-            let lead =
-                object.text[at..value_start].trim_start_matches([',', ' ', '\t', '\r', '\n']);
-            at = value_end;
-            let value = match changes.iter().find(|change| change.key == member.key) {
+            let (lead, is_first) = (&object.text[at..value.start], at == 1);
+            at = value.end;
+            let kept = match changes.iter().find(|change| change.key == member.key) {
                 None => member.value,
                 Some(Change {
                     value: Some(value), ..
                 }) => value,
                 Some(Change { value: None, .. }) => continue,
             };
-            if out.len() > 1 {
-                out.push(',');
-            }
-            out.push_str(lead);
-            out.push_str(value);
+            out.push_str(if is_empty && !is_first {
+                // The first that stays: those before it are gone, and so is their comma.
+                lead.trim_start_matches([',', ' ', '\t', '\r', '\n'])
+            } else {
+                lead
+            });
+            out.push_str(kept);
+            is_empty = false;
         }
         for change in &changes {
             let Some(value) = &change.value else { continue };
             if object.members.iter().any(|member| member.key == change.key) {
                 continue;
             }
-            if out.len() > 1 {
+            if !std::mem::take(&mut is_empty) {
                 out.push(',');
             }
             out.push_str(&super::quote(&change.key));
             out.push(':');
             out.push_str(value);
         }
-        out.push('}');
+        out.push_str(&object.text[at..]);
         out
     }
 }
@@ -120,16 +125,16 @@ mod tests {
         let text = r#"{ "z" : 1e2, "i\u0064": 7 ,"params":{"b":1, "a":2}, "x-vendor":[ ] }"#;
         assert_eq!(
             edited(text, |e| e.set("id", "\"n\"")),
-            r#"{"z" : 1e2,"i\u0064": "n","params":{"b":1, "a":2},"x-vendor":[ ]}"#
+            r#"{ "z" : 1e2, "i\u0064": "n" ,"params":{"b":1, "a":2}, "x-vendor":[ ] }"#
         );
     }
 
     #[test]
     fn removes_first_middle_and_last() {
         let text = r#"{"a":1, "b":2, "c":3}"#;
-        assert_eq!(edited(text, |e| e.remove("a")), r#"{"b":2,"c":3}"#);
-        assert_eq!(edited(text, |e| e.remove("b")), r#"{"a":1,"c":3}"#);
-        assert_eq!(edited(text, |e| e.remove("c")), r#"{"a":1,"b":2}"#);
+        assert_eq!(edited(text, |e| e.remove("a")), r#"{"b":2, "c":3}"#);
+        assert_eq!(edited(text, |e| e.remove("b")), r#"{"a":1, "c":3}"#);
+        assert_eq!(edited(text, |e| e.remove("c")), r#"{"a":1, "b":2}"#);
         assert_eq!(
             edited(text, |e| e.remove("a").remove("b").remove("c")),
             "{}"

@@ -1,21 +1,25 @@
 //! Reading and editing JSON text without building a tree of it.
 //!
-//! `RawValue` leaves four things undone, and they are done here: a bound on nesting
-//! ([`check_depth`]), refusal of duplicate keys in an object that is read ([`Object::parse`]),
-//! comparison of escaped keys by their meaning (`tools\/call`), and removal of raw line breaks
-//! before a message goes onto a line of its own ([`to_line`]).
+//! Values are checked against the grammar and stay text. What a reader of values as text has to
+//! take care of is taken care of here: a bound on nesting ([`MAX_DEPTH`]), refusal of duplicate
+//! keys in an object that is read ([`Object::parse`]), comparison of escaped keys by their meaning
+//! (`tools\/call`), and removal of raw line breaks before a message goes onto a line of its own
+//! ([`to_line`]).
 
+mod array;
 mod depth;
 mod edit;
 mod line;
 mod object;
+mod scan;
 
+pub(crate) use array::read_elements;
 pub use depth::{MAX_DEPTH, TooDeep, check_depth};
 pub use edit::Edit;
 pub use line::to_line;
 pub use object::{Member, Object, ObjectError};
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 /// The text of a JSON string value, unescaped; `None` where `raw` is not a string, or holds a
 /// lone surrogate (which has no meaning as text).
@@ -35,13 +39,14 @@ pub fn quote(text: &str) -> String {
 
 /// The elements of a JSON array, as text; `None` where `raw` is not an array.
 pub fn elements(raw: &str) -> Option<Vec<&str>> {
-    let values: Vec<&serde_json::value::RawValue> = serde_json::from_str(raw).ok()?;
-    Some(
-        values
-            .into_iter()
-            .map(serde_json::value::RawValue::get)
-            .collect(),
-    )
+    read_elements(raw).ok()
+}
+
+/// Where `part` stands in `text`; `None` where it is not a slice of it.
+pub(crate) fn place(text: &str, part: &str) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let end = start.checked_add(part.len())?;
+    (end <= text.len()).then_some(start..end)
 }
 
 /// Whether `raw` is the text of a JSON object.

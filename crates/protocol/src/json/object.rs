@@ -1,12 +1,12 @@
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, collections::HashSet};
 
-use serde::{
-    Deserialize,
-    de::{Deserializer, MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
 
-use super::edit::Edit;
+use super::{
+    depth::TooDeep,
+    edit::Edit,
+    scan::{Fault, Scanner},
+};
 
 /// From how many members on duplicates are looked for in a set instead of by comparing all pairs.
 const LINEAR_LIMIT: usize = 16;
@@ -36,6 +36,9 @@ pub enum ObjectError {
     /// The text is JSON, but not an object.
     #[error("not a JSON object")]
     NotAnObject,
+    /// Arrays and objects nest too deep to be read safely.
+    #[error(transparent)]
+    TooDeep(#[from] TooDeep),
     /// A key stands more than once: two readers would see two values.
     #[error("the key \"{0}\" stands more than once in one object")]
     DuplicateKey(String),
@@ -45,17 +48,11 @@ impl<'a> Object<'a> {
     /// Reads the object in `text`.
     ///
     /// # Errors
-    /// [`ObjectError`] for what is not JSON, not an object, or has a key twice.
+    /// [`ObjectError`] for what is not JSON, nests deeper than [`super::MAX_DEPTH`], is not an
+    /// object, or has a key twice.
     pub fn parse(text: &'a str) -> Result<Self, ObjectError> {
         let text = text.trim_matches([' ', '\t', '\r', '\n']);
-        if !text.starts_with('{') {
-            return Err(match serde_json::from_str::<&RawValue>(text) {
-                Ok(_) => ObjectError::NotAnObject,
-                Err(error) => ObjectError::Syntax(error.to_string()),
-            });
-        }
-        let Members(members) =
-            serde_json::from_str(text).map_err(|error| ObjectError::Syntax(error.to_string()))?;
+        let members = members(text).map_err(|fault| explain(text, fault))?;
         if let Some(key) = duplicate(&members) {
             return Err(ObjectError::DuplicateKey(key));
         }
@@ -99,6 +96,47 @@ impl<'a> Object<'a> {
     }
 }
 
+fn members(text: &str) -> Result<Vec<Member<'_>>, Fault> {
+    let mut scanner = Scanner::new(text);
+    scanner.enter(b'{')?;
+    let mut members = Vec::with_capacity(4);
+    if !scanner.take(b'}') {
+        loop {
+            let key = unescaped(scanner.key()?)?;
+            let value = scanner.value()?;
+            members.push(Member { key, value });
+            if !scanner.take(b',') {
+                break;
+            }
+        }
+        if !scanner.take(b'}') {
+            return Err(Fault::Syntax);
+        }
+    }
+    scanner.end()?;
+    Ok(members)
+}
+
+/// A key without quotes and escapes. One with a lone surrogate has no meaning to compare by.
+fn unescaped(key: &str) -> Result<Cow<'_, str>, Fault> {
+    super::as_str(key).ok_or(Fault::Syntax)
+}
+
+/// What is wrong with a text that is not an object, in words. Costs a second reading, which only
+/// a refused message pays for.
+fn explain(text: &str, fault: Fault) -> ObjectError {
+    if fault == Fault::TooDeep {
+        return TooDeep.into();
+    }
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) if text.starts_with('{') => {
+            ObjectError::Syntax("a key holds a lone surrogate".into())
+        }
+        Ok(_) => ObjectError::NotAnObject,
+        Err(error) => ObjectError::Syntax(error.to_string()),
+    }
+}
+
 fn duplicate(members: &[Member<'_>]) -> Option<String> {
     if members.len() <= LINEAR_LIMIT {
         return members.iter().enumerate().find_map(|(at, member)| {
@@ -118,59 +156,6 @@ fn duplicate(members: &[Member<'_>]) -> Option<String> {
 /// A key as it may stand in an error: it comes from the sender, so only its beginning.
 fn cut(key: &str) -> String {
     key.chars().take(64).collect()
-}
-
-struct Members<'a>(Vec<Member<'a>>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(4);
-                while let Some(Key(key)) = map.next_key()? {
-                    let value: &RawValue = map.next_value()?;
-                    members.push(Member {
-                        key,
-                        value: value.get(),
-                    });
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-/// A key, borrowed where it holds no escape.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
 }
 
 #[cfg(test)]
