@@ -249,6 +249,10 @@ impl Import {
                 name.push('-');
             }
         }
+        // Names begin with a letter.
+        if name.starts_with(|c: char| c.is_ascii_digit()) {
+            name.insert_str(0, "server-");
+        }
         // Room for a number behind it.
         name.truncate(28);
         let base = match name.trim_end_matches('-') {

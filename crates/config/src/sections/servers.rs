@@ -21,8 +21,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// The name of the server, unique: 1 to 32 of a–z, 0–9 and dash, not beginning with a dash.
-    #[schemars(regex(pattern = "^[a-z0-9][a-z0-9-]{0,31}$"))]
+    /// The name of the server, unique: 1 to 32 of a–z, 0–9 and dash, beginning with a letter.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9-]{0,31}$"))]
     pub name: String,
     /// The program that is the server, spoken to over stdin and stdout.
     #[serde(default)]
@@ -169,9 +169,8 @@ impl JsonSchema for Prefix {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": ["string", "null"],
-            "description": "`none`, or 1 to 32 of a–z, A–Z, 0–9, dash and underscore, beginning \
-                with a letter or digit.",
-            "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}$",
+            "description": "`none`, or 1 to 32 of a–z, 0–9 and dash, beginning with a letter.",
+            "pattern": "^[a-z][a-z0-9-]{0,31}$",
         })
     }
 }

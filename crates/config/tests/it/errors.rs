@@ -169,7 +169,12 @@ fn impossible_servers_are_refused() {
         (
             "servers: [{ name: My Files, command: x, prefix: f }]",
             "1:19: servers[0].name: `My Files` can't be the name of a server; use 1 to 32 of a–z, \
-             0–9 and dash, not beginning with a dash, such as `files`",
+             0–9 and dash, beginning with a letter, such as `files`",
+        ),
+        (
+            "servers: [{ name: 1st, command: x }]",
+            "1:19: servers[0].name: `1st` can't be the name of a server; use 1 to 32 of a–z, 0–9 \
+             and dash, beginning with a letter, such as `files`",
         ),
         (
             "servers: [{ name: a, command: x }, { name: a, command: y }]",
@@ -183,8 +188,13 @@ fn impossible_servers_are_refused() {
         ),
         (
             "servers: [{ name: a, command: x, prefix: a.b }]",
-            "1:42: servers[0].prefix: `a.b` can't be a prefix; use 1 to 32 of a–z, A–Z, 0–9, dash \
-             and underscore, beginning with a letter or digit; or `none`",
+            "1:42: servers[0].prefix: `a.b` can't be a prefix; use 1 to 32 of a–z, 0–9 and dash, \
+             beginning with a letter; or `none`",
+        ),
+        (
+            "servers: [{ name: a, command: x, prefix: A_b }]",
+            "1:42: servers[0].prefix: `A_b` can't be a prefix; use 1 to 32 of a–z, 0–9 and dash, \
+             beginning with a letter; or `none`",
         ),
         (
             "servers: [{ name: a, command: x, headers: { A: b } }]",

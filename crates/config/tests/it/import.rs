@@ -196,7 +196,8 @@ fn no_secret_is_carried_over() {
 #[test]
 fn names_are_made_valid_and_unique() {
     let text = r#"{"mcpServers":{"My Server":{"command":"a"},"my_server":{"command":"b"},
-        "***":{"command":"c"},"a-very-long-name-that-goes-on-and-on-and-on":{"command":"d"}}}"#;
+        "***":{"command":"c"},"a-very-long-name-that-goes-on-and-on-and-on":{"command":"d"},
+        "1st":{"command":"e"}}}"#;
     let imported = import(text);
     assert_eq!(
         imported.servers,
@@ -204,10 +205,11 @@ fn names_are_made_valid_and_unique() {
             "my-server",
             "my-server-2",
             "server",
-            "a-very-long-name-that-goes-o"
+            "a-very-long-name-that-goes-o",
+            "server-1st"
         ]
     );
-    assert_eq!(imported.notes.len(), 4);
+    assert_eq!(imported.notes.len(), 5);
     load_imported(&imported);
 }
 

@@ -11,13 +11,12 @@ impl Upstream {
         self.check_name(path, findings);
         self.check_transport(path, findings);
         if let Prefix::Text(prefix) = &self.prefix
-            && !is_prefix(prefix)
+            && !is_name(prefix)
         {
             findings.report(
                 format!("{path}.prefix"),
                 format!("`{prefix}` can't be a prefix"),
-                "use 1 to 32 of a–z, A–Z, 0–9, dash and underscore, beginning with a letter or \
-                 digit; or `none`",
+                "use 1 to 32 of a–z, 0–9 and dash, beginning with a letter; or `none`",
             );
         }
         if let Some(timeout) = self.timeout {
@@ -45,7 +44,7 @@ impl Upstream {
             findings.report(
                 format!("{path}.name"),
                 format!("`{}` can't be the name of a server", self.name),
-                "use 1 to 32 of a–z, 0–9 and dash, not beginning with a dash, such as `files`",
+                "use 1 to 32 of a–z, 0–9 and dash, beginning with a letter, such as `files`",
             );
         }
     }
@@ -164,21 +163,14 @@ pub(crate) fn is_own_header(name: &str) -> bool {
             .is_some_and(|head| head.eq_ignore_ascii_case("mcp-"))
 }
 
-/// Whether the text can name a server.
+/// Whether the text can name a server, and with it stand before its names. A prefix becomes part
+/// of the scheme of URIs (RFC 3986, section 3.1), so it begins with a letter.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
-        && !text.starts_with('-')
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text
             .bytes()
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-}
-
-fn is_prefix(text: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// A token of RFC 9110, section 5.6.2.
