@@ -23,6 +23,8 @@ mod demo_legacy;
 mod demo_modern;
 mod demo_stdio;
 #[cfg(feature = "real-clients")]
+mod real_clients;
+#[cfg(feature = "real-clients")]
 mod real_clients_installed;
 mod reference;
 mod server;
