@@ -13,10 +13,18 @@ mod cli_connect;
 mod cli_smoke;
 mod cli_stdio;
 mod cli_tools;
+#[cfg(feature = "real-clients")]
+mod conformance;
+#[cfg(feature = "real-clients")]
+mod conformance_client;
 mod demo_http;
 mod demo_judge;
 mod demo_legacy;
 mod demo_modern;
 mod demo_stdio;
+#[cfg(feature = "real-clients")]
+mod real_clients;
+#[cfg(feature = "real-clients")]
+mod real_clients_installed;
 mod reference;
 mod server;

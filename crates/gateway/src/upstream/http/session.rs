@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytestring::ByteString;
@@ -8,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use mcp_ultra_protocol::{
     Id, Message, Notification, Outcome, Request, Response, Version, WireError, headers,
 };
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{HttpStream, HttpTransport, Reply};
@@ -20,6 +24,9 @@ use crate::upstream::{
         Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
     },
 };
+
+/// How long the first call of a session waits for the server-to-client stream to open.
+const STREAM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A session with a legacy upstream over HTTP.
 pub struct HttpSession {
@@ -74,11 +81,16 @@ impl HttpSession {
         session
             .post(&Notification::new("notifications/initialized", None).text)
             .await?;
+        let (opened, is_open) = oneshot::channel();
         tokio::spawn(read_pushed(
             Arc::downgrade(&session),
             session.stop.clone(),
             sink,
+            opened,
         ));
+        // Many upstreams ask their client on this stream, and what they send before it is open is
+        // lost: no call goes out earlier. One that answers late, or not at all, is not waited for.
+        let _ = tokio::time::timeout(STREAM_PATIENCE, is_open).await;
         Ok(session)
     }
 
@@ -215,8 +227,16 @@ fn refused(error: &str) -> UpstreamError {
 }
 
 /// Reads the server-to-client stream for as long as the session lives.
-async fn read_pushed(session: std::sync::Weak<HttpSession>, stop: CancellationToken, sink: Sink) {
-    const PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+///
+/// `opened` is dropped as soon as the upstream has said whether there is such a stream.
+async fn read_pushed(
+    session: std::sync::Weak<HttpSession>,
+    stop: CancellationToken,
+    sink: Sink,
+    opened: oneshot::Sender<()>,
+) {
+    const PAUSE: Duration = Duration::from_secs(5);
+    let mut opened = Some(opened);
     loop {
         let Some(open) = session.upgrade() else {
             return;
@@ -226,6 +246,7 @@ async fn read_pushed(session: std::sync::Weak<HttpSession>, stop: CancellationTo
             reply = open.transport.get_legacy(open.id.as_ref(), open.version, None) => reply,
         };
         drop(open);
+        drop(opened.take());
         match reply {
             Ok(Reply::Stream(body, _)) => {
                 let Some(limit) = session.upgrade().map(|open| open.transport.max_message()) else {
