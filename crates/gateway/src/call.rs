@@ -81,7 +81,7 @@ impl CallHeaders {
 /// A call whose upstream and name there are known.
 #[derive(Debug)]
 pub(crate) struct Routed {
-    pub call: Call,
+    pub call: Box<Call>,
     pub upstream: Arc<Upstream>,
     /// The upstream's own name, URI or task id of what is called.
     pub original: ByteString,

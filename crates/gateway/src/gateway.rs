@@ -353,6 +353,11 @@ impl Gateway {
         self.sessions.end_streams();
     }
 
+    /// Whether the gateway drains.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
     /// Completes when the gateway drains.
     pub(crate) async fn draining(&self) {
         self.draining.cancelled().await;

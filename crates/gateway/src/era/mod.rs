@@ -33,12 +33,12 @@ pub(crate) use inbound::public_update;
 pub(crate) use open::ForCall;
 
 /// Carries one call to its upstream and everything that comes back to the client.
-pub(crate) async fn converse(gateway: &Arc<Gateway>, routed: Routed, reply: Reply) -> Outcome {
+pub(crate) async fn converse(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: Reply) -> Outcome {
     let (routed, reply) = if routed.call.continues {
         match Box::pin(state::resume(gateway, routed, reply)).await {
             state::Resumed::Elsewhere => return Outcome::InputRequired,
             state::Resumed::Refused => return Outcome::Error,
-            state::Resumed::Here(routed, reply) => (*routed, reply),
+            state::Resumed::Here(routed, reply) => (routed, reply),
         }
     } else {
         (routed, reply)
@@ -57,7 +57,7 @@ pub(crate) async fn converse(gateway: &Arc<Gateway>, routed: Routed, reply: Repl
 
 async fn in_flight(
     gateway: &Arc<Gateway>,
-    routed: Routed,
+    routed: Box<Routed>,
     reply: Reply,
     cancelled: Option<CancellationToken>,
 ) -> Outcome {
@@ -104,7 +104,7 @@ async fn cancellation(token: Option<&CancellationToken>) {
 /// An open call and what bounds it.
 struct Talk {
     gateway: Arc<Gateway>,
-    routed: Routed,
+    routed: Box<Routed>,
     exchange: Exchange,
     /// Tells that the client has cancelled by notification; a modern one disconnects.
     cancelled: Option<CancellationToken>,

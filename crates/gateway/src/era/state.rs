@@ -97,15 +97,15 @@ fn public_name(routed: &Routed) -> String {
 }
 
 /// Takes up a request that carries a `requestState`; every other goes on as it is.
-pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Routed, reply: Reply) -> Resumed {
+pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: Reply) -> Resumed {
     if routed.call.caller.era() == Era::Legacy || !routed.call.method.may_require_input() {
-        return Resumed::Here(Box::new(routed), reply);
+        return Resumed::Here(routed, reply);
     }
     let Ok(object) = Object::parse(routed.params()) else {
-        return Resumed::Here(Box::new(routed), reply);
+        return Resumed::Here(routed, reply);
     };
     let Some(token) = object.get("requestState") else {
-        return Resumed::Here(Box::new(routed), reply);
+        return Resumed::Here(routed, reply);
     };
     match json::as_str(token)
         .as_deref()
@@ -120,7 +120,7 @@ pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Routed, reply: Reply)
             let params: ByteString = params.finish().into();
             let mut routed = routed;
             routed.call.request.params = Some(params);
-            Resumed::Here(Box::new(routed), reply)
+            Resumed::Here(routed, reply)
         }
         Some(What::Parked { id }) => {
             let responses = object.get("inputResponses").unwrap_or("{}").to_owned();

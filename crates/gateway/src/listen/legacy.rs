@@ -132,7 +132,7 @@ async fn relay(gateway: Arc<Gateway>, mut feed: Feed<Behalf>, session: Arc<Live>
 pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
     let params = format!("{{\"uri\":{}}}", json::quote(public));
     let method = mcp_ultra_protocol::Method::ResourcesSubscribe;
-    let call = Call {
+    let call = Box::new(Call {
         caller: Caller {
             principal: session.principal.clone(),
             version: session.version,
@@ -149,7 +149,7 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
         arguments: None,
         continues: false,
         peer: None,
-    };
+    });
     let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {
         return;
     };

@@ -9,13 +9,14 @@ use mcp_ultra_protocol::{
     json::{self, Object},
     meta,
 };
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{Change, Feed, list_changed};
 use crate::{
     Gateway,
     call::{Call, CallHeaders, Routed},
     era::ForCall,
+    http::StreamSlot,
     reply::Reply,
     snapshot::Snapshot,
     stages::route,
@@ -98,93 +99,160 @@ impl Filter {
     }
 }
 
-/// Opens the stream and keeps it until the client goes or the gateway drains.
-pub(crate) async fn open(gateway: Arc<Gateway>, snapshot: Arc<Snapshot>, call: Call, reply: Reply) {
+/// Opens the stream. It is kept in a task of its own, which holds only what a stream needs: a
+/// gateway has many, and they are quiet most of the time.
+pub(crate) async fn open(
+    gateway: &Arc<Gateway>,
+    snapshot: &Arc<Snapshot>,
+    call: Box<Call>,
+    reply: Reply,
+) {
     let asked = match Filter::parse(call.request.params.as_deref()) {
         Ok(asked) => asked,
         Err(error) => return reply.error(&error).await,
     };
-    let Some(_slot) = gateway
-        .streams
-        .enter(call.peer, gateway.settings().max_streams_per_client)
-    else {
+    let limit = gateway.settings().max_streams_per_client;
+    let Some(slot) = gateway.streams.enter(call.peer, limit) else {
         let error =
             WireError::internal("too many streams are open for this client; close one first");
         return reply.error_with_status(&error, 429).await;
     };
     // Before anything is opened upstream, so that no change is missed in between.
-    let mut changes = gateway.changes.subscribe();
+    let changes = gateway.changes.subscribe();
     let capabilities = &snapshot.capabilities;
     let lists = asked
         .lists
         .into_iter()
         .filter(|kind| capabilities.lists(*kind))
         .collect();
-    let watched = watch(&gateway, &snapshot, &call, &asked.resources).await;
-    drop(snapshot);
-    let agreed = Filter {
-        lists,
-        resources: watched.agreed,
+    let watched = watch(gateway, snapshot, &call, &asked.resources).await;
+    let listener = Listener {
+        gateway: gateway.clone(),
+        agreed: Filter {
+            lists,
+            resources: watched.agreed,
+        },
+        subscribed: watched.subscribed,
+        id: call.request.id.clone(),
+        principal: call.caller.principal.shared_id(),
+        changes,
+        reply,
+        _slot: slot,
     };
-    let id = call.request.id.clone();
-    let principal = call.caller.principal.shared_id();
-    drop(call);
-
     let acknowledged = tagged(
         "notifications/subscriptions/acknowledged",
-        &id,
-        &format!("\"notifications\":{}", agreed.to_json()),
+        &listener.id,
+        &format!("\"notifications\":{}", listener.agreed.to_json()),
     );
-    if !reply.message(acknowledged.text).await {
-        return;
+    if listener.reply.message(acknowledged.text).await {
+        tokio::spawn(listener.keep(watched.feeds));
     }
-    let mut feeds: FuturesUnordered<_> = watched.feeds.into_iter().map(next_of).collect();
-    loop {
-        let notification = tokio::select! {
-            () = reply.gone() => break,
-            () = gateway.draining() => {
-                reply.result(&closing(&id)).await;
-                break;
+}
+
+/// One open stream.
+struct Listener {
+    gateway: Arc<Gateway>,
+    agreed: Filter,
+    /// Subscriptions with legacy upstreams, to be ended with the stream.
+    subscribed: Vec<(String, Box<Routed>)>,
+    id: Id,
+    principal: Arc<str>,
+    changes: Receiver<Change>,
+    reply: Reply,
+    _slot: StreamSlot,
+}
+
+impl Listener {
+    /// Keeps the stream until the client goes or the gateway drains.
+    async fn keep(mut self, feeds: Vec<Watch>) {
+        if feeds.is_empty() {
+            self.keep_lists().await;
+        } else {
+            Box::pin(self.keep_all(feeds)).await;
+        }
+        for (uri, routed) in std::mem::take(&mut self.subscribed) {
+            Box::pin(unsubscribe(&self.gateway, &routed, &uri)).await;
+        }
+        if self.gateway.is_draining() {
+            let closing = closing(&self.id);
+            self.reply.result(&closing).await;
+        }
+    }
+
+    /// Tells of what the gateway itself knows: nothing is read from upstreams for this stream.
+    async fn keep_lists(&mut self) {
+        loop {
+            let change = tokio::select! {
+                () = self.reply.gone() => return,
+                () = self.gateway.draining() => return,
+                change = self.changes.recv() => change,
+            };
+            if !self.tell(change).await {
+                return;
             }
-            change = changes.recv() => match change {
-                Ok(Change::List(kind)) if agreed.wants(kind) => tagged(list_changed(kind), &id, ""),
-                Ok(Change::Resource { principal: of, uri })
-                    if of.as_ref().is_none_or(|of| *of == principal)
-                        && agreed.resources.iter().any(|known| *known == *uri) =>
-                {
-                    updated(&id, &uri)
-                }
-                Ok(_) => continue,
-                // Some were missed: everything may have changed.
-                Err(RecvError::Lagged(_)) => {
-                    for kind in &agreed.lists {
-                        reply.message(tagged(list_changed(*kind), &id, "").text).await;
+        }
+    }
+
+    /// As [`Listener::keep_lists`], and of what the streams of modern upstreams tell.
+    async fn keep_all(&mut self, feeds: Vec<Watch>) {
+        let mut feeds: FuturesUnordered<_> = feeds.into_iter().map(next_of).collect();
+        loop {
+            let change = tokio::select! {
+                () = self.reply.gone() => return,
+                () = self.gateway.draining() => return,
+                change = self.changes.recv() => change,
+                Some((watch, update)) = feeds.next(), if !feeds.is_empty() => {
+                    let uri = public_uri_of(&watch, &update);
+                    feeds.push(next_of(watch));
+                    let Some(uri) = uri else { continue };
+                    if !self.reply.message(updated(&self.id, &uri).text).await {
+                        return;
                     }
                     continue;
                 }
-                Err(RecvError::Closed) => break,
-            },
-            Some((watch, update)) = feeds.next(), if !feeds.is_empty() => {
-                let uri = update
-                    .params
-                    .as_deref()
-                    .filter(|_| update.method == "notifications/resources/updated")
-                    .and_then(|params| Object::parse(params).ok())
-                    .and_then(|params| params.get_str("uri").map(|uri| watch.naming.public_uri(&uri).into_owned()));
-                feeds.push(next_of(watch));
-                match uri {
-                    Some(uri) => updated(&id, &uri),
-                    None => continue,
-                }
+            };
+            if !self.tell(change).await {
+                return;
             }
-        };
-        if !reply.message(notification.text).await {
-            break;
         }
     }
-    for (uri, routed) in watched.subscribed {
-        unsubscribe(&gateway, &routed, &uri).await;
+
+    /// Tells the client of a change that it wants to hear of; `false` where it is gone.
+    async fn tell(&self, change: Result<Change, RecvError>) -> bool {
+        let notification = match change {
+            Ok(Change::List(kind)) if self.agreed.wants(kind) => {
+                tagged(list_changed(kind), &self.id, "")
+            }
+            Ok(Change::Resource { principal, uri })
+                if principal.as_ref().is_none_or(|of| *of == self.principal)
+                    && self.agreed.resources.iter().any(|known| *known == *uri) =>
+            {
+                updated(&self.id, &uri)
+            }
+            Ok(_) => return true,
+            // Some were missed: everything may have changed.
+            Err(RecvError::Lagged(_)) => {
+                for kind in &self.agreed.lists {
+                    self.reply
+                        .message(tagged(list_changed(*kind), &self.id, "").text)
+                        .await;
+                }
+                return true;
+            }
+            Err(RecvError::Closed) => return false,
+        };
+        self.reply.message(notification.text).await
     }
+}
+
+/// The public URI that an upstream's stream tells of.
+fn public_uri_of(watch: &Watch, update: &Notification) -> Option<String> {
+    if update.method != "notifications/resources/updated" {
+        return None;
+    }
+    let params = Object::parse(update.params.as_deref()?).ok()?;
+    let uri = params.get_str("uri")?;
+    Some(watch.naming.public_uri(&uri).into_owned())
 }
 
 /// A notification of the subscription `id`; `members` is the text of further members of `params`.
@@ -221,7 +289,7 @@ struct Watched {
     /// Streams of modern upstreams.
     feeds: Vec<Watch>,
     /// Subscriptions with legacy upstreams: public URI and how to end it.
-    subscribed: Vec<(String, Routed)>,
+    subscribed: Vec<(String, Box<Routed>)>,
 }
 
 struct Watch {
@@ -242,7 +310,7 @@ async fn watch(
     uris: &[String],
 ) -> Watched {
     let mut watched = Watched::default();
-    let mut modern: Vec<(Routed, Vec<String>)> = Vec::new();
+    let mut modern: Vec<(Box<Routed>, Vec<String>)> = Vec::new();
     for uri in uris {
         let Ok(routed) = route::call(gateway, snapshot, read_of(call, uri)) else {
             continue;
@@ -299,9 +367,9 @@ fn tell(routed: &Routed, error: &UpstreamError) {
 }
 
 /// The call as it would read the resource: routing needs the URI and who asks.
-fn read_of(call: &Call, uri: &str) -> Call {
+fn read_of(call: &Call, uri: &str) -> Box<Call> {
     let params = format!("{{\"uri\":{}}}", json::quote(uri));
-    Call {
+    Box::new(Call {
         caller: call.caller.clone(),
         request: Request::new(
             call.request.id.clone(),
@@ -316,7 +384,7 @@ fn read_of(call: &Call, uri: &str) -> Call {
         arguments: None,
         continues: false,
         peer: call.peer,
-    }
+    })
 }
 
 /// Subscribes or unsubscribes with a legacy upstream; `false` where it refuses.

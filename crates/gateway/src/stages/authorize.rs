@@ -14,6 +14,6 @@ impl<T> Permitted<T> {
 
 /// Without a policy every principal may call what is listed, which is why the gateway listens on
 /// loopback unless it is told otherwise.
-pub(crate) fn call(routed: Routed) -> Permitted<Routed> {
+pub(crate) fn call(routed: Box<Routed>) -> Permitted<Box<Routed>> {
     Permitted(routed)
 }

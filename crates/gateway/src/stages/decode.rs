@@ -30,7 +30,7 @@ enum Opening {
 }
 
 /// Reads a request into a [`Call`].
-pub(crate) async fn call(gateway: &Arc<Gateway>, arrival: Arrival) -> Result<Call, Refusal> {
+pub(crate) async fn call(gateway: &Arc<Gateway>, arrival: Arrival) -> Result<Box<Call>, Refusal> {
     let Arrival {
         request,
         headers,
@@ -144,7 +144,7 @@ fn modern(
     header: Option<&str>,
     headers: &HeaderMap,
     principal: Principal,
-) -> Result<Call, Refusal> {
+) -> Result<Box<Call>, Refusal> {
     let version = modern_version(meta, header)?;
     let capabilities = meta
         .client_capabilities
@@ -169,7 +169,7 @@ fn modern(
         client_info: meta.client_info.map(part),
         session: None,
     };
-    Ok(Call {
+    Ok(Box::new(Call {
         progress_token: progress_token(meta, &request)?,
         log_level: meta.log_level.as_deref().map(str::to_owned),
         headers: CallHeaders::of(headers),
@@ -180,7 +180,7 @@ fn modern(
         arguments: None,
         continues: false,
         peer: None,
-    })
+    }))
 }
 
 fn modern_version(meta: &RequestMeta<'_>, header: Option<&str>) -> Result<Version, Refusal> {
@@ -262,7 +262,7 @@ fn initialize(
     request: Request,
     params: Option<&Object<'_>>,
     principal: Principal,
-) -> Result<Call, Refusal> {
+) -> Result<Box<Call>, Refusal> {
     let asked = params
         .and_then(|params| params.get_str("protocolVersion"))
         .ok_or_else(|| {
@@ -283,7 +283,7 @@ fn initialize(
         client_info: object("clientInfo").map(part),
         session: None,
     };
-    Ok(Call {
+    Ok(Box::new(Call {
         caller,
         request,
         method: Method::Initialize,
@@ -294,7 +294,7 @@ fn initialize(
         arguments: None,
         continues: false,
         peer: None,
-    })
+    }))
 }
 
 async fn in_session(
@@ -303,7 +303,7 @@ async fn in_session(
     meta: &RequestMeta<'_>,
     headers: &HeaderMap,
     principal: Principal,
-) -> Result<Call, Refusal> {
+) -> Result<Box<Call>, Refusal> {
     let session = session::of_headers(gateway, headers, &principal).await?;
     let method = Method::parse(&request.method)
         .filter(|method| !is_modern_only(*method))
@@ -315,7 +315,7 @@ async fn in_session(
         client_info: session.client_info.clone(),
         session: Some(session),
     };
-    Ok(Call {
+    Ok(Box::new(Call {
         progress_token: progress_token(meta, &request)?,
         log_level: None,
         headers: CallHeaders::of(headers),
@@ -326,7 +326,7 @@ async fn in_session(
         arguments: None,
         continues: false,
         peer: None,
-    })
+    }))
 }
 
 fn unknown_method(method: &str, era: Era) -> Refusal {

@@ -35,7 +35,7 @@ impl Outcome {
 /// Carries the call to its upstream and everything that comes back to the client.
 pub(crate) async fn call(
     gateway: &Arc<Gateway>,
-    call: Protected<Permitted<Routed>>,
+    call: Protected<Permitted<Box<Routed>>>,
     reply: Reply,
 ) -> Outcome {
     era::converse(gateway, call.into_inner(), reply).await

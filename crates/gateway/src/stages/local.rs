@@ -42,16 +42,14 @@ pub(crate) fn answers(method: Method) -> bool {
 pub(crate) async fn answer(
     gateway: &Arc<Gateway>,
     snapshot: &Arc<Snapshot>,
-    call: Call,
+    call: Box<Call>,
     reply: Reply,
 ) {
     match call.method {
         Method::Initialize => initialize(gateway, snapshot, &call, reply).await,
         Method::Ping => reply.result("{}").await,
         Method::Discover => reply.result(&discover(gateway, snapshot)).await,
-        Method::Listen => {
-            Box::pin(listen::open(gateway.clone(), snapshot.clone(), call, reply)).await;
-        }
+        Method::Listen => Box::pin(listen::open(gateway, snapshot, call, reply)).await,
         Method::ToolsList => list(gateway, snapshot, Kind::Tool, &call, reply).await,
         Method::PromptsList => list(gateway, snapshot, Kind::Prompt, &call, reply).await,
         Method::ResourcesList => list(gateway, snapshot, Kind::Resource, &call, reply).await,
@@ -296,7 +294,7 @@ async fn set_level(gateway: &Gateway, call: &Call, reply: Reply) {
 async fn subscribe(
     gateway: &Arc<Gateway>,
     snapshot: &Snapshot,
-    call: Call,
+    call: Box<Call>,
     reply: Reply,
     wanted: bool,
 ) {

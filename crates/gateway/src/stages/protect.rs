@@ -8,13 +8,14 @@ use crate::call::Routed;
 #[derive(Debug)]
 pub(crate) struct Protected<T>(T);
 
-impl Protected<Permitted<Routed>> {
-    pub(crate) fn into_inner(self) -> Routed {
+impl Protected<Permitted<Box<Routed>>> {
+    #[expect(clippy::unnecessary_box_returns, reason = "it stays where it is from stage to stage")]
+    pub(crate) fn into_inner(self) -> Box<Routed> {
         self.0.into_inner()
     }
 }
 
 /// Without data classes configured, arguments leave as they came.
-pub(crate) fn arguments(call: Permitted<Routed>) -> Protected<Permitted<Routed>> {
+pub(crate) fn arguments(call: Permitted<Box<Routed>>) -> Protected<Permitted<Box<Routed>>> {
     Protected(call)
 }

@@ -26,7 +26,11 @@ struct Found {
 }
 
 /// Finds the upstream of a call.
-pub(crate) fn call(gateway: &Gateway, snapshot: &Snapshot, call: Call) -> Result<Routed, Refusal> {
+pub(crate) fn call(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    call: Box<Call>,
+) -> Result<Box<Routed>, Refusal> {
     let found = match call.method {
         Method::ToolsCall => name(snapshot, Kind::Tool, named(&call, "name")?)?,
         Method::PromptsGet => name(snapshot, Kind::Prompt, named(&call, "name")?)?,
@@ -47,12 +51,12 @@ pub(crate) fn call(gateway: &Gateway, snapshot: &Snapshot, call: Call) -> Result
         original,
         item,
     } = found;
-    Ok(Routed {
+    Ok(Box::new(Routed {
         call,
         upstream,
         original,
         item,
-    })
+    }))
 }
 
 /// What the call names, which stands in `params` under `key`.
