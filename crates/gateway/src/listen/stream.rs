@@ -316,6 +316,7 @@ fn read_of(call: &Call, uri: &str) -> Call {
         arguments: None,
         continues: false,
         peer: call.peer,
+        place: None,
     }
 }
 
