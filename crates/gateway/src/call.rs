@@ -6,8 +6,11 @@ use bytestring::ByteString;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp_ultra_domain::{Principal, catalog::Item};
 use mcp_ultra_protocol::{
-    Era, Method, Request, Version, capabilities::ClientCapabilities, headers,
+    Era, Method, Request, Version,
+    capabilities::{self, ClientCapabilities, EXTENSION_PREFIX},
+    headers,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{session::Live, upstream::Upstream};
 
@@ -32,6 +35,13 @@ impl Caller {
     pub(crate) fn can(&self) -> ClientCapabilities {
         ClientCapabilities::parse(&self.capabilities)
     }
+
+    /// Whether the client declared the official extension of that short name.
+    pub(crate) fn declares(&self, extension: &str) -> bool {
+        capabilities::extensions(&self.capabilities)
+            .iter()
+            .any(|(id, _)| id.strip_prefix(EXTENSION_PREFIX) == Some(extension))
+    }
 }
 
 /// One MCP request that has been read and checked against its headers.
@@ -53,6 +63,10 @@ pub(crate) struct Call {
     pub continues: bool,
     /// The address that the request came from.
     pub peer: Option<std::net::IpAddr>,
+    /// Its place among the calls of the whole gateway (`limits.calls`), given back with the call.
+    /// What the gateway asks on its own account has none.
+    #[expect(dead_code, reason = "it is held, not read")]
+    pub place: Option<OwnedSemaphorePermit>,
 }
 
 /// The headers of the request that the call needs again.

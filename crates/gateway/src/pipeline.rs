@@ -18,11 +18,16 @@ use crate::{
 /// has been identified.
 pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) {
     let watch = gateway.metrics.start();
+    // a place among the calls in flight
+    let Ok(place) = gateway.calls.clone().try_acquire_owned() else {
+        return refuse(reply, busy()).await;
+    };
     // envelope, era, headers against body
-    let call = match decode::call(&gateway, arrival).await {
+    let mut call = match decode::call(&gateway, arrival).await {
         Ok(call) => call,
         Err(refusal) => return refuse(reply, refusal).await,
     };
+    call.place = Some(place);
     let (method, reply) = (call.method, reply.in_era(call.caller.era()));
     // the snapshot that the whole call runs under
     let snapshot = gateway.snapshot();
@@ -70,6 +75,12 @@ impl Refusal {
             status: Some(status),
         }
     }
+}
+
+fn busy() -> Refusal {
+    let error =
+        WireError::internal("the gateway is at its limit of calls (limits.calls); try again");
+    Refusal::with_status(error, 503)
 }
 
 async fn refuse(reply: Reply, refusal: Refusal) {

@@ -1,11 +1,16 @@
 //! The way back to the client: what one request is answered with.
 
+use std::time::Duration;
+
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Outcome, Response, WireError, error, json::Object};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// How many messages may wait for a client that reads slowly, before its call waits too.
 const QUEUE: usize = 16;
+
+/// How long an answer waits for a client that does not read what came before it.
+const LAST_WAIT: Duration = Duration::from_secs(30);
 
 /// What goes back to the client.
 #[derive(Debug)]
@@ -114,8 +119,11 @@ impl Reply {
             status,
             session,
         };
-        // A client that is gone is told nothing.
-        drop(self.sender.send(Down::Answer(answer)).await);
+        // A client that is gone is told nothing, and for one that does not read the answer does
+        // not wait for ever.
+        if let Err(TrySendError::Full(answer)) = self.sender.try_send(Down::Answer(answer)) {
+            drop(tokio::time::timeout(LAST_WAIT, self.sender.send(answer)).await);
+        }
     }
 }
 

@@ -22,8 +22,10 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 Ok(Event::Notification(notification)) => {
                     let notification =
                         inbound::notification(&talk.routed, notification, Era::Modern);
-                    if let Some(notification) = notification {
-                        reply.message(notification.text).await;
+                    if let Some(notification) = notification
+                        && let Err(ended) = talk.tell(&reply, notification.text).await
+                    {
+                        return talk.end(ended, reply).await;
                     }
                 }
                 Ok(Event::Request(_) | Event::TooLarge(_)) => {}
@@ -39,14 +41,18 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         let Answer::Result(result) = &answer else {
             return Outcome::Error;
         };
+        talk.deadline.pause();
         let input = tokio::select! {
             input = gather(&talk, &reply, result) => input,
-            () = super::cancellation(talk.cancelled.as_ref()) => return talk.end(Ended::Cancelled, reply).await,
-            () = tokio::time::sleep_until(talk.deadline) => {
+            () = super::cancellation(talk.cancelled.as_ref()) => {
+                return talk.end(Ended::Cancelled, reply).await;
+            }
+            () = talk.deadline.reached() => {
                 let error = super::timed_out(&talk.routed);
                 return talk.end(Ended::Failed(error), reply).await;
             }
         };
+        talk.deadline.resume();
         let input = match input {
             Ok(input) => input,
             Err(error) => {

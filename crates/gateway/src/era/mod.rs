@@ -9,6 +9,7 @@
 //! | legacy | modern | [`ask`]: `input_required` becomes server-to-client requests, then a retry |
 
 mod ask;
+mod deadline;
 mod inbound;
 mod open;
 mod outbound;
@@ -18,17 +19,20 @@ mod state;
 
 use std::sync::Arc;
 
-use mcp_ultra_protocol::Era;
+use bytestring::ByteString;
+use mcp_ultra_protocol::{Era, Id, WireError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Gateway,
     call::Routed,
     reply::Reply,
+    session::Live,
     stages::forward::Outcome,
     upstream::{Exchange, UpstreamError},
 };
 
+use deadline::Deadline;
 pub(crate) use inbound::public_update;
 pub(crate) use open::ForCall;
 
@@ -43,16 +47,52 @@ pub(crate) async fn converse(gateway: &Arc<Gateway>, routed: Box<Routed>, reply:
     } else {
         (routed, reply)
     };
-    let session = routed.call.caller.session.clone();
-    let cancelled = session
-        .as_ref()
-        .map(|session| session.begin_call(reply.id()));
-    let id = session.is_some().then(|| reply.id().clone());
-    let outcome = in_flight(gateway, routed, reply, cancelled).await;
-    if let (Some(session), Some(id)) = (session, id) {
-        session.end_call(&id);
+    let mark = match InFlight::begin(&routed, &reply) {
+        Ok(mark) => mark,
+        Err(error) => {
+            reply.error(&error).await;
+            return Outcome::Error;
+        }
+    };
+    // Held for as long as the call is with the upstream (`limits.calls_per_server`).
+    let Some(_place) = routed.upstream.enter() else {
+        return fail(gateway, &routed, &UpstreamError::Busy, reply).await;
+    };
+    let cancelled = mark.as_ref().map(|mark| mark.cancelled.clone());
+    in_flight(gateway, routed, reply, cancelled).await
+}
+
+/// A call of a legacy session while it can be cancelled by its id. However it ends, the session
+/// forgets it: one that did not would never be idle.
+struct InFlight {
+    session: Arc<Live>,
+    id: Id,
+    cancelled: CancellationToken,
+}
+
+impl InFlight {
+    fn begin(routed: &Routed, reply: &Reply) -> Result<Option<Self>, WireError> {
+        let Some(session) = &routed.call.caller.session else {
+            return Ok(None);
+        };
+        let id = reply.id().clone();
+        // 2025-11-25, Base Protocol, Requests: an id must not be used twice in a session. Two at
+        // once could not be told apart by a cancellation.
+        let cancelled = session.begin_call(&id).ok_or_else(|| {
+            WireError::invalid_request("another request with this id is in flight in the session")
+        })?;
+        Ok(Some(Self {
+            session: session.clone(),
+            id,
+            cancelled,
+        }))
     }
-    outcome
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.session.end_call(&self.id);
+    }
 }
 
 async fn in_flight(
@@ -61,13 +101,13 @@ async fn in_flight(
     reply: Reply,
     cancelled: Option<CancellationToken>,
 ) -> Outcome {
-    let deadline = tokio::time::Instant::now() + routed.upstream.settings().call_timeout;
+    let deadline = Deadline::after(routed.upstream.settings().call_timeout);
     let opened = tokio::select! {
         biased;
         opened = open::exchange(gateway, &routed) => opened,
         () = reply.gone(), if cancelled.is_none() => return Outcome::Cancelled,
         () = cancellation(cancelled.as_ref()) => return Outcome::Cancelled,
-        () = tokio::time::sleep_until(deadline) => Err(timed_out(&routed)),
+        () = deadline.reached() => Err(timed_out(&routed)),
     };
     let (exchange, target) = match opened {
         Ok(opened) => opened,
@@ -108,7 +148,7 @@ struct Talk {
     exchange: Exchange,
     /// Tells that the client has cancelled by notification; a modern one disconnects.
     cancelled: Option<CancellationToken>,
-    deadline: tokio::time::Instant,
+    deadline: Deadline,
 }
 
 /// Why a conversation ends without an answer of the upstream.
@@ -127,9 +167,19 @@ impl Talk {
             event = self.exchange.next() => event.map_err(Ended::Failed),
             () = reply.gone(), if self.cancelled.is_none() => Err(Ended::Cancelled),
             () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
-            () = tokio::time::sleep_until(self.deadline) => {
-                Err(Ended::Failed(timed_out(&self.routed)))
-            }
+            () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
+        }
+    }
+
+    /// Sends a message to the client. One that reads slowly slows its call down, but can neither
+    /// keep it from being cancelled nor make it last longer than it may.
+    async fn tell(&self, reply: &Reply, text: ByteString) -> Result<(), Ended> {
+        tokio::select! {
+            biased;
+            // A modern client that is gone is noticed where the next event is awaited.
+            _ = reply.message(text) => Ok(()),
+            () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
+            () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
         }
     }
 
@@ -160,6 +210,10 @@ async fn fail(gateway: &Gateway, routed: &Routed, error: &UpstreamError, reply: 
     let upstream = routed.upstream.name();
     if matches!(error, UpstreamError::Unreachable(_) | UpstreamError::Closed) {
         gateway.keepers.suspect(upstream);
+    }
+    if matches!(error, UpstreamError::Busy) {
+        reply.error_with_status(&error.to_wire(upstream), 503).await;
+        return Outcome::Failed(error.kind());
     }
     tracing::warn!(%upstream, method = routed.call.method.as_str(), %error, "an upstream failed a call");
     reply.error(&error.to_wire(upstream)).await;

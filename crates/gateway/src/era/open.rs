@@ -32,7 +32,7 @@ pub(super) async fn exchange(
         Err(UpstreamError::Protocol(_)) => target == Era::Legacy,
         Err(_) => false,
     };
-    if !wrong_era || !routed.upstream.forget_eras() {
+    if !wrong_era || !routed.upstream.doubt_eras() {
         return first.map(|exchange| (exchange, target));
     }
     let again = Box::pin(routed.upstream.era_for(caller)).await?;

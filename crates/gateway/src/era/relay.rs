@@ -16,18 +16,24 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 if let Err(error) = talk.exchange.answer(answer).await {
                     return talk.end(Ended::Failed(error), reply).await;
                 }
+                if asked.is_empty() {
+                    talk.deadline.resume();
+                }
                 continue;
             }
         };
         match event {
             Ok(Event::Notification(notification)) => {
                 if let Some(notification) = inbound::notification(&talk.routed, notification, era) {
-                    reply.message(notification.text).await;
+                    if let Err(ended) = talk.tell(&reply, notification.text).await {
+                        return talk.end(ended, reply).await;
+                    }
                 }
             }
             Ok(Event::Request(request)) => {
                 if let Some(answer) = ask_caller(&talk, &reply, request).await {
                     asked.push(answer);
+                    talk.deadline.pause();
                 }
             }
             Ok(Event::Response(response)) => return finish(talk, reply, response.outcome).await,

@@ -133,18 +133,8 @@ async fn read(
 
 /// Brings a request to its answer, as JSON where the answer comes first, as a stream otherwise.
 async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Response<Body> {
-    let Ok(permit) = gateway.calls.clone().try_acquire_owned() else {
-        let error =
-            WireError::internal("the gateway is at its limit of calls (limits.calls); try again");
-        let id = Some(&arrival.request.id);
-        return respond::error(StatusCode::SERVICE_UNAVAILABLE, id, &error);
-    };
     let (reply, mut replies) = reply::channel(arrival.request.id.clone());
-    let gateway = gateway.clone();
-    let mut call = InFlight::new(async move {
-        pipeline::call(gateway, arrival, reply).await;
-        drop(permit);
-    });
+    let mut call = InFlight::new(pipeline::call(gateway.clone(), arrival, reply));
     if !accepts.stream {
         call.detach();
         return last(replies).await;

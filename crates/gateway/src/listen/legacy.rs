@@ -149,6 +149,7 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
         arguments: None,
         continues: false,
         peer: None,
+        place: None,
     });
     let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {
         return;

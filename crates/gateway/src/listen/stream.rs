@@ -384,6 +384,7 @@ fn read_of(call: &Call, uri: &str) -> Box<Call> {
         arguments: None,
         continues: false,
         peer: call.peer,
+        place: None,
     })
 }
 

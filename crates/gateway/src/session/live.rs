@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -132,10 +132,13 @@ impl Live {
     }
 
     /// Registers a call, so that a notification can cancel it.
-    pub(crate) fn begin_call(&self, id: &Id) -> CancellationToken {
-        let token = self.ended.child_token();
-        self.calls.lock().insert(id.clone(), token.clone());
-        token
+    ///
+    /// `None` where a call with this id is in flight already.
+    pub(crate) fn begin_call(&self, id: &Id) -> Option<CancellationToken> {
+        match self.calls.lock().entry(id.clone()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(free) => Some(free.insert(self.ended.child_token()).clone()),
+        }
     }
 
     pub(crate) fn end_call(&self, id: &Id) {

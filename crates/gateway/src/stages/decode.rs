@@ -180,6 +180,7 @@ fn modern(
         arguments: None,
         continues: false,
         peer: None,
+        place: None,
     }))
 }
 
@@ -294,6 +295,7 @@ fn initialize(
         arguments: None,
         continues: false,
         peer: None,
+        place: None,
     }))
 }
 
@@ -326,6 +328,7 @@ async fn in_session(
         arguments: None,
         continues: false,
         peer: None,
+        place: None,
     }))
 }
 

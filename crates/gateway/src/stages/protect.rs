@@ -9,7 +9,10 @@ use crate::call::Routed;
 pub(crate) struct Protected<T>(T);
 
 impl Protected<Permitted<Box<Routed>>> {
-    #[expect(clippy::unnecessary_box_returns, reason = "it stays where it is from stage to stage")]
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "it stays where it is from stage to stage"
+    )]
     pub(crate) fn into_inner(self) -> Box<Routed> {
         self.0.into_inner()
     }

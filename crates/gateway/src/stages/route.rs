@@ -18,6 +18,9 @@ use crate::{
     upstream::Upstream,
 };
 
+/// What a caller of `tasks/*` must have declared (Tasks extension, Capabilities).
+pub(crate) const TASKS_CAPABILITY: &str = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+
 /// What a name leads to.
 struct Found {
     upstream: Arc<Upstream>,
@@ -41,6 +44,9 @@ pub(crate) fn call(
         }
         Method::Complete => reference(snapshot, &call)?,
         Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+            if !call.caller.declares("tasks") {
+                return Err(WireError::missing_capability(TASKS_CAPABILITY).into());
+            }
             task(gateway, snapshot, &call, named(&call, "taskId")?)?
         }
         other => return Err(WireError::method_not_found(other.as_str()).into()),

@@ -1,17 +1,20 @@
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use mcp_ultra_protocol::{Id, Notification, Request, json::Object, meta};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::Event;
 
 /// How many events of one call may wait for their reader. A caller that does not read slows its
 /// upstream session down, it does not make the gateway grow.
 const QUEUE: usize = 64;
+/// How often a session that waits for its only caller looks whether others have come.
+const OTHERS: Duration = Duration::from_millis(100);
 
 /// The calls in flight of one upstream session.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Calls {
     in_flight: Mutex<HashMap<Id, mpsc::Sender<Event>>>,
     /// The log level that the session was last set to.
     log_level: Mutex<Option<String>>,
+    /// How many callers are subscribed to each resource.
+    subscribed: Mutex<HashMap<String, usize>>,
 }
 
 impl Calls {
@@ -55,6 +60,32 @@ impl Calls {
         true
     }
 
+    /// Notes a subscription; `true` where it is the resource's first.
+    pub(super) fn subscribe(&self, uri: &str) -> bool {
+        let mut subscribed = self.subscribed.lock();
+        let count = subscribed.entry(uri.to_owned()).or_default();
+        *count += 1;
+        *count == 1
+    }
+
+    /// Notes the end of a subscription; `true` where it was the resource's last.
+    pub(super) fn unsubscribe(&self, uri: &str) -> bool {
+        let mut subscribed = self.subscribed.lock();
+        let Some(count) = subscribed.get_mut(uri) else {
+            return false;
+        };
+        *count -= 1;
+        let last = *count == 0;
+        if last {
+            subscribed.remove(uri);
+        }
+        last
+    }
+
+    pub(super) fn has_subscriptions(&self) -> bool {
+        !self.subscribed.lock().is_empty()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.in_flight.lock().len()
     }
@@ -62,6 +93,33 @@ impl Calls {
     /// Where to send what belongs to the call `id`.
     pub(super) fn of_id(&self, id: &Id) -> Option<mpsc::Sender<Event>> {
         self.in_flight.lock().get(id).cloned()
+    }
+
+    /// Brings an event to its call without holding up the session's other calls. A caller that
+    /// does not read slows its upstream down where it is the only one; where there are others, its
+    /// notifications are dropped once its queue is full. Requests and answers never are: there is
+    /// one of them at a time.
+    pub(super) async fn deliver(&self, call: mpsc::Sender<Event>, event: Event) {
+        let event = match call.try_send(event) {
+            Ok(()) | Err(TrySendError::Closed(_)) => return,
+            Err(TrySendError::Full(event)) => event,
+        };
+        if !matches!(event, Event::Notification(_)) {
+            tokio::spawn(async move { call.send(event).await });
+            return;
+        }
+        while self.count() <= 1 {
+            tokio::select! {
+                room = call.reserve() => {
+                    if let Ok(room) = room {
+                        room.send(event);
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(OTHERS) => {}
+            }
+        }
+        tracing::debug!("a notification for a caller that does not read was dropped");
     }
 
     /// Where to send a notification: the call whose progress token it names, or the only one in
@@ -145,5 +203,49 @@ mod tests {
         assert!(calls.of_notification(&progress(a.as_raw())).is_some());
         assert!(calls.of_notification(&progress("99")).is_none());
         assert!(calls.end(&a) && !calls.end(&a));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_does_not_read_holds_up_nobody_else() {
+        let calls = Calls::default();
+        let (a, b) = (calls.next_id(), calls.next_id());
+        let (mut slow, mut other) = (calls.begin(&a), calls.begin(&b));
+        let note = || Event::Notification(progress("1"));
+        for _ in 0..QUEUE + 10 {
+            calls.deliver(calls.of_id(&a).unwrap(), note()).await;
+        }
+        let answer = Event::Response(mcp_ultra_protocol::Response::result(&a, "{}"));
+        calls.deliver(calls.of_id(&a).unwrap(), answer).await;
+        calls.deliver(calls.of_id(&b).unwrap(), note()).await;
+        assert!(other.recv().await.is_some());
+        let mut got = 0;
+        while !matches!(slow.recv().await, Some(Event::Response(_))) {
+            got += 1;
+        }
+        assert_eq!(
+            got, QUEUE,
+            "what did not fit was dropped, the answer was not"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_only_caller_slows_its_upstream_down() {
+        let calls = Calls::default();
+        let a = calls.next_id();
+        let mut slow = calls.begin(&a);
+        let call = calls.of_id(&a).unwrap();
+        let all = async {
+            for _ in 0..2 * QUEUE {
+                calls
+                    .deliver(call.clone(), Event::Notification(progress("1")))
+                    .await;
+            }
+        };
+        let read = async {
+            for _ in 0..2 * QUEUE {
+                assert!(slow.recv().await.is_some());
+            }
+        };
+        tokio::join!(all, read);
     }
 }

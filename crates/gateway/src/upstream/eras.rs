@@ -1,7 +1,7 @@
 //! Which eras an upstream speaks: found once, kept, found again when it fails
 //! (2026-07-28, Versioning and Compatibility, Backward Compatibility).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_protocol::{
     Era, Id, Outcome, Request, Response, Version, error,
@@ -11,7 +11,7 @@ use mcp_ultra_protocol::{
 
 use super::{
     UpstreamError,
-    http::{HttpTransport, ModernHeaders, Reply},
+    http::{HttpSession, HttpTransport, ModernHeaders, Reply},
     session::{Hello, Welcome},
 };
 
@@ -20,8 +20,9 @@ use super::{
 pub struct Eras {
     /// Speaks 2026-07-28.
     pub modern: bool,
-    /// Speaks a legacy revision.
-    pub legacy: bool,
+    /// Speaks a legacy revision; `None` where only trying shows it: a server need not name the
+    /// revisions that are reached by `initialize` where it names modern ones.
+    pub legacy: Option<bool>,
 }
 
 impl Eras {
@@ -29,7 +30,7 @@ impl Eras {
     pub fn legacy(_version: Version) -> Self {
         Self {
             modern: false,
-            legacy: true,
+            legacy: Some(true),
         }
     }
 
@@ -37,7 +38,7 @@ impl Eras {
     pub fn only(era: Era) -> Self {
         Self {
             modern: era == Era::Modern,
-            legacy: era == Era::Legacy,
+            legacy: Some(era == Era::Legacy),
         }
     }
 
@@ -46,7 +47,7 @@ impl Eras {
     pub fn for_caller(self, caller: Era) -> Era {
         match caller {
             Era::Modern if self.modern => Era::Modern,
-            Era::Legacy if self.legacy => Era::Legacy,
+            Era::Legacy if self.legacy == Some(true) => Era::Legacy,
             Era::Modern => Era::Legacy,
             Era::Legacy => Era::Modern,
         }
@@ -96,7 +97,7 @@ pub(super) fn read_discover(answer: &Response) -> Option<(Eras, Welcome)> {
             let supported = supported.as_ref().and_then(|data| data.get("supported"));
             let eras = supported.and_then(eras_of).unwrap_or(Eras {
                 modern: true,
-                legacy: false,
+                legacy: None,
             });
             Some((
                 eras,
@@ -112,7 +113,7 @@ pub(super) fn read_discover(answer: &Response) -> Option<(Eras, Welcome)> {
 fn eras_of(versions: &str) -> Option<Eras> {
     let mut eras = Eras {
         modern: false,
-        legacy: false,
+        legacy: None,
     };
     for raw in json::elements(versions)? {
         match json::as_str(raw)
@@ -121,12 +122,15 @@ fn eras_of(versions: &str) -> Option<Eras> {
             .map(Version::era)
         {
             Some(Era::Modern) => eras.modern = true,
-            Some(Era::Legacy) => eras.legacy = true,
+            Some(Era::Legacy) => eras.legacy = Some(true),
             None => {}
         }
     }
     Some(eras)
 }
+
+/// How long an HTTP upstream may take to answer a question about its eras.
+const PROBE_TIME: Duration = Duration::from_secs(10);
 
 /// Asks an HTTP upstream which eras it speaks.
 ///
@@ -135,30 +139,86 @@ fn eras_of(versions: &str) -> Option<Eras> {
 pub(super) async fn detect(
     transport: &Arc<HttpTransport>,
     hello: &Hello,
-) -> Result<(Eras, Option<Welcome>), UpstreamError> {
+) -> Result<Eras, UpstreamError> {
+    let probing = tokio::time::timeout(PROBE_TIME, probe(transport, hello));
+    let answer = match probing.await {
+        Ok(Ok(answer)) => answer,
+        // Nothing that a server says of a request that it does not know, but it may be all the
+        // same: what `initialize` is answered with decides.
+        Ok(Err(error @ UpstreamError::Status(500..))) => {
+            return only_legacy(transport, hello, error).await;
+        }
+        Err(_) => {
+            let error = UpstreamError::Timeout(PROBE_TIME.as_secs());
+            return only_legacy(transport, hello, error).await;
+        }
+        Ok(Err(error)) => return Err(error),
+    };
+    match answer.as_ref().and_then(read_discover) {
+        Some((eras, _)) if eras.modern || eras.legacy == Some(true) => Ok(eras),
+        Some(_) => Err(UpstreamError::Protocol(
+            "it speaks no revision of the protocol that is known here".into(),
+        )),
+        None => Ok(Eras::only(Era::Legacy)),
+    }
+}
+
+/// Sends `server/discover`; `None` where the answer is not that of a modern server.
+async fn probe(
+    transport: &Arc<HttpTransport>,
+    hello: &Hello,
+) -> Result<Option<Response>, UpstreamError> {
     let request = Request::new(Id::from(1), "server/discover", Some(&modern_probe(hello)));
     let reply = transport
         .post_modern("server/discover", &request.text, ModernHeaders::default())
         .await;
-    let answer = match reply {
-        Ok(Reply::Answer(answer, _)) => Some(*answer),
+    match reply {
+        Ok(Reply::Answer(answer, _)) => Ok(Some(*answer)),
         Ok(Reply::Stream(body, _)) => {
             let mut stream = super::http::HttpStream::modern(body, transport.max_message());
             match stream.next(&request.id).await {
-                Ok(super::Event::Response(answer)) => Some(answer),
-                _ => None,
+                Ok(super::Event::Response(answer)) => Ok(Some(answer)),
+                _ => Ok(None),
             }
         }
+        // Who asks is refused, whatever the question: that says nothing of eras.
+        Ok(Reply::Status(status @ (401 | 403 | 407 | 408 | 429 | 500..))) => {
+            Err(UpstreamError::Status(status))
+        }
         // A legacy server may refuse an unknown request in any way it likes.
-        Ok(Reply::Accepted | Reply::Status(_)) | Err(UpstreamError::Protocol(_)) => None,
-        Err(error) => return Err(error),
-    };
-    match answer.as_ref().and_then(read_discover) {
-        Some((eras, welcome)) if eras.modern || eras.legacy => Ok((eras, Some(welcome))),
-        Some(_) => Err(UpstreamError::Protocol(
-            "it speaks no revision of the protocol that is known here".into(),
-        )),
-        None => Ok((Eras::only(Era::Legacy), None)),
+        Ok(Reply::Accepted | Reply::Status(_)) | Err(UpstreamError::Protocol(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn only_legacy(
+    transport: &Arc<HttpTransport>,
+    hello: &Hello,
+    error: UpstreamError,
+) -> Result<Eras, UpstreamError> {
+    match has_legacy(transport, hello).await {
+        Ok(true) => Ok(Eras::only(Era::Legacy)),
+        _ => Err(error),
+    }
+}
+
+/// Whether an HTTP upstream answers `initialize`. The session that it opens is ended again.
+///
+/// # Errors
+/// [`UpstreamError`] where that could not be found out.
+pub(super) async fn has_legacy(
+    transport: &Arc<HttpTransport>,
+    hello: &Hello,
+) -> Result<bool, UpstreamError> {
+    let opening = HttpSession::open(transport.clone(), hello, Arc::new(|_| {}));
+    match tokio::time::timeout(PROBE_TIME, opening).await {
+        Ok(Ok(session)) => {
+            tokio::spawn(async move { session.close().await });
+            Ok(true)
+        }
+        Ok(Err(UpstreamError::Protocol(_) | UpstreamError::Status(400..=499))) => Ok(false),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok(false),
     }
 }
 
@@ -183,7 +243,7 @@ mod tests {
             both,
             Some(Eras {
                 modern: true,
-                legacy: true
+                legacy: Some(true)
             })
         );
         let modern = discover(r#""error":{"code":-32020,"message":"m"}"#);
@@ -191,7 +251,7 @@ mod tests {
             modern,
             Some(Eras {
                 modern: true,
-                legacy: false
+                legacy: None
             })
         );
         let legacy = discover(
@@ -201,7 +261,7 @@ mod tests {
             legacy,
             Some(Eras {
                 modern: false,
-                legacy: true
+                legacy: Some(true)
             })
         );
         assert_eq!(discover(r#""error":{"code":-32601,"message":"m"}"#), None);
@@ -212,7 +272,7 @@ mod tests {
     fn a_caller_gets_its_own_era_where_it_can() {
         let both = Eras {
             modern: true,
-            legacy: true,
+            legacy: Some(true),
         };
         assert_eq!(both.for_caller(Era::Legacy), Era::Legacy);
         assert_eq!(Eras::only(Era::Modern).for_caller(Era::Legacy), Era::Modern);

@@ -24,6 +24,9 @@ pub enum UpstreamError {
     /// It no longer knows the session that the call was sent in.
     #[error("it ended the session")]
     SessionLost,
+    /// It has as many calls in flight as it may (`limits.calls_per_server`).
+    #[error("it is at its limit of calls (limits.calls_per_server); try again")]
+    Busy,
     /// It refused with an HTTP status and nothing that could be passed on.
     #[error("it answered with HTTP status {0}")]
     Status(u16),
@@ -39,6 +42,7 @@ impl UpstreamError {
             Self::Protocol(_) => "protocol",
             Self::TooLarge(_) => "too_large",
             Self::SessionLost => "session_lost",
+            Self::Busy => "busy",
             Self::Status(_) => "status",
         }
     }
@@ -46,7 +50,15 @@ impl UpstreamError {
     /// Whether the same call may succeed when it is made again, because the upstream did not act
     /// on it.
     pub fn retry_helps(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::SessionLost)
+        matches!(self, Self::Unreachable(_) | Self::SessionLost | Self::Busy)
+    }
+
+    /// Whether the upstream no longer works on the call, or never began to.
+    pub(super) fn ends_call(&self) -> bool {
+        !matches!(
+            self,
+            Self::Timeout(_) | Self::TooLarge(_) | Self::Protocol(_)
+        )
     }
 
     /// The error as the caller gets it.

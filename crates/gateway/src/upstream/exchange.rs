@@ -1,7 +1,10 @@
 //! One call to an upstream while it is under way.
 
+use std::pin::Pin;
+
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Id, Notification, Request, Response, json::Object};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{UpstreamError, http::HttpStream, session::Session};
@@ -20,8 +23,7 @@ pub enum Event {
     TooLarge(usize),
 }
 
-/// One call to an upstream. Dropping it does not cancel the call upstream where that needs a
-/// message: [`Exchange::cancel`] does.
+/// One call to an upstream. One that is dropped before its answer is cancelled upstream.
 #[derive(Debug)]
 pub struct Exchange {
     /// The id that the upstream knows the call under.
@@ -31,10 +33,15 @@ pub struct Exchange {
     pub(super) progress_token: Option<ByteString>,
     /// The session it runs in, for legacy upstreams and stdio.
     pub(super) session: Option<Session>,
+    /// The call is over, or has never reached the upstream: there is nothing to cancel.
+    pub(super) over: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum Source {
+    /// The head of the reply has not come yet, but something else of the session has that belongs
+    /// to the call: the upstream may be waiting for an answer to that.
+    Opening(Opening),
     /// The answer came as one JSON document.
     Ready(Option<Response>),
     /// An SSE stream of this call alone, and what came for it elsewhere in its session.
@@ -43,14 +50,72 @@ pub(super) enum Source {
     Channel(mpsc::Receiver<Event>),
 }
 
+/// A call whose reply has not begun.
+pub(super) struct Opening {
+    /// The reply on its way. Never locked: an [`Exchange`] has to be `Sync`, which a future is not.
+    pub head: Mutex<Pin<Box<dyn Future<Output = Result<Head, UpstreamError>> + Send>>>,
+    /// The event that came before it.
+    pub first: Option<Event>,
+    /// More of them.
+    pub elsewhere: mpsc::Receiver<Event>,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").finish_non_exhaustive()
+    }
+}
+
+/// How a reply begins.
+#[derive(Debug)]
+pub(super) enum Head {
+    Answer(Response),
+    Stream(Box<HttpStream>),
+}
+
+impl Head {
+    /// What comes of the call from here on.
+    pub(super) fn with(self, elsewhere: mpsc::Receiver<Event>) -> Source {
+        match self {
+            Self::Answer(answer) => Source::Ready(Some(answer)),
+            Self::Stream(stream) => Source::Stream(stream, Some(elsewhere)),
+        }
+    }
+}
+
 impl Exchange {
     /// The next event; after the [`Event::Response`] there is none.
     ///
     /// # Errors
     /// [`UpstreamError`]; the call is over then.
     pub async fn next(&mut self) -> Result<Event, UpstreamError> {
+        let next = self.read().await;
+        self.over |= match &next {
+            Ok(event) => matches!(event, Event::Response(_)),
+            Err(error) => error.ends_call(),
+        };
+        next
+    }
+
+    async fn read(&mut self) -> Result<Event, UpstreamError> {
         loop {
             let event = match &mut self.source {
+                Source::Opening(opening) => match opening.first.take() {
+                    Some(first) => first,
+                    None => tokio::select! {
+                        biased;
+                        Some(event) = opening.elsewhere.recv() => event,
+                        head = opening.head.get_mut() => {
+                            let head = head?;
+                            if let Source::Opening(opening) =
+                                std::mem::replace(&mut self.source, Source::Ready(None))
+                            {
+                                self.source = head.with(opening.elsewhere);
+                            }
+                            continue;
+                        }
+                    },
+                },
                 Source::Ready(response) => {
                     Event::Response(response.take().ok_or(UpstreamError::Closed)?)
                 }
@@ -97,10 +162,12 @@ impl Exchange {
 
     /// The answer, where it came as one JSON document.
     pub fn take_answer(&mut self) -> Option<Response> {
-        match &mut self.source {
+        let answer = match &mut self.source {
             Source::Ready(response) => response.take(),
-            Source::Stream(..) | Source::Channel(_) => None,
-        }
+            Source::Opening(_) | Source::Stream(..) | Source::Channel(_) => None,
+        };
+        self.over |= answer.is_some();
+        answer
     }
 
     /// The code of the error that the upstream answered with at once, where it did.
@@ -127,8 +194,16 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(session) = &self.session {
-            session.finished(&self.id);
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        if !session.finished(&self.id) || self.over {
+            return;
+        }
+        // Whoever drops a call does not wait for the upstream to hear of it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let id = self.id.clone();
+            runtime.spawn(async move { session.tell_cancelled(&id, "nobody waits for it").await });
         }
     }
 }

@@ -25,6 +25,10 @@ use std::{sync::Arc, time::Duration};
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Request, names::Naming};
 use parking_lot::Mutex;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 pub use behalf::{Behalf, OnBehalf};
 pub use eras::Eras;
@@ -40,15 +44,25 @@ use stdio::{StdioSession, StdioSpec, session::Opening};
 
 pub(crate) use http::error_code;
 
+/// How many sessions one HTTP upstream may have with the gateway.
+const MAX_HTTP_SESSIONS: usize = 16_384;
+/// How many child processes one stdio upstream may have.
+const MAX_PROCESSES: usize = 256;
+/// For how long what was found out about eras is not doubted.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// One MCP server behind the gateway.
 pub struct Upstream {
     settings: Settings,
     transport: Transport,
-    /// What has been found out about its eras.
-    eras: Mutex<Option<Eras>>,
-    /// Lets one task at a time find out.
-    detecting: tokio::sync::Mutex<()>,
+    /// What has been found out about its eras, and when.
+    eras: Mutex<Option<(Eras, Instant)>>,
+    /// Lets one task at a time find out. Keeps when that failed last: who has waited meanwhile
+    /// fails with it.
+    detecting: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
     pool: Pool,
+    /// Places for calls in flight (`limits.calls_per_server`).
+    places: Arc<Semaphore>,
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
@@ -69,7 +83,16 @@ enum Transport {
 
 struct Restart {
     backoff: stdio::supervise::Backoff,
-    not_before: Option<tokio::time::Instant>,
+    not_before: Option<Instant>,
+}
+
+impl Restart {
+    /// A child process has ended, or did not come up.
+    fn count_end(&mut self) {
+        let now = std::time::Instant::now();
+        let delay = self.backoff.next_delay(now, crate::random::number);
+        self.not_before = Some(Instant::now() + delay);
+    }
 }
 
 /// A call on its way to an upstream, in the upstream's own names.
@@ -93,20 +116,33 @@ impl Upstream {
     /// The upstream that `settings` describe. Nothing is connected or started yet.
     pub fn new(settings: Settings) -> Self {
         let transport = settings.transport();
-        let eras = settings.fixed_era.map(Eras::only);
+        let eras = settings
+            .fixed_era
+            .map(|era| (Eras::only(era), Instant::now()));
         let backoff = stdio::supervise::Backoff::new(settings.restart);
         Self {
-            transport,
             eras: Mutex::new(eras),
-            detecting: tokio::sync::Mutex::new(()),
-            pool: Pool::default(),
+            detecting: tokio::sync::Mutex::default(),
+            pool: Pool::new(match transport {
+                Transport::Http(_) => MAX_HTTP_SESSIONS,
+                Transport::Stdio(_) => MAX_PROCESSES,
+            }),
+            places: Arc::new(Semaphore::new(
+                settings.max_calls.min(Semaphore::MAX_PERMITS),
+            )),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(Restart {
                 backoff,
                 not_before: None,
             }),
+            transport,
             settings,
         }
+    }
+
+    /// A place for a call; `None` where as many are in flight as may be.
+    pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
     }
 
     /// The name in the configuration.
@@ -131,7 +167,9 @@ impl Upstream {
 
     /// The era to speak to it in for a caller of era `caller`, where that has been found out.
     pub fn known_era_for(&self, caller: Era) -> Option<Era> {
-        self.eras.lock().map(|eras| eras.for_caller(caller))
+        let (eras, _) = (*self.eras.lock())?;
+        let untried = caller == Era::Legacy && eras.legacy.is_none();
+        (!untried).then(|| eras.for_caller(caller))
     }
 
     /// The era to speak to it in for a caller of era `caller`.
@@ -139,25 +177,70 @@ impl Upstream {
     /// # Errors
     /// [`UpstreamError`] where that is not known and can't be found out.
     pub async fn era_for(&self, caller: Era) -> Result<Era, UpstreamError> {
-        if let Some(eras) = *self.eras.lock() {
-            return Ok(eras.for_caller(caller));
+        if let Some(era) = self.known_era_for(caller) {
+            return Ok(era);
         }
-        let _one_at_a_time = self.detecting.lock().await;
-        if let Some(eras) = *self.eras.lock() {
-            return Ok(eras.for_caller(caller));
+        let asked = Instant::now();
+        let mut failed = self.detecting.lock().await;
+        if let Some(era) = self.known_era_for(caller) {
+            return Ok(era);
         }
-        let eras = match &self.transport {
-            Transport::Http(transport) => eras::detect(transport, &self.settings.hello).await?.0,
-            Transport::Stdio(_) => {
+        if let Some((at, error)) = &*failed
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
+        let eras = match self.find_eras(caller).await {
+            Ok(eras) => eras,
+            Err(error) => {
+                *failed = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        };
+        *self.eras.lock() = Some((eras, Instant::now()));
+        tracing::info!(upstream = %self.name(), modern = eras.modern, legacy = ?eras.legacy, "eras of the upstream are known");
+        Ok(eras.for_caller(caller))
+    }
+
+    /// Finds out what a caller of era `caller` needs to know.
+    async fn find_eras(&self, caller: Era) -> Result<Eras, UpstreamError> {
+        let known = self.eras.lock().map(|(eras, _)| eras);
+        let mut eras = match (known, &self.transport) {
+            (Some(eras), _) => eras,
+            (None, Transport::Http(transport)) => {
+                eras::detect(transport, &self.settings.hello).await?
+            }
+            (None, Transport::Stdio(_)) => {
                 // Only a running server can be asked; the catalogue's process does for that.
                 self.session(None, &self.own_behalf(Arc::new(|_| {})))
                     .await?;
-                (*self.eras.lock()).unwrap_or(Eras::only(Era::Legacy))
+                let found = self.eras.lock().map(|(eras, _)| eras);
+                found.unwrap_or(Eras::only(Era::Legacy))
             }
         };
-        *self.eras.lock() = Some(eras);
-        tracing::info!(upstream = %self.name(), modern = eras.modern, legacy = eras.legacy, "eras of the upstream are known");
-        Ok(eras.for_caller(caller))
+        if caller == Era::Legacy && eras.legacy.is_none() {
+            eras.legacy = Some(match &self.transport {
+                Transport::Http(transport) => {
+                    eras::has_legacy(transport, &self.settings.hello).await?
+                }
+                Transport::Stdio(spec) => self.process_has_legacy(spec).await,
+            });
+        }
+        Ok(eras)
+    }
+
+    /// Whether the server answers `initialize`: asked of a process of its own, since one that has
+    /// been spoken to in one era is not spoken to in another.
+    async fn process_has_legacy(&self, spec: &StdioSpec) -> bool {
+        let (hello, time) = (&self.settings.hello, self.settings.start_timeout);
+        let opening = Opening::As(Era::Legacy);
+        match StdioSession::open(spec, opening, hello, Arc::new(|_| {}), time).await {
+            Ok((session, _)) => {
+                tokio::spawn(async move { session.close().await });
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// The gateway's own behalf, for the catalog.
@@ -177,6 +260,16 @@ impl Upstream {
         }
         *self.eras.lock() = None;
         true
+    }
+
+    /// As [`Upstream::forget_eras`], because of a call that failed as if the eras were wrong.
+    /// What was found out just now stays: many calls may fail of the same change.
+    pub fn doubt_eras(&self) -> bool {
+        let found = self.eras.lock().map(|(_, found)| found);
+        if found.is_some_and(|found| found.elapsed() < FRESH) {
+            return self.settings.fixed_era.is_none();
+        }
+        self.forget_eras()
     }
 
     /// Sends a call in `era`, in a session on `behalf` of the caller where it needs one.
@@ -207,7 +300,8 @@ impl Upstream {
         match first {
             // The upstream forgot the session, or its process ended before it took the call: a
             // new session, once.
-            Err(UpstreamError::SessionLost | UpstreamError::Closed) if session.is_closed() => {
+            Err(UpstreamError::SessionLost) => {
+                self.pool.forget(&session);
                 let session = self.session(Some(era), behalf).await?;
                 session.call(&call).await
             }
@@ -260,6 +354,7 @@ impl Upstream {
             source,
             progress_token: call.progress_token,
             session: None,
+            over: false,
         })
     }
 
@@ -277,15 +372,27 @@ impl Upstream {
         } else {
             behalf.holder()
         };
-        self.pool
-            .get_or_open(&holder, era, || self.open(era, behalf))
-            .await
+        let session = self
+            .pool
+            .get_or_open(&holder, era, |ended| self.open(era, behalf, ended))
+            .await?;
+        if era.is_some_and(|era| era != session.era()) {
+            // The program behind the name is another one than before.
+            self.forget_eras();
+            self.close(&behalf.holder()).await;
+            return Err(UpstreamError::Protocol(
+                "it no longer speaks the revision that it did".into(),
+            ));
+        }
+        Ok(session)
     }
 
+    /// `ended` says that the session before has ended by itself.
     async fn open(
         &self,
         era: Option<Era>,
         behalf: &dyn OnBehalf,
+        ended: bool,
     ) -> Result<Session, UpstreamError> {
         let (hello, sink) = (&behalf.hello(), behalf.sink());
         match &self.transport {
@@ -293,7 +400,12 @@ impl Upstream {
                 let session = http::HttpSession::open(transport.clone(), hello, sink).await?;
                 Ok(Session::Http(session))
             }
-            Transport::Stdio(spec) => self.start(spec, era, hello, sink).await,
+            Transport::Stdio(spec) => {
+                if ended {
+                    self.restart.lock().count_end();
+                }
+                self.start(spec, era, hello, sink).await
+            }
         }
     }
 
@@ -307,7 +419,7 @@ impl Upstream {
     ) -> Result<Session, UpstreamError> {
         let not_before = self.restart.lock().not_before;
         if let Some(not_before) = not_before {
-            let wait = not_before.saturating_duration_since(tokio::time::Instant::now());
+            let wait = not_before.saturating_duration_since(Instant::now());
             // A caller does not wait for long: the next one may try.
             if wait > Duration::from_secs(1) {
                 return Err(UpstreamError::Unreachable(format!(
@@ -320,20 +432,18 @@ impl Upstream {
         let opening = era.map_or(Opening::Probe, Opening::As);
         let start_time = self.settings.start_timeout;
         let opened = StdioSession::open(spec, opening, hello, sink, start_time).await;
-        let now = std::time::Instant::now();
         let mut restart = self.restart.lock();
         match opened {
             Ok((session, eras)) => {
-                restart.backoff.started(now);
+                restart.backoff.started(std::time::Instant::now());
                 restart.not_before = None;
                 if opening == Opening::Probe {
-                    *self.eras.lock() = Some(eras);
+                    *self.eras.lock() = Some((eras, Instant::now()));
                 }
                 Ok(Session::Stdio(session))
             }
             Err(error) => {
-                let delay = restart.backoff.next_delay(now, crate::random::number);
-                restart.not_before = Some(tokio::time::Instant::now() + delay);
+                restart.count_end();
                 Err(error)
             }
         }
@@ -349,21 +459,43 @@ impl Upstream {
         self.pool.get(holder)
     }
 
-    /// Ends the session of `holder`.
+    /// Ends the sessions of `holder`.
     pub async fn close(&self, holder: &Holder) {
-        if let Some(session) = self.pool.take(holder) {
+        for session in self.take(holder) {
             session.close().await;
         }
     }
 
+    /// Takes the sessions of `holder` out, for the caller to end.
+    pub fn take(&self, holder: &Holder) -> Vec<Session> {
+        self.pool.take(holder)
+    }
+
     /// Ends sessions that have been idle for longer than the settings allow. Returns how many.
     pub async fn close_idle(&self) -> usize {
-        let idle = self.pool.take_idle(self.settings.idle_stop);
-        let count = idle.len();
-        for session in idle {
-            session.close().await;
-        }
-        count
+        self.close_idle_for(self.settings.idle_stop, |holder, session| {
+            // These tell of changed lists, and cost no process.
+            matches!(holder, Holder::Catalog | Holder::Shared)
+                && matches!(session, Session::Http(_))
+        })
+        .await
+    }
+
+    /// Ends all sessions that no call needs. Returns how many are left.
+    pub async fn close_unused(&self) -> usize {
+        self.close_idle_for(Duration::ZERO, |_, _| false).await;
+        self.sessions()
+    }
+
+    async fn close_idle_for(
+        &self,
+        limit: Duration,
+        stays: impl Fn(&Holder, &Session) -> bool,
+    ) -> usize {
+        let idle = self.pool.take_idle(limit, stays);
+        let closing = idle.iter().map(Session::close);
+        futures_util::future::join_all(closing).await;
+        idle.len()
     }
 
     /// Ends all sessions.

@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 use super::{Session, UpstreamError};
 
+/// How long a session that ended by itself is remembered as one.
+const FORGET_ENDED: Duration = Duration::from_mins(1);
+
 /// Whose session with an upstream it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Holder {
@@ -25,9 +28,12 @@ pub enum Holder {
 }
 
 /// The sessions that are open with one upstream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    /// How many there may be: what a client declares is part of whose session it is, so without a
+    /// bound a client could have any number opened.
+    limit: usize,
 }
 
 /// A child process that speaks both eras is spoken to in one of them for as long as it lives.
@@ -35,8 +41,9 @@ type Key = (Holder, Option<Era>);
 
 #[derive(Debug)]
 struct Slot {
-    /// Held while the session is opened, so that one task does it.
-    opening: tokio::sync::Mutex<()>,
+    /// Held while the session is opened, so that one task does it. Keeps when that failed last:
+    /// who has waited meanwhile need not fail again, one after the other.
+    opening: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
     session: Mutex<Option<Session>>,
     used: Mutex<Instant>,
 }
@@ -61,11 +68,37 @@ impl Slot {
         *self.used.lock() = Instant::now();
         Some(session)
     }
+
+    /// Takes the session out if it ended without having been asked to.
+    fn take_ended(&self) -> bool {
+        let mut session = self.session.lock();
+        let ended = session.as_ref().is_some_and(Session::is_closed);
+        if ended {
+            session.take();
+        }
+        ended
+    }
+
+    /// For how long nothing has needed the session; `None` while something does.
+    fn idle_for(&self) -> Option<Duration> {
+        let opening = self.opening.try_lock().is_err();
+        let session = self.session.lock();
+        let busy = session.as_ref().is_some_and(Session::is_busy);
+        (!opening && !busy).then(|| self.used.lock().elapsed())
+    }
 }
 
 impl Pool {
+    /// A pool of at most `limit` sessions.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            slots: Mutex::default(),
+            limit,
+        }
+    }
+
     /// The session of `holder` in `era` (any, where that is not said), or the one that `open`
-    /// opens.
+    /// opens; it is told whether the one before has ended by itself.
     pub(super) async fn get_or_open<F, Fut>(
         &self,
         holder: &Holder,
@@ -73,18 +106,31 @@ impl Pool {
         open: F,
     ) -> Result<Session, UpstreamError>
     where
-        F: FnOnce() -> Fut,
+        F: FnOnce(bool) -> Fut,
         Fut: Future<Output = Result<Session, UpstreamError>>,
     {
-        let slot = self.slot(holder, era);
+        let asked = Instant::now();
+        let slot = self.slot(holder, era)?;
         if let Some(session) = slot.usable() {
             return Ok(session);
         }
-        let _opening = slot.opening.lock().await;
+        let mut failed = slot.opening.lock().await;
         if let Some(session) = slot.usable() {
             return Ok(session);
         }
-        let session = open().await?;
+        if let Some((at, error)) = &*failed
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
+        let session = match open(slot.take_ended()).await {
+            Ok(session) => session,
+            Err(error) => {
+                *failed = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        };
+        *failed = None;
         *slot.session.lock() = Some(session.clone());
         *slot.used.lock() = Instant::now();
         let mut slots = self.slots.lock();
@@ -95,14 +141,21 @@ impl Pool {
         Ok(session)
     }
 
-    fn slot(&self, holder: &Holder, era: Option<Era>) -> Arc<Slot> {
+    fn slot(&self, holder: &Holder, era: Option<Era>) -> Result<Arc<Slot>, UpstreamError> {
         let mut slots = self.slots.lock();
         if era.is_none()
             && let Some((_, slot)) = slots.iter().find(|(key, _)| key.0 == *holder)
         {
-            return slot.clone();
+            return Ok(slot.clone());
         }
-        slots.entry((holder.clone(), era)).or_default().clone()
+        let key = (holder.clone(), era);
+        if let Some(slot) = slots.get(&key) {
+            return Ok(slot.clone());
+        }
+        if slots.len() >= self.limit && !evict(&mut slots) {
+            return Err(UpstreamError::Busy);
+        }
+        Ok(slots.entry(key).or_default().clone())
     }
 
     /// The open session of `holder` in any era.
@@ -114,25 +167,46 @@ impl Pool {
             .find_map(|(_, slot)| slot.usable())
     }
 
-    pub(super) fn take(&self, holder: &Holder) -> Option<Session> {
-        let mut slots = self.slots.lock();
-        let key = slots.keys().find(|key| key.0 == *holder).cloned()?;
-        slots
-            .remove(&key)
-            .and_then(|slot| slot.session.lock().take())
+    /// Takes out the sessions of `holder`, of every era.
+    pub(super) fn take(&self, holder: &Holder) -> Vec<Session> {
+        let mut taken = Vec::new();
+        self.slots.lock().retain(|key, slot| {
+            let is_theirs = key.0 == *holder;
+            if is_theirs {
+                taken.extend(slot.session.lock().take());
+            }
+            !is_theirs
+        });
+        taken
     }
 
-    /// Takes out the sessions that have been idle for `limit`, and forgets those that ended.
-    pub(super) fn take_idle(&self, limit: Duration) -> Vec<Session> {
-        let mut idle = Vec::new();
-        self.slots.lock().retain(|_, slot| {
-            if slot.opening.try_lock().is_err() {
-                return true;
+    /// Forgets a session that can't be used any more, whoever holds it.
+    pub(super) fn forget(&self, lost: &Session) {
+        for slot in self.slots.lock().values() {
+            let mut session = slot.session.lock();
+            if session.as_ref().is_some_and(|session| session.is(lost)) {
+                session.take();
             }
+        }
+    }
+
+    /// Takes out the sessions that have been idle for `limit`, and forgets those that ended. What
+    /// `stays` says of is never idle.
+    pub(super) fn take_idle(
+        &self,
+        limit: Duration,
+        stays: impl Fn(&Holder, &Session) -> bool,
+    ) -> Vec<Session> {
+        let mut idle = Vec::new();
+        self.slots.lock().retain(|key, slot| {
+            let Some(idle_for) = slot.idle_for() else {
+                return true;
+            };
             let mut session = slot.session.lock();
             match &*session {
-                Some(open) if open.is_closed() => false,
-                Some(open) if open.in_flight() == 0 && slot.used.lock().elapsed() >= limit => {
+                // A crash is counted by whoever opens the next one.
+                Some(open) if open.is_closed() => idle_for < FORGET_ENDED,
+                Some(open) if idle_for >= limit && !stays(&key.0, open) => {
                     idle.extend(session.take());
                     false
                 }
@@ -162,5 +236,65 @@ impl Pool {
                     .is_some_and(|session| !session.is_closed())
             })
             .count()
+    }
+}
+
+/// Ends the session that has been idle for longest; `false` where none is.
+fn evict(slots: &mut HashMap<Key, Arc<Slot>>) -> bool {
+    let idlest = slots
+        .iter()
+        .filter(|(key, _)| !matches!(key.0, Holder::Catalog | Holder::Shared))
+        .filter_map(|(key, slot)| Some((slot.idle_for()?, key)))
+        .max_by_key(|(idle, _)| *idle)
+        .map(|(_, key)| key.clone());
+    let Some(slot) = idlest.and_then(|key| slots.remove(&key)) else {
+        return false;
+    };
+    if let Some(session) = slot.session.lock().take() {
+        tokio::spawn(async move { session.close().await });
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(name: &str) -> Holder {
+        Holder::Caller {
+            principal: name.into(),
+            capabilities: "{}".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_session_that_fails_fails_with_it() {
+        let pool = Pool::new(8);
+        let opened = std::sync::atomic::AtomicUsize::new(0);
+        let attempt = || {
+            pool.get_or_open(&Holder::Catalog, Some(Era::Legacy), |_| async {
+                opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(UpstreamError::Unreachable("no".into()))
+            })
+        };
+        let results = futures_util::future::join_all((0..50).map(|_| attempt())).await;
+        assert!(results.iter().all(Result::is_err));
+        assert_eq!(opened.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert!(attempt().await.is_err(), "and the next one tries again");
+        assert_eq!(opened.load(std::sync::atomic::Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn sessions_are_bounded_and_those_being_opened_are_not_evicted() {
+        let pool = Pool::new(2);
+        let (a, b) = (pool.slot(&caller("a"), None), pool.slot(&caller("b"), None));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        let (_opening_a, opening_b) = (a.opening.lock().await, b.opening.lock().await);
+        let refused = pool.slot(&caller("c"), None);
+        assert_eq!(refused.unwrap_err(), UpstreamError::Busy);
+        drop(opening_b);
+        assert!(pool.slot(&caller("c"), None).is_ok());
+        assert_eq!(pool.slots.lock().len(), 2);
     }
 }

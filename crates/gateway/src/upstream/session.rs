@@ -1,9 +1,14 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Notification, Response, Version};
 
-use super::{Exchange, Outgoing, UpstreamError, http::HttpSession, stdio::StdioSession};
+use super::{
+    Exchange, Outgoing, UpstreamError, calls::Calls, http::HttpSession, stdio::StdioSession,
+};
+
+/// How long an upstream may take to be told of a cancelled call.
+const TELL_TIME: Duration = Duration::from_secs(10);
 
 /// Where notifications go that are about a session and not about a call.
 pub type Sink = Arc<dyn Fn(Notification) + Send + Sync>;
@@ -74,40 +79,66 @@ impl Session {
 
     /// Tells the upstream that the call `id` is not wanted any more.
     pub async fn cancel(&self, id: &Id, reason: &str) {
-        if !self.finished(id) {
-            return;
+        if self.finished(id) {
+            self.tell_cancelled(id, reason).await;
         }
+    }
+
+    pub(super) async fn tell_cancelled(&self, id: &Id, reason: &str) {
         let params = format!(
             "{{\"requestId\":{id},\"reason\":{}}}",
             mcp_ultra_protocol::json::quote(reason)
         );
         let notification = Notification::new("notifications/cancelled", Some(&params));
-        if let Err(error) = self.notify(notification).await {
-            tracing::debug!(%error, "an upstream was not told of a cancelled call");
+        match tokio::time::timeout(TELL_TIME, self.notify(notification)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "an upstream was not told of a cancelled call");
+            }
+            Err(_) => tracing::debug!("an upstream took too long to be told of a cancelled call"),
         }
     }
 
     /// Forgets the call `id`; `true` where it was in flight.
     pub(super) fn finished(&self, id: &Id) -> bool {
-        match self {
-            Self::Http(session) => session.calls.end(id),
-            Self::Stdio(session) => session.calls.end(id),
-        }
+        self.calls().end(id)
     }
 
     /// Notes the log level that the session is about to get; `false` where it has it already.
     pub fn remember_log_level(&self, level: &str) -> bool {
-        match self {
-            Self::Http(session) => session.calls.remember_log_level(level),
-            Self::Stdio(session) => session.calls.remember_log_level(level),
+        self.calls().remember_log_level(level)
+    }
+
+    /// Whether somebody needs the session: a call is in flight, or a resource subscribed to.
+    pub fn is_busy(&self) -> bool {
+        let calls = self.calls();
+        calls.count() > 0 || calls.has_subscriptions()
+    }
+
+    /// Notes a subscription; `true` where it is the first one of the resource, so that the
+    /// upstream has to be told.
+    pub fn subscribe(&self, uri: &str) -> bool {
+        self.calls().subscribe(uri)
+    }
+
+    /// Notes the end of a subscription; `true` where it was the last one of the resource.
+    pub fn unsubscribe(&self, uri: &str) -> bool {
+        self.calls().unsubscribe(uri)
+    }
+
+    /// Whether it is the same session as `other`.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http(one), Self::Http(other)) => Arc::ptr_eq(one, other),
+            (Self::Stdio(one), Self::Stdio(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         }
     }
 
-    /// How many calls are in flight.
-    pub fn in_flight(&self) -> usize {
+    fn calls(&self) -> &Calls {
         match self {
-            Self::Http(session) => session.calls.count(),
-            Self::Stdio(session) => session.calls.count(),
+            Self::Http(session) => &session.calls,
+            Self::Stdio(session) => &session.calls,
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Settings {
     pub fixed_era: Option<Era>,
     /// The total time that a call may take.
     pub call_timeout: Duration,
+    /// How many calls may be in flight.
+    pub max_calls: usize,
     /// How long a session may be idle before it is ended.
     pub idle_stop: Duration,
     /// How long the upstream has to come up.
@@ -139,6 +141,7 @@ impl Settings {
                 mcp_ultra_config::Era::Legacy => Some(Era::Legacy),
             },
             call_timeout: config.call_timeout(section).get(),
+            max_calls: usize::try_from(config.limits.calls_per_server.get()).unwrap_or(usize::MAX),
             idle_stop: section.idle_stop.get(),
             start_timeout: START_TIMEOUT,
             restart: RestartPolicy {

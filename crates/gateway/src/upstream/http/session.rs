@@ -18,15 +18,20 @@ use super::{HttpStream, HttpTransport, Reply};
 use crate::upstream::{
     Event, Exchange, Outgoing, UpstreamError,
     calls::{Calls, is_of_session},
-    exchange::Source,
+    exchange::{Head, Opening, Source},
     request_text,
     session::{
         Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
     },
 };
 
-/// How long the first call of a session waits for the server-to-client stream to open.
-const STREAM_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a new session waits for its server-to-client stream.
+const PUSH_TIME: Duration = Duration::from_millis(500);
+/// How long an upstream may take for what is not a call: to open or end a session, to take a
+/// notification or an answer.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
+/// The first and the longest wait before a server-to-client stream is opened again.
+const PUSH_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A session with a legacy upstream over HTTP.
 pub struct HttpSession {
@@ -61,6 +66,16 @@ impl HttpSession {
         hello: &Hello,
         sink: Sink,
     ) -> Result<Arc<Self>, UpstreamError> {
+        tokio::time::timeout(HANDSHAKE_TIME, Self::greet(transport, hello, sink))
+            .await
+            .unwrap_or(Err(UpstreamError::Timeout(HANDSHAKE_TIME.as_secs())))
+    }
+
+    async fn greet(
+        transport: Arc<HttpTransport>,
+        hello: &Hello,
+        sink: Sink,
+    ) -> Result<Arc<Self>, UpstreamError> {
         let request = Request::new(Id::from(0), "initialize", Some(&initialize_params(hello)));
         let reply = transport.post_legacy(&request.text, None, None).await?;
         let (answer, head) = first_answer(reply, &request.id, transport.max_message()).await?;
@@ -81,16 +96,16 @@ impl HttpSession {
         session
             .post(&Notification::new("notifications/initialized", None).text)
             .await?;
-        let (opened, is_open) = oneshot::channel();
+        let (opened, open) = oneshot::channel();
         tokio::spawn(read_pushed(
             Arc::downgrade(&session),
             session.stop.clone(),
             sink,
             opened,
         ));
-        // Many upstreams ask their client on this stream, and what they send before it is open is
-        // lost: no call goes out earlier. One that answers late, or not at all, is not waited for.
-        let _ = tokio::time::timeout(STREAM_PATIENCE, is_open).await;
+        // Some servers send what belongs to a call on this stream, and drop it while there is
+        // none. Some begin to reply only with their first event, so the wait is short.
+        drop(tokio::time::timeout(PUSH_TIME, open).await);
         Ok(session)
     }
 
@@ -109,47 +124,63 @@ impl HttpSession {
         let id = session.calls.next_id();
         let params = with_progress_token(call.params.clone(), &id, call.progress_token.is_some());
         let text = request_text(call, &id, params.as_deref());
-        let elsewhere = session.calls.begin(&id);
-        // From here on a drop takes the call off the list again.
+        let mut elsewhere = session.calls.begin(&id);
+        // From here on a drop takes the call off the list again, and cancels it upstream.
         let mut exchange = Exchange {
             id,
             source: Source::Ready(None),
             progress_token: call.progress_token.clone(),
             session: Some(Session::Http(session.clone())),
+            over: false,
         };
-        let reply = session.send(&text).await?;
-        exchange.source = match reply {
-            Reply::Answer(answer, _) if answer.id.as_ref() == Some(&exchange.id) => {
-                Source::Ready(Some(*answer))
-            }
-            // JSON-RPC lets an error stand without the id of a request that was not understood.
-            Reply::Answer(answer, _) if answer.id.is_none() => {
-                Source::Ready(Some(answer.with_id(&exchange.id)))
-            }
-            Reply::Answer(..) => {
-                return Err(UpstreamError::Protocol(
-                    "a response to another request".into(),
-                ));
-            }
-            Reply::Stream(body, _) => {
-                let stream = HttpStream::legacy(body, session.clone());
-                Source::Stream(Box::new(stream), Some(elsewhere))
-            }
-            Reply::Accepted => {
-                return Err(UpstreamError::Protocol(
-                    "a request was accepted without an answer".into(),
-                ));
-            }
-            Reply::Status(status) => return Err(UpstreamError::Status(status)),
+        let mut head = Box::pin(session.clone().head(exchange.id.clone(), text));
+        // What the upstream asks on its server-to-client stream it may be waiting for before it
+        // begins to reply.
+        exchange.source = tokio::select! {
+            biased;
+            head = &mut head => match head {
+                Ok(head) => head.with(elsewhere),
+                Err(error) => {
+                    exchange.over = error.ends_call();
+                    return Err(error);
+                }
+            },
+            Some(first) = elsewhere.recv() => Source::Opening(Opening {
+                head: parking_lot::Mutex::new(head),
+                first: Some(first),
+                elsewhere,
+            }),
         };
         Ok(exchange)
     }
 
+    /// Posts a request and waits for its reply to begin.
+    async fn head(self: Arc<Self>, id: Id, text: ByteString) -> Result<Head, UpstreamError> {
+        match self.send(&text).await? {
+            Reply::Answer(answer, _) if answer.id.as_ref() == Some(&id) => {
+                Ok(Head::Answer(*answer))
+            }
+            // JSON-RPC lets an error stand without the id of a request that was not understood.
+            Reply::Answer(answer, _) if answer.id.is_none() => {
+                Ok(Head::Answer(answer.with_id(&id)))
+            }
+            Reply::Answer(..) => Err(UpstreamError::Protocol(
+                "a response to another request".into(),
+            )),
+            Reply::Stream(body, _) => Ok(Head::Stream(Box::new(HttpStream::legacy(body, self)))),
+            Reply::Accepted => Err(UpstreamError::Protocol(
+                "a request was accepted without an answer".into(),
+            )),
+            Reply::Status(status) => Err(UpstreamError::Status(status)),
+        }
+    }
+
     /// Sends what needs no answer.
     pub(in crate::upstream) async fn post(&self, text: &ByteString) -> Result<(), UpstreamError> {
-        match self.send(text).await? {
-            Reply::Status(status) => Err(UpstreamError::Status(status)),
-            _ => Ok(()),
+        match tokio::time::timeout(HANDSHAKE_TIME, self.send(text)).await {
+            Ok(Ok(Reply::Status(status))) => Err(UpstreamError::Status(status)),
+            Ok(sent) => sent.map(drop),
+            Err(_) => Err(UpstreamError::Timeout(HANDSHAKE_TIME.as_secs())),
         }
     }
 
@@ -181,7 +212,8 @@ impl HttpSession {
         self.lost.store(true, Ordering::Relaxed);
         self.stop.cancel();
         if let Some(id) = &self.id {
-            self.transport.delete_legacy(id, self.version).await;
+            let ending = self.transport.delete_legacy(id, self.version);
+            drop(tokio::time::timeout(HANDSHAKE_TIME, ending).await);
         }
     }
 }
@@ -226,17 +258,16 @@ fn refused(error: &str) -> UpstreamError {
     UpstreamError::Protocol(format!("it refused to open a session: {message}").into())
 }
 
-/// Reads the server-to-client stream for as long as the session lives.
-///
-/// `opened` is dropped as soon as the upstream has said whether there is such a stream.
+/// Reads the server-to-client stream for as long as the session lives; tells `opened` once the
+/// upstream has replied to the first attempt.
 async fn read_pushed(
     session: std::sync::Weak<HttpSession>,
     stop: CancellationToken,
     sink: Sink,
     opened: oneshot::Sender<()>,
 ) {
-    const PAUSE: Duration = Duration::from_secs(5);
     let mut opened = Some(opened);
+    let mut pause = PUSH_PAUSE.0;
     loop {
         let Some(open) = session.upgrade() else {
             return;
@@ -246,34 +277,55 @@ async fn read_pushed(
             reply = open.transport.get_legacy(open.id.as_ref(), open.version, None) => reply,
         };
         drop(open);
-        drop(opened.take());
+        if let Some(opened) = opened.take() {
+            // The session may have stopped waiting.
+            let _ = opened.send(());
+        }
         match reply {
             Ok(Reply::Stream(body, _)) => {
-                let Some(limit) = session.upgrade().map(|open| open.transport.max_message()) else {
+                let since = tokio::time::Instant::now();
+                if !read_stream(&session, body, &stop, &sink).await {
                     return;
-                };
-                let mut stream = HttpStream::modern(body, limit);
-                loop {
-                    let message = tokio::select! {
-                        () = stop.cancelled() => return,
-                        message = stream.next_message() => message,
-                    };
-                    let Some(open) = session.upgrade() else {
-                        return;
-                    };
-                    match message {
-                        Ok(message) => dispatch(&open, message, &sink).await,
-                        Err(_) => break,
-                    }
+                }
+                if since.elapsed() > PUSH_PAUSE.1 {
+                    pause = PUSH_PAUSE.0;
                 }
             }
+            // It may be overloaded, or on its way up.
+            Ok(Reply::Status(500..)) | Err(_) => {}
             // 405: the upstream has no such stream.
             Ok(Reply::Status(_) | Reply::Accepted | Reply::Answer(..)) => return,
-            Err(_) => {}
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(PUSH_PAUSE.1);
+    }
+}
+
+/// Reads one server-to-client stream to its end; `false` where the session has ended meanwhile.
+async fn read_stream(
+    session: &std::sync::Weak<HttpSession>,
+    body: hyper::body::Incoming,
+    stop: &CancellationToken,
+    sink: &Sink,
+) -> bool {
+    let Some(limit) = session.upgrade().map(|open| open.transport.max_message()) else {
+        return false;
+    };
+    let mut stream = HttpStream::modern(body, limit);
+    loop {
+        let message = tokio::select! {
+            () = stop.cancelled() => return false,
+            message = stream.next_message() => message,
+        };
+        let Some(open) = session.upgrade() else {
+            return false;
+        };
+        match message {
+            Ok(message) => dispatch(&open, message, sink).await,
+            Err(_) => return true,
         }
     }
 }
@@ -283,14 +335,17 @@ async fn dispatch(session: &Arc<HttpSession>, message: Message, sink: &Sink) {
     match message {
         Message::Notification(notification) if is_of_session(&notification) => sink(notification),
         Message::Notification(notification) => match session.calls.of_notification(&notification) {
-            Some(call) => drop(call.send(Event::Notification(notification)).await),
+            Some(call) => {
+                let event = Event::Notification(notification);
+                session.calls.deliver(call, event).await;
+            }
             None => sink(notification),
         },
         Message::Request(request) => {
             let answer = if request.method == "ping" {
                 Response::result(&request.id, "{}")
             } else if let Some(call) = session.calls.of_request(&request) {
-                drop(call.send(Event::Request(request)).await);
+                session.calls.deliver(call, Event::Request(request)).await;
                 return;
             } else {
                 Response::error(Some(&request.id), &no_caller())
@@ -302,7 +357,7 @@ async fn dispatch(session: &Arc<HttpSession>, message: Message, sink: &Sink) {
         // Answers of resumed calls may come here; each call reads its own stream.
         Message::Response(response) => {
             if let Some(call) = response.id.as_ref().and_then(|id| session.calls.of_id(id)) {
-                drop(call.send(Event::Response(response)).await);
+                session.calls.deliver(call, Event::Response(response)).await;
             }
         }
     }

@@ -120,18 +120,30 @@ impl StdioSession {
         session: &Arc<Self>,
         call: &Outgoing<'_>,
     ) -> Result<Exchange, UpstreamError> {
+        if session.is_closed() {
+            return Err(UpstreamError::SessionLost);
+        }
         let id = session.calls.next_id();
         let params = with_progress_token(call.params.clone(), &id, call.progress_token.is_some());
         let text = request_text(call, &id, params.as_deref());
         let events = session.calls.begin(&id);
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             id,
             source: Source::Channel(events),
             progress_token: call.progress_token.clone(),
             session: Some(Session::Stdio(session.clone())),
+            over: false,
         };
-        session.send(&text).await?;
-        // The reader may have ended between the check and the registration.
+        if let Err(error) = session.send(&text).await {
+            exchange.over = true;
+            // What could not be queued was not read by anybody: a new process may get it.
+            return Err(match error {
+                UpstreamError::Closed => UpstreamError::SessionLost,
+                error => error,
+            });
+        }
+        // The reader may have ended between the check and the registration. Whether the process
+        // took the call before is not known, so it is not made again.
         if session.is_closed() {
             return Err(UpstreamError::Closed);
         }
@@ -274,7 +286,7 @@ async fn too_long(session: &StdioSession, limit: usize) {
     tracing::warn!(upstream = %session.name, limit, "a stdio upstream wrote a line over the limit");
     let nobody = Notification::new("notifications/message", None);
     if let Some(call) = session.calls.of_notification(&nobody) {
-        drop(call.send(Event::TooLarge(limit)).await);
+        session.calls.deliver(call, Event::TooLarge(limit)).await;
     }
 }
 
@@ -283,7 +295,7 @@ async fn dispatch(session: &StdioSession, message: Message, sink: &Sink) {
         Message::Response(response) => {
             let call = response.id.as_ref().and_then(|id| session.calls.of_id(id));
             match call {
-                Some(call) => drop(call.send(Event::Response(response)).await),
+                Some(call) => session.calls.deliver(call, Event::Response(response)).await,
                 None => {
                     tracing::debug!(upstream = %session.name, "a response to no call in flight was dropped");
                 }
@@ -291,18 +303,24 @@ async fn dispatch(session: &StdioSession, message: Message, sink: &Sink) {
         }
         Message::Notification(notification) => {
             if let Some(call) = session.calls.of_subscription(&notification) {
-                drop(call.send(Event::Notification(notification)).await);
+                session
+                    .calls
+                    .deliver(call, Event::Notification(notification))
+                    .await;
             } else if is_of_session(&notification) {
                 sink(notification);
             } else if let Some(call) = session.calls.of_notification(&notification) {
-                drop(call.send(Event::Notification(notification)).await);
+                session
+                    .calls
+                    .deliver(call, Event::Notification(notification))
+                    .await;
             }
         }
         Message::Request(request) => {
             let answer = if request.method == "ping" {
                 Response::result(&request.id, "{}")
             } else if let Some(call) = session.calls.of_request(&request) {
-                drop(call.send(Event::Request(request)).await);
+                session.calls.deliver(call, Event::Request(request)).await;
                 return;
             } else {
                 Response::error(Some(&request.id), &no_caller())
