@@ -170,7 +170,9 @@ impl Greeting {
         opening: Opening,
         hello: &Hello,
     ) -> Result<(Era, Eras, Welcome), UpstreamError> {
-        let (probe, initialize) = (Id::from(0), Id::from(u64::MAX));
+        // Small: an id beyond 2^53 comes back as another number from JavaScript, and not at all
+        // from servers that keep ids in signed integers.
+        let (probe, initialize) = (Id::from(0), Id::from(1));
         if opening != Opening::As(Era::Legacy) {
             let params = modern_probe(hello);
             self.send(&Request::new(probe.clone(), "server/discover", Some(&params)).text)
