@@ -385,7 +385,7 @@ async fn a_client_is_asked_only_for_what_it_declared() {
             .await;
             let failed = reply
                 .error_code()
-                .is_some_and(|code| code > -32020 || code < -32099)
+                .is_some_and(|code| !(-32099..=-32020).contains(&code))
                 || reply.result()["isError"] == true;
             assert!(failed, "{what}: {}", reply.message);
         }

@@ -46,6 +46,11 @@ fn expected(path: &str) -> Expected {
     }
 }
 
+/// The line of a bad server in a configuration.
+fn server_line(path: &str, url: &str) -> String {
+    format!("  - {{ name: bad-{path}, url: \"{url}\" }}\n")
+}
+
 fn check(path: &str, reply: &Reply) {
     match expected(path) {
         Expected::Text(wanted) => assert_eq!(text(reply), wanted, "{path}"),
@@ -69,11 +74,7 @@ async fn every_misbehaviour_is_a_clean_error_and_a_neighbour_works_meanwhile() {
         good.url()
     );
     for one in MISBEHAVIOURS {
-        let url = hostile.url(one.path);
-        yaml.push_str(&format!(
-            "  - {{ name: bad-{}, url: \"{url}\" }}\n",
-            one.path
-        ));
+        yaml += &server_line(one.path, &hostile.url(one.path));
     }
     let mut gateway = gateway(&yaml).await;
     let caller = gateway.caller();
@@ -179,8 +180,7 @@ async fn an_upstream_that_never_speaks_mcp_leaves_the_rest_working() {
         "closed-stream",
         "huge",
     ] {
-        let url = hostile.url(&format!("always/{path}"));
-        yaml.push_str(&format!("  - {{ name: bad-{path}, url: \"{url}\" }}\n"));
+        yaml += &server_line(path, &hostile.url(&format!("always/{path}")));
     }
     let gateway = gateway(&yaml).await;
     let caller = gateway.caller();
