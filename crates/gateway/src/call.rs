@@ -65,7 +65,6 @@ pub(crate) struct Call {
     pub peer: Option<std::net::IpAddr>,
     /// Its place among the calls of the whole gateway (`limits.calls`), given back with the call.
     /// What the gateway asks on its own account has none.
-    #[expect(dead_code, reason = "it is held, not read")]
     pub place: Option<OwnedSemaphorePermit>,
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Nothing of the product may depend on this crate, except as a `dev-dependency`. The ways in:
 //! [`fixture`] is an MCP server that behaves, [`hostile`] one that does not, [`raw`] a client that
-//! sends what it is told, [`schema`] the judge of messages, [`process`] runs a real binary, and
-//! [`driver`] is the client that the public conformance suite drives the gateway with.
+//! sends what it is told, [`schema`] the judge of messages, [`process`] runs a real binary,
+//! [`gateway`] the real gateway with a configuration of a test's own, [`scripted`] is an upstream
+//! that keeps the bytes it gets, and [`driver`] is the client that the public conformance suite
+//! drives the gateway with.
 
 pub mod driver;
 pub mod fixture;
+pub mod gateway;
 pub mod hostile;
 pub mod process;
 pub mod raw;
 pub mod schema;
+pub mod scripted;

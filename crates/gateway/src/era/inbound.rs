@@ -240,12 +240,17 @@ fn wants_log(routed: &Routed, notification: &Notification, target: Era) -> bool 
             level => level.clone(),
         },
     };
-    let Some(wanted) = wanted.as_deref().and_then(log_rank) else {
-        return true;
-    };
     if target == Era::Modern && call.caller.session.is_none() {
         return true;
     }
+    reaches_level(wanted.as_deref(), notification)
+}
+
+/// Whether a log message is of the level `wanted` or above; every one is where none is known.
+pub(crate) fn reaches_level(wanted: Option<&str>, notification: &Notification) -> bool {
+    let Some(wanted) = wanted.and_then(log_rank) else {
+        return true;
+    };
     let level = notification
         .params
         .as_deref()

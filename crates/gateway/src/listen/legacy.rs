@@ -69,6 +69,13 @@ pub(crate) async fn subscribe(
         ..Outgoing::default()
     };
     let behalf = ForCall { gateway, routed };
+    if !wanted
+        && session.subscribe(public, false)
+        && !routed.upstream.unwatch(behalf.holder(), &routed.original)
+    {
+        // Another session watches the resource through the same upstream session.
+        return Ok(());
+    }
     let mut exchange = routed
         .upstream
         .call(target, &behalf, outgoing)
@@ -78,7 +85,9 @@ pub(crate) async fn subscribe(
         if let Event::Response(response) = exchange.next().await.map_err(failed)? {
             return match response.outcome {
                 Outcome::Result(_) => {
-                    session.subscribe(public, wanted);
+                    if wanted && session.subscribe(public, true) {
+                        routed.upstream.watch(behalf.holder(), &routed.original);
+                    }
                     Ok(())
                 }
                 Outcome::Error(error) => Err(upstream_error(&error)),

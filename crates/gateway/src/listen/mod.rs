@@ -57,20 +57,23 @@ pub(crate) fn changed_list(method: &str) -> Option<Kind> {
     }
 }
 
-/// Where the notifications of a new upstream session go that belong to no call.
+/// Where the notifications of a new upstream session go that belong to no call. A session that all
+/// callers share is nobody's: its updates go to all who watch, and what else names no call, such
+/// as a log message, to nobody, whoever has opened it.
 pub(crate) fn sink(
     gateway: &Arc<Gateway>,
     upstream: &Arc<Upstream>,
     holder: &Holder,
     session: Option<&Arc<Live>>,
 ) -> Sink {
-    let gateway = Arc::downgrade(gateway);
-    let upstream = Arc::downgrade(upstream);
-    let session = session.map(Arc::downgrade);
+    let shared = upstream.settings().shared;
+    let session = session.filter(|_| !shared).map(Arc::downgrade);
     let principal = match holder {
-        Holder::Caller { principal, .. } => Some(principal.clone()),
+        Holder::Caller { principal, .. } if !shared => Some(principal.clone()),
         _ => None,
     };
+    let gateway = Arc::downgrade(gateway);
+    let upstream = Arc::downgrade(upstream);
     Arc::new(move |notification: Notification| {
         let (Some(gateway), Some(upstream)) = (gateway.upgrade(), upstream.upgrade()) else {
             return;
@@ -88,7 +91,11 @@ pub(crate) fn sink(
                 None => gateway.announce_update(principal.clone(), &update),
             }
         } else if let Some(session) = session {
-            session.push(notification.text);
+            let is_log = notification.method == "notifications/message";
+            let level = session.log_level();
+            if !is_log || era::reaches_level(level.as_deref(), &notification) {
+                session.push(notification.text);
+            }
         }
     })
 }

@@ -20,7 +20,7 @@ use crate::{
     reply::Reply,
     snapshot::Snapshot,
     stages::route,
-    upstream::{Behalf, Event, OnBehalf, Outgoing, UpstreamError},
+    upstream::{Behalf, Event, Holder, OnBehalf, Outgoing, UpstreamError},
 };
 
 /// What a client wants to hear of.
@@ -329,6 +329,8 @@ async fn watch(
             }
             Ok(Era::Legacy) => match legacy(gateway, &routed, Method::ResourcesSubscribe).await {
                 Ok(true) => {
+                    let holder = holder_of(gateway, &routed);
+                    routed.upstream.watch(holder, &routed.original);
                     watched.agreed.push(uri.clone());
                     watched.subscribed.push((uri.clone(), routed));
                 }
@@ -408,8 +410,17 @@ async fn legacy(
     }
 }
 
+/// Through whose session the resource is watched.
+fn holder_of(gateway: &Arc<Gateway>, routed: &Routed) -> Holder {
+    ForCall { gateway, routed }.holder()
+}
+
 /// Ends a subscription with a legacy upstream, unless another stream of this principal has it too.
 async fn unsubscribe(gateway: &Arc<Gateway>, routed: &Routed, uri: &str) {
+    let holder = holder_of(gateway, routed);
+    if !routed.upstream.unwatch(holder, &routed.original) {
+        return;
+    }
     tracing::trace!(uri, "a resource is not watched any more");
     if let Err(error) = legacy(gateway, routed, Method::ResourcesUnsubscribe).await {
         tracing::debug!(upstream = %routed.upstream.name(), %error, "a subscription could not be ended");

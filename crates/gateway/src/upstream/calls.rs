@@ -16,6 +16,10 @@ const QUEUE: usize = 64;
 /// How often a session that waits for its only caller looks whether others have come.
 const OTHERS: Duration = Duration::from_millis(100);
 
+/// The ids below are those of the messages that open a session: `server/discover` and
+/// `initialize`. All are small, since servers read ids into all kinds of numbers.
+const FIRST_CALL: u64 = 2;
+
 /// The calls in flight of one upstream session.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
@@ -30,7 +34,7 @@ pub(super) struct Calls {
 impl Calls {
     /// An id that no other request of the session has.
     pub(super) fn next_id(&self) -> Id {
-        Id::from(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+        Id::from(self.next.fetch_add(1, Ordering::Relaxed) + FIRST_CALL)
     }
 
     /// Registers the call `id`; its events come out of the receiver.

@@ -20,7 +20,7 @@ mod session;
 mod settings;
 pub mod stdio;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Request, names::Naming};
@@ -66,6 +66,8 @@ pub struct Upstream {
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
+    /// How many streams and sessions watch a resource through one legacy session.
+    watched: Mutex<HashMap<(Holder, String), usize>>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -136,6 +138,7 @@ impl Upstream {
                 not_before: None,
             }),
             transport,
+            watched: Mutex::default(),
             settings,
         }
     }
@@ -367,11 +370,7 @@ impl Upstream {
         era: Option<Era>,
         behalf: &dyn OnBehalf,
     ) -> Result<Session, UpstreamError> {
-        let holder = if self.settings.shared {
-            Holder::Shared
-        } else {
-            behalf.holder()
-        };
+        let holder = self.holder_in_force(behalf.holder());
         let session = self
             .pool
             .get_or_open(&holder, era, |ended| self.open(era, behalf, ended))
@@ -451,12 +450,38 @@ impl Upstream {
 
     /// The open session of `holder`, where there is one.
     pub fn open_session(&self, holder: &Holder) -> Option<Session> {
-        let holder = if self.settings.shared {
-            &Holder::Shared
+        self.pool.get(&self.holder_in_force(holder.clone()))
+    }
+
+    fn holder_in_force(&self, holder: Holder) -> Holder {
+        if self.settings.shared {
+            Holder::Shared
         } else {
             holder
-        };
-        self.pool.get(holder)
+        }
+    }
+
+    /// Notes that one more stream or session watches `uri` through the session of `holder`.
+    pub fn watch(&self, holder: Holder, uri: &str) {
+        let key = (self.holder_in_force(holder), uri.to_owned());
+        *self.watched.lock().entry(key).or_default() += 1;
+    }
+
+    /// Notes that one of them does not any more; `true` where none is left, so that the
+    /// subscription can end.
+    pub fn unwatch(&self, holder: Holder, uri: &str) -> bool {
+        let key = (self.holder_in_force(holder), uri.to_owned());
+        let mut watched = self.watched.lock();
+        match watched.get_mut(&key) {
+            Some(count) if *count > 1 => {
+                *count -= 1;
+                false
+            }
+            _ => {
+                watched.remove(&key);
+                true
+            }
+        }
     }
 
     /// Ends the sessions of `holder`.

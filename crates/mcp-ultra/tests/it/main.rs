@@ -22,6 +22,14 @@ mod demo_judge;
 mod demo_legacy;
 mod demo_modern;
 mod demo_stdio;
+mod gateway_eras;
+mod gateway_federation;
+mod gateway_hostile_client;
+mod gateway_hostile_upstream;
+mod gateway_limits;
+mod gateway_listen;
+mod gateway_rig;
+mod gateway_sessions;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]

@@ -1,6 +1,6 @@
 //! Starts the fixture upstream as a process of its own, over HTTP or stdio.
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{fs::File, io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use mcp_ultra_testkit::fixture::{Era, Options, http, stdio};
@@ -17,6 +17,9 @@ struct Arguments {
     /// Serve stdin and stdout instead of HTTP
     #[arg(long)]
     stdio: bool,
+    /// Append every line of stdin to this file, as it came
+    #[arg(long, requires = "stdio")]
+    record: Option<PathBuf>,
     /// Protocol revisions to speak
     #[arg(long, value_enum, default_value = "dual")]
     era: Era,
@@ -43,7 +46,11 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         name: arguments.name,
     };
     if arguments.stdio {
-        return stdio::serve(options).await;
+        let record = arguments.record.map(|path| {
+            let mut file = File::options();
+            file.create(true).append(true).open(path)
+        });
+        return stdio::serve(options, record.transpose()?).await;
     }
     let listener = TcpListener::bind(arguments.listen).await?;
     let url = http::url(listener.local_addr()?);

@@ -31,9 +31,6 @@ const PROBE_TIME: Duration = Duration::from_secs(3);
 /// How long a message may wait until the server reads it.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
-/// The id of `initialize`, which no call of the session reaches: the largest integer that a server in
-/// JavaScript reads exactly. What is larger is no valid id to it, and is not answered.
-const LARGEST_SAFE_ID: u64 = (1 << 53) - 1;
 
 /// A running child process that has been greeted.
 pub struct StdioSession {
@@ -186,7 +183,9 @@ impl Greeting {
         opening: Opening,
         hello: &Hello,
     ) -> Result<(Era, Eras, Welcome), UpstreamError> {
-        let (probe, initialize) = (Id::from(0), Id::from(LARGEST_SAFE_ID));
+        // Small: an id beyond 2^53 comes back as another number from JavaScript, and not at all
+        // from servers that keep ids in signed integers.
+        let (probe, initialize) = (Id::from(0), Id::from(1));
         if opening != Opening::As(Era::Legacy) {
             let params = modern_probe(hello);
             self.send(&Request::new(probe.clone(), "server/discover", Some(&params)).text)

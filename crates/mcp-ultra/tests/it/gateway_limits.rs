@@ -1,0 +1,153 @@
+//! Clients that are slow, idle or too many: bounded by configuration, and nobody else is disturbed.
+
+use std::time::{Duration, Instant};
+
+use mcp_ultra_testkit::{
+    fixture::Era,
+    gateway::Gateway,
+    raw::wire::{connect, read_until_quiet},
+};
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::gateway_rig::{
+    SOON, call_headers, call_text, fixture, gateway, judge, modern_tool, only, refusal, text, until,
+};
+
+async fn works(gateway: &Gateway) {
+    let reply = modern_tool(&gateway.caller(), "test_simple_text", json!({})).await;
+    assert!(text(&reply).starts_with("This is a simple text"));
+}
+
+/// Sends `bytes`, then nothing; what comes back until the gateway closes.
+async fn stall(gateway: &Gateway, bytes: &[u8]) -> (String, Duration) {
+    let begun = Instant::now();
+    let mut stream = connect(&gateway.url("")).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let answer = read_until_quiet(&mut stream, SOON).await.unwrap();
+    (
+        String::from_utf8_lossy(&answer).into_owned(),
+        begun.elapsed(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_headers_are_refused() {
+    let upstream = fixture(Era::Modern).await;
+    let limits = "limits: { headers: 20, header_bytes: 8KiB }";
+    let gateway = gateway(&only(&upstream.url(), limits)).await;
+    let mut many = call_headers("test_simple_text");
+    for number in 0..20 {
+        let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
+        many.insert(name, "1".parse().unwrap());
+    }
+    let body = call_text("test_simple_text", "{}");
+    let answer = gateway.client().post(many, body.clone()).await.unwrap();
+    assert_eq!(answer.status, 431);
+    let mut long = call_headers("test_simple_text");
+    long.insert("x-long", "x".repeat(16 * 1024).parse().unwrap());
+    let answer = gateway.client().post(long, body).await.unwrap();
+    assert_eq!(answer.status, 431);
+    works(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_idle_clients_are_let_go() {
+    let upstream = fixture(Era::Modern).await;
+    let limits = "limits: { header_timeout: 500ms, body_timeout: 500ms, idle_timeout: 700ms }";
+    let gateway = gateway(&only(&upstream.url(), limits)).await;
+    let host = gateway.authority().to_owned();
+    let head = format!("POST /mcp HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+    let body = format!("{head}Content-Length: 100\r\n\r\n{{\"jsonrpc\"");
+    let alive = format!("GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let (headers, body, idle, mute) = tokio::join!(
+        stall(&gateway, head.as_bytes()),
+        stall(&gateway, body.as_bytes()),
+        stall(&gateway, alive.as_bytes()),
+        stall(&gateway, b""),
+    );
+    // Without a head there may be nothing to answer.
+    assert!(
+        headers.0.is_empty() || headers.0.starts_with("HTTP/1.1 408 "),
+        "{}",
+        headers.0
+    );
+    assert!(body.0.starts_with("HTTP/1.1 408 "), "{}", body.0);
+    assert!(body.0.contains("limits.body_timeout"), "{}", body.0);
+    assert!(idle.0.starts_with("HTTP/1.1 200 "), "{}", idle.0);
+    for (what, (_, time)) in [
+        ("headers", headers),
+        ("body", body),
+        ("idle", idle),
+        ("mute", mute),
+    ] {
+        assert!(time < Duration::from_secs(5), "{what} took {time:?}");
+    }
+    works(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_one_client_are_bounded() {
+    let upstream = fixture(Era::Modern).await;
+    let limits = "limits: { connections_per_client: 4 }";
+    let gateway = gateway(&only(&upstream.url(), limits)).await;
+    let alive = format!(
+        "GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n",
+        gateway.authority()
+    );
+    // The connection that was used to wait for readiness may still be open.
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let Ok(mut stream) = connect(&gateway.url("")).await else {
+            continue;
+        };
+        if stream.write_all(alive.as_bytes()).await.is_ok() {
+            let answer = read_until_quiet(&mut stream, Duration::from_millis(300)).await;
+            if answer.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200")) {
+                open.push(stream);
+            }
+        }
+    }
+    assert!((1..=4).contains(&open.len()), "{} were served", open.len());
+    drop(open);
+    // Room again once they are gone.
+    until("a connection after the others closed", async || {
+        let answer = gateway.get("/livez").await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+    let metrics = gateway.get("/metrics").await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("refused"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_one_client_are_bounded() {
+    let upstream = fixture(Era::Modern).await;
+    let gateway = gateway(&only(&upstream.url(), "limits: { streams_per_client: 2 }")).await;
+    let caller = gateway.caller();
+    let wanted = json!({ "toolsListChanged": true });
+    let mut first = caller.listen(wanted.clone()).await.unwrap();
+    let acknowledged = first.message().await.unwrap().unwrap();
+    judge(
+        mcp_ultra_testkit::schema::Revision::V2026_07_28,
+        "",
+        &acknowledged,
+    );
+    let session = gateway.session("2025-11-25", json!({})).await.unwrap();
+    let second = session.stream(None).await.unwrap();
+    assert_eq!(second.status, 200);
+    let listen = caller.prepare("subscriptions/listen", json!({ "notifications": wanted }));
+    let third = caller.send(listen.clone()).await.unwrap();
+    assert_eq!(third.header("retry-after"), Some("1"));
+    assert_eq!(refusal(third).await.0, 429);
+    let refused = session.stream(None).await.unwrap();
+    assert_eq!(refusal(refused).await.0, 429);
+    // Calls are not streams.
+    works(&gateway).await;
+    drop(first);
+    until("a place after a stream was closed", async || {
+        let answer = caller.send(listen.clone()).await.unwrap();
+        answer.status == 200
+    })
+    .await;
+}
