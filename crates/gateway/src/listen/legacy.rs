@@ -179,7 +179,7 @@ pub(crate) async fn push_changes(
     session: Arc<Live>,
     stream: mpsc::Sender<Down>,
 ) {
-    let ended = session.ended();
+    let ended = session.streams_ended();
     loop {
         let change = tokio::select! {
             () = ended.cancelled() => return,

@@ -39,6 +39,9 @@ pub(crate) struct Live {
     push: Mutex<Option<mpsc::Sender<Down>>>,
     /// Cancelled when the session ends.
     ended: CancellationToken,
+    /// Cancelled when its server-to-client streams end: with it, or before where the gateway
+    /// drains.
+    streams_ended: CancellationToken,
     /// Told when a subscription was taken back.
     unsubscribed: Notify,
 }
@@ -67,6 +70,7 @@ pub(crate) struct Asked {
 
 impl Live {
     pub(super) fn new(negotiated: &Negotiated, principal: Principal, state: SessionState) -> Self {
+        let ended = CancellationToken::new();
         Self {
             id: negotiated.id.as_str().into(),
             principal,
@@ -78,7 +82,8 @@ impl Live {
             calls: Mutex::default(),
             questions: Mutex::default(),
             push: Mutex::default(),
-            ended: CancellationToken::new(),
+            streams_ended: ended.child_token(),
+            ended,
             unsubscribed: Notify::new(),
         }
     }
@@ -212,6 +217,17 @@ impl Live {
         self.ended.cancel();
         *self.push.lock() = None;
         self.questions.lock().waiting.clear();
+    }
+
+    /// Ends the server-to-client streams; calls in flight go on.
+    pub(super) fn end_streams(&self) {
+        self.streams_ended.cancel();
+        *self.push.lock() = None;
+    }
+
+    /// Cancelled when the server-to-client streams of the session end.
+    pub(crate) fn streams_ended(&self) -> CancellationToken {
+        self.streams_ended.clone()
     }
 
     /// Completes when the session ends.

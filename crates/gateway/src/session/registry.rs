@@ -120,11 +120,11 @@ impl Registry {
             .map(|(_, live)| live.clone())
     }
 
-    /// Ends the streams of all sessions, for shutdown; the sessions themselves live on in their
-    /// ids.
+    /// Ends the server-to-client streams of all sessions, for shutdown. Calls in flight go on to
+    /// their end, and the sessions themselves live on in their ids.
     pub(crate) fn end_streams(&self) {
         for live in self.sessions.lock().values() {
-            live.end();
+            live.end_streams();
         }
     }
 }
