@@ -16,9 +16,10 @@ use crate::gateway_rig::{
     SOON, fixture, gateway, judge_reply, legacy_tool, modern, modern_tool, names, text, until,
 };
 
-/// The deadline of calls: what never answers ends by it.
-const CALL: Duration = Duration::from_secs(4);
-const LIMITS: &str = "limits: { call_timeout: 4s, result: 1MiB }\n";
+/// The deadline of calls to upstreams that never answer.
+const NEVER: Duration = Duration::from_secs(2);
+/// That of all others is long: they fail by themselves, however busy the machine is.
+const LIMITS: &str = "limits: { call_timeout: 60s, result: 1MiB }\n";
 
 /// What a caller gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +49,9 @@ fn expected(path: &str) -> Expected {
 
 /// The line of a bad server in a configuration.
 fn server_line(path: &str, url: &str) -> String {
-    format!("  - {{ name: bad-{path}, url: \"{url}\" }}\n")
+    let never = ["hang", "hang-stream", "endless"].contains(&path);
+    let timeout = if never { ", timeout: 2s" } else { "" };
+    format!("  - {{ name: bad-{path}, url: \"{url}\"{timeout} }}\n")
 }
 
 fn check(path: &str, reply: &Reply) {
@@ -94,19 +97,17 @@ async fn every_misbehaviour_is_a_clean_error_and_a_neighbour_works_meanwhile() {
             check(one.path, &modern);
             check(one.path, &legacy);
             let took = begun.elapsed();
-            assert!(took < CALL + SOON, "{}: {took:?}", one.path);
+            assert!(took < NEVER + SOON * 2, "{}: {took:?}", one.path);
         });
     }
     let neighbour = async {
-        let until = Instant::now() + CALL;
+        let until = Instant::now() + NEVER;
         while Instant::now() < until {
             let begun = Instant::now();
             let reply = modern_tool(&caller, "test_simple_text", json!({})).await;
             assert!(text(&reply).starts_with("This is"));
-            assert!(
-                begun.elapsed() < Duration::from_secs(2),
-                "the neighbour waits"
-            );
+            let took = begun.elapsed();
+            assert!(took < SOON, "the neighbour waits: {took:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -168,7 +169,7 @@ async fn an_upstream_that_never_speaks_mcp_leaves_the_rest_working() {
     let hostile = Hostile::start().await.unwrap();
     let good = fixture(Era::Dual).await;
     let mut yaml = format!(
-        "limits: {{ call_timeout: 2s, connect_timeout: 1s }}\ncatalog: {{ list_timeout: 1s }}\nservers:\n  - {{ name: good, url: \"{}\" }}\n",
+        "limits: {{ call_timeout: 5s, connect_timeout: 1s }}\ncatalog: {{ list_timeout: 1s }}\nservers:\n  - {{ name: good, url: \"{}\" }}\n",
         good.url()
     );
     for path in [
