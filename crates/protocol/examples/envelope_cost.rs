@@ -78,9 +78,9 @@ fn re_envelope(message: &Message) -> ByteString {
         Message::Request(request) => {
             let params = request.params.as_deref().and_then(|params| {
                 let object = Object::parse(params).ok()?;
-                Some(object.edit().set_str("name", "other").finish().into())
+                Some(object.edit().set_str("name", "other").finish())
             });
-            request.rewritten(id, params).text
+            request.rewritten(id, params.as_deref()).text
         }
         Message::Response(response) => match &response.outcome {
             Outcome::Result(_) | Outcome::Error(_) => response.with_id(&id).text,

@@ -53,6 +53,14 @@ impl Id {
         &self.raw
     }
 
+    /// The same id, kept as a slice of the message that now holds it.
+    pub(crate) fn moved(self, raw: Option<ByteString>) -> Self {
+        Self {
+            raw: raw.unwrap_or(self.raw),
+            canonical: self.canonical,
+        }
+    }
+
     /// The id as JSON text in one spelling: what equality compares.
     pub fn canonical(&self) -> &str {
         self.canonical.as_ref().unwrap_or(&self.raw)

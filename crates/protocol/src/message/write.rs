@@ -1,5 +1,7 @@
 //! Messages of our own making, and changed copies of messages that came.
 
+use std::ops::Range;
+
 use bytestring::ByteString;
 
 use super::{Notification, Outcome, Request, Response};
@@ -26,22 +28,37 @@ impl Request {
     /// The text of the same request under another id and with other `params` (the text of an
     /// object); every other byte of the envelope stays.
     pub fn rewritten_text(&self, id: &Id, params: Option<&str>) -> ByteString {
-        let changes = [
-            Some(("id", Some(self.id.as_raw()), id.as_raw())),
-            params.map(|params| ("params", self.params.as_deref(), params)),
-        ];
-        changed(&self.text, changes).unwrap_or_else(|| self.text.clone())
+        self.changed(id, params)
+            .map_or_else(|| self.text.clone(), |(text, _)| text)
     }
 
     /// The same request under another id and with other `params` (the text of an object); every
     /// other byte of the envelope stays.
-    pub fn rewritten(&self, id: Id, params: Option<ByteString>) -> Self {
+    pub fn rewritten(&self, id: Id, params: Option<&str>) -> Self {
+        let Some((text, [raw_id, params])) = self.changed(&id, params) else {
+            return self.clone();
+        };
         Self {
-            text: self.rewritten_text(&id, params.as_deref()),
-            id,
+            id: id.moved(raw_id),
             method: self.method.clone(),
-            params: params.or_else(|| self.params.clone()),
+            params,
+            text,
         }
+    }
+
+    fn changed(&self, id: &Id, params: Option<&str>) -> Option<Changed> {
+        let id = Part::set("id", Some(self.id.as_raw()), id.as_raw());
+        let old = self.params.as_deref();
+        changed(
+            &self.text,
+            [
+                id,
+                params.map_or_else(
+                    || Part::keep("params", old),
+                    |new| Part::set("params", old, new),
+                ),
+            ],
+        )
     }
 }
 
@@ -59,13 +76,13 @@ impl Notification {
     /// The same notification with other `params`; every other byte of the envelope stays.
     pub fn with_params(&self, params: impl Into<ByteString>) -> Self {
         let params = params.into();
-        let changes = [Some(("params", self.params.as_deref(), &*params)), None];
-        let Some(text) = changed(&self.text, changes) else {
+        let new = Part::set("params", self.params.as_deref(), &params);
+        let Some((text, [params, _])) = changed(&self.text, [new, Part::NONE]) else {
             return self.clone();
         };
         Self {
             method: self.method.clone(),
-            params: Some(params),
+            params,
             text,
         }
     }
@@ -105,32 +122,41 @@ impl Response {
     /// The same response under another id; every other byte stays.
     pub fn with_id(&self, id: &Id) -> Self {
         let old = self.id.as_ref().map(Id::as_raw);
-        let changes = [Some(("id", old, id.as_raw())), None];
-        let Some(text) = changed(&self.text, changes) else {
+        let outcome = match &self.outcome {
+            Outcome::Result(result) => Part::keep("result", Some(result)),
+            Outcome::Error(error) => Part::keep("error", Some(error)),
+        };
+        let new = Part::set("id", old, id.as_raw());
+        let Some((text, [raw_id, outcome])) = changed(&self.text, [new, outcome]) else {
             return self.clone();
         };
         Self {
             text,
-            id: Some(id.clone()),
-            outcome: self.outcome.clone(),
+            id: Some(id.clone().moved(raw_id)),
+            outcome: match (&self.outcome, outcome) {
+                (Outcome::Result(_), Some(result)) => Outcome::Result(result),
+                (Outcome::Error(_), Some(error)) => Outcome::Error(error),
+                (unmoved, None) => unmoved.clone(),
+            },
         }
     }
 
-    /// The same response with another `result`, the text of an object.
+    /// The same response with another `result`, the text of an object. A response with an error
+    /// stays as it is.
     pub fn with_result(&self, result: impl Into<ByteString>) -> Self {
         let result = result.into();
-        let old = match &self.outcome {
-            Outcome::Result(old) => Some(&**old),
-            Outcome::Error(_) => None,
+        let Outcome::Result(old) = &self.outcome else {
+            return self.clone();
         };
-        let changes = [Some(("result", old, &*result)), None];
-        let Some(text) = changed(&self.text, changes) else {
+        let id = Part::keep("id", self.id.as_ref().map(Id::as_raw));
+        let new = Part::set("result", Some(old), &result);
+        let Some((text, [raw_id, moved])) = changed(&self.text, [id, new]) else {
             return self.clone();
         };
         Self {
             text,
-            id: self.id.clone(),
-            outcome: Outcome::Result(result),
+            id: self.id.clone().map(|id| id.moved(raw_id)),
+            outcome: Outcome::Result(moved.unwrap_or(result)),
         }
     }
 }
@@ -172,53 +198,82 @@ fn start(id: Option<&Id>, more: usize) -> String {
     text
 }
 
-fn push(text: &mut String, part: &str) -> std::ops::Range<usize> {
+fn push(text: &mut String, part: &str) -> Range<usize> {
     let start = text.len();
     text.push_str(part);
     start..text.len()
 }
 
-/// One member that is set: its key, the text of its value as it was read, and the new one.
-type Change<'a> = (&'static str, Option<&'a str>, &'a str);
-
-/// The envelope `text` with members set to other values.
-///
-/// What was read from the envelope is a slice of it, so that its place is known and all else is
-/// copied without being read again. Only a member that it does not have takes a reading. `None`
-/// where the text is no object, which a message never is.
-fn changed(text: &ByteString, changes: [Option<Change<'_>>; 2]) -> Option<ByteString> {
-    splice(text, changes)
-        .or_else(|| {
-            let object = Object::parse(text).ok()?;
-            let edit = object.edit();
-            let set = changes.into_iter().flatten();
-            Some(
-                set.fold(edit, |edit, (key, _, new)| edit.set(key, new))
-                    .finish(),
-            )
-        })
-        .map(ByteString::from)
+/// A member of an envelope: the text of its value as it was read, and the one that it gets.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    key: &'static str,
+    old: Option<&'a str>,
+    new: Option<&'a str>,
 }
 
-/// `None` where the place of an old value is not known.
-fn splice(text: &str, changes: [Option<Change<'_>>; 2]) -> Option<String> {
-    let mut places = [None, None];
-    for (place, change) in places.iter_mut().zip(changes) {
-        if let Some((_, old, new)) = change {
-            *place = Some((json::place(text, old?)?, new));
+impl<'a> Part<'a> {
+    const NONE: Self = Self::keep("", None);
+
+    const fn keep(key: &'static str, old: Option<&'a str>) -> Self {
+        Self { key, old, new: old }
+    }
+
+    const fn set(key: &'static str, old: Option<&'a str>, new: &'a str) -> Self {
+        Self {
+            key,
+            old,
+            new: Some(new),
         }
     }
-    places.sort_by_key(|place| place.as_ref().map(|(place, _)| place.start));
-    let grown: usize = places.iter().flatten().map(|(_, new)| new.len()).sum();
+}
+
+/// A changed envelope, and its members as slices of it.
+type Changed = (ByteString, [Option<ByteString>; 2]);
+
+/// The envelope `text` with members set to other values. `None` where it is no object, which a
+/// message never is.
+///
+/// What was read from the envelope is a slice of it, so that its place is known and all else is
+/// copied without being read again. Only a member that it does not have takes a reading.
+fn changed(text: &ByteString, parts: [Part<'_>; 2]) -> Option<Changed> {
+    if let Some((text, places)) = splice(text, parts) {
+        let text = ByteString::from(text);
+        let slice = |place: Option<Range<usize>>| Some(text.slice_ref(text.get(place?)?));
+        return Some((text.clone(), places.map(slice)));
+    }
+    let object = Object::parse(text).ok()?;
+    let edit = parts.iter().fold(object.edit(), |edit, part| {
+        edit.set_some(part.key, part.new)
+    });
+    let text = ByteString::from(edit.finish());
+    let object = Object::parse(&text).ok()?;
+    let parts = parts.map(|part| object.get(part.key).map(|value| text.slice_ref(value)));
+    Some((text.clone(), parts))
+}
+
+/// The changed text and where the values stand in it; `None` where the place of an old one is not
+/// known.
+fn splice(text: &str, parts: [Part<'_>; 2]) -> Option<(String, [Option<Range<usize>>; 2])> {
+    let mut places = [None, None];
+    for (place, part) in places.iter_mut().zip(&parts) {
+        if part.new.is_some() {
+            *place = Some(json::place(text, part.old?)?);
+        }
+    }
+    let grown: usize = parts.iter().filter_map(|part| part.new).map(str::len).sum();
     let mut out = String::with_capacity(text.len() + grown);
     let mut at = 0;
-    for (place, new) in places.into_iter().flatten() {
-        out.push_str(text.get(at..place.start)?);
-        out.push_str(new);
-        at = place.end;
+    let is_second_first = matches!(&places, [Some(a), Some(b)] if b.start < a.start);
+    for index in if is_second_first { [1, 0] } else { [0, 1] } {
+        if let (Some(place), Some(new)) = (&mut places[index], parts[index].new) {
+            out.push_str(text.get(at..place.start)?);
+            at = place.end;
+            *place = push(&mut out, new);
+        }
     }
     out.push_str(text.get(at..)?);
-    Some(out)
+    Some((out, places))
 }
 
 #[cfg(test)]
@@ -247,7 +302,7 @@ mod tests {
     #[test]
     fn rewriting_touches_nothing_else() {
         let text = r#" {"x-trace":{"n":1e400} , "jsonrpc":"2.0","id":"c", "method":"tools\/call","params" : {"name":"a"} } "#;
-        let sent = request(text).rewritten(Id::from(9), Some(r#"{"name":"b"}"#.into()));
+        let sent = request(text).rewritten(Id::from(9), Some(r#"{"name":"b"}"#));
         assert_eq!(
             sent.text,
             r#" {"x-trace":{"n":1e400} , "jsonrpc":"2.0","id":9, "method":"tools\/call","params" : {"name":"b"} } "#
@@ -276,7 +331,7 @@ mod tests {
     #[test]
     fn the_order_of_the_members_does_not_matter() {
         let text = r#"{"params":{"id":1},"id":1,"method":"x","jsonrpc":"2.0"}"#;
-        let sent = request(text).rewritten(Id::from(2), Some("{}".into()));
+        let sent = request(text).rewritten(Id::from(2), Some("{}"));
         assert_eq!(
             sent.text,
             r#"{"params":{},"id":2,"method":"x","jsonrpc":"2.0"}"#
@@ -286,7 +341,7 @@ mod tests {
     #[test]
     fn what_was_absent_is_added() {
         let sent = request(r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#)
-            .rewritten(Id::from(2), Some(r#"{"a":1}"#.into()));
+            .rewritten(Id::from(2), Some(r#"{"a":1}"#));
         assert_eq!(
             sent.text,
             r#"{"jsonrpc":"2.0","id":2,"method":"x","params":{"a":1}}"#
@@ -320,5 +375,32 @@ mod tests {
             answer.text,
             r#"{"x":[1, 2],"result":{},"id":6,"jsonrpc":"2.0"}"#
         );
+    }
+
+    /// A message that was changed is changed again, and all its parts are parts of its text.
+    #[test]
+    fn a_changed_message_is_as_one_that_was_read() {
+        let is_part = |text: &ByteString, part: &str| json::place(text, part).is_some();
+        let text = r#" {"jsonrpc":"2.0", "id":5,"result":{"a" : 1} } "#;
+        for changed in [
+            response(text).with_id(&Id::from(6)),
+            response(text).with_result("{}"),
+            Response::result(&Id::from(5), "{}").with_id(&Id::from(7)),
+        ] {
+            assert!(is_part(
+                &changed.text,
+                changed.id.as_ref().unwrap().as_raw()
+            ));
+            assert!(
+                matches!(&changed.outcome, Outcome::Result(result) if is_part(&changed.text, result))
+            );
+        }
+        let there = response(text).with_result("{}").with_id(&Id::from(6));
+        let back = there.with_result(r#"{"a" : 1}"#).with_id(&Id::from(5));
+        assert_eq!(back.text, text);
+
+        let own = Request::new(Id::from(1), "x", None).rewritten(Id::from(2), Some("{}"));
+        assert!(is_part(&own.text, own.id.as_raw()));
+        assert!(is_part(&own.text, own.params.as_ref().unwrap()));
     }
 }
