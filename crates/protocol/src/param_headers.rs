@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::{
     headers,
-    json::{self, Object},
+    json::{self, Member, Object},
 };
 
 const ANNOTATION: &str = "x-mcp-header";
@@ -68,12 +68,7 @@ pub enum Mismatch {
 /// # Errors
 /// [`InvalidAnnotation`]: a client over HTTP must not offer such a tool.
 pub fn of_schema(schema: &str) -> Result<Vec<ParamHeader>, InvalidAnnotation> {
-    // Most schemas have none: one fast search instead of a walk. A key that spells the name with
-    // escapes is found too, since it needs a backslash.
-    let haystack = schema.as_bytes();
-    if memchr::memmem::find(haystack, ANNOTATION.as_bytes()).is_none()
-        && memchr::memmem::find(haystack, b"\\u").is_none()
-    {
+    if !may_hold_annotation(schema) {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
@@ -102,23 +97,27 @@ fn walk(
     }
     for member in object.members() {
         match &*member.key {
-            "properties" => {
-                let Ok(properties) = Object::parse(member.value) else {
-                    continue;
-                };
-                for property in properties.members() {
+            "properties" if json::is_object(member.value) => {
+                for property in members(member.value)? {
                     path.push(property.key.to_string());
                     walk(property.value, path, found)?;
                     path.pop();
                 }
             }
-            // Values, not schemas: an annotation-like key in them means nothing.
-            "default" | "const" | "enum" | "examples" | ANNOTATION => {}
-            _ if holds_annotation(member.value) => return Err(InvalidAnnotation::Unreachable),
+            ANNOTATION => {}
+            keyword if holds_annotation(keyword, member.value)? => {
+                return Err(InvalidAnnotation::Unreachable);
+            }
             _ => {}
         }
     }
     Ok(())
+}
+
+fn members(object: &str) -> Result<Vec<Member<'_>>, InvalidAnnotation> {
+    Object::parse(object)
+        .map(Object::into_members)
+        .map_err(|_| InvalidAnnotation::Schema)
 }
 
 fn annotation(
@@ -151,19 +150,62 @@ fn annotation(
     })
 }
 
-/// Whether an annotation stands anywhere in a part of a schema. The nesting is bounded by the
+/// Whether an annotation stands anywhere in the value of `keyword`. The nesting is bounded by the
 /// check of the whole message.
-fn holds_annotation(raw: &str) -> bool {
+fn holds_annotation(keyword: &str, raw: &str) -> Result<bool, InvalidAnnotation> {
+    // Most parts of a schema have none, and a search is much faster than a reading.
+    if !may_hold_annotation(raw) {
+        return Ok(false);
+    }
+    match keyword {
+        // Values, not schemas: a key in them means nothing.
+        "default" | "const" | "enum" | "examples" => Ok(false),
+        // Maps from names of the schema's own to schemas, or to lists of names.
+        "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas"
+        | "dependentRequired" | "dependencies"
+            if json::is_object(raw) =>
+        {
+            any(members(raw)?, |member| {
+                schema_holds_annotation(member.value)
+            })
+        }
+        _ => schema_holds_annotation(raw),
+    }
+}
+
+fn schema_holds_annotation(raw: &str) -> Result<bool, InvalidAnnotation> {
+    if !may_hold_annotation(raw) {
+        return Ok(false);
+    }
     if json::is_object(raw) {
-        return Object::parse(raw).is_ok_and(|object| {
-            object
-                .members()
-                .iter()
-                .any(|member| member.key == ANNOTATION || holds_annotation(member.value))
+        return any(members(raw)?, |member| {
+            Ok(member.key == ANNOTATION || holds_annotation(&member.key, member.value)?)
         });
     }
-    raw.starts_with('[')
-        && json::elements(raw).is_some_and(|elements| elements.into_iter().any(holds_annotation))
+    if raw.starts_with('[') {
+        let elements = json::elements(raw).ok_or(InvalidAnnotation::Schema)?;
+        return any(elements, schema_holds_annotation);
+    }
+    Ok(false)
+}
+
+fn any<T>(
+    all: Vec<T>,
+    holds: impl Fn(T) -> Result<bool, InvalidAnnotation>,
+) -> Result<bool, InvalidAnnotation> {
+    for one in all {
+        if holds(one)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A key that spells the annotation with escapes needs a `\u`: no letter of it has a short one.
+fn may_hold_annotation(raw: &str) -> bool {
+    let haystack = raw.as_bytes();
+    memchr::memmem::find(haystack, ANNOTATION.as_bytes()).is_some()
+        || memchr::memmem::find(haystack, b"\\u").is_some()
 }
 
 impl ParamHeader {
@@ -300,6 +342,23 @@ mod tests {
                 property(r#"{"anyOf":[{"type":"string","x-mcp-\u0068eader":"A"}]}"#),
                 InvalidAnnotation::Unreachable,
             ),
+            (
+                r#"{"properties":[{"x-mcp-header":"A"}]}"#.to_owned(),
+                InvalidAnnotation::Unreachable,
+            ),
+            (
+                r#"{"$defs":{"a":{"type":"string","x-mcp-header":"A"}}}"#.to_owned(),
+                InvalidAnnotation::Unreachable,
+            ),
+            // Read by its first or by its second key, it is another tool.
+            (
+                r#"{"properties":{"a":{},"a":{"type":"string","x-mcp-header":"A"}}}"#.to_owned(),
+                InvalidAnnotation::Schema,
+            ),
+            (
+                property(r#"{"items":{"a":1,"a":2,"x-mcp-header":"A"}}"#),
+                InvalidAnnotation::Schema,
+            ),
         ] {
             assert_eq!(of_schema(&schema), Err(why), "{schema}");
         }
@@ -308,6 +367,19 @@ mod tests {
             of_schema(twice),
             Err(InvalidAnnotation::Twice("mcp-param-x".into()))
         );
+    }
+
+    #[test]
+    fn names_and_values_like_the_annotation_are_none() {
+        for schema in [
+            r#"{"properties":{"x-mcp-header":{"type":"string"}}}"#,
+            r#"{"dependentRequired":{"x-mcp-header":["tenant"]}}"#,
+            r#"{"$defs":{"x-mcp-header":{"type":"string"}}}"#,
+            r#"{"properties":{"a":{"default":{"x-mcp-header":"A"},"description":"x-mcp-header"}}}"#,
+            r#"{"items":{"const":{"x-mcp-header":"A"}}}"#,
+        ] {
+            assert_eq!(of_schema(schema), Ok(Vec::new()), "{schema}");
+        }
     }
 
     #[test]

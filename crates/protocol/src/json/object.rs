@@ -85,6 +85,11 @@ impl<'a> Object<'a> {
         &self.members
     }
 
+    /// All members in their order, for keeping.
+    pub fn into_members(self) -> Vec<Member<'a>> {
+        self.members
+    }
+
     /// The text of the whole object.
     pub fn text(&self) -> &'a str {
         self.text
