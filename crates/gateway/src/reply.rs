@@ -82,7 +82,14 @@ impl Reply {
         let (response, status) = match outcome {
             Outcome::Result(result) => (Response::result(&self.id, result), 200),
             Outcome::Error(text) => {
-                let status = code(text).map_or(200, |code| error::http_status(code, self.era));
+                let status = match self.era {
+                    // The request was accepted here, whatever the upstream says of it: a legacy
+                    // client reads no answer of another status.
+                    Era::Legacy => 200,
+                    Era::Modern => {
+                        code(text).map_or(200, |code| error::http_status(code, self.era))
+                    }
+                };
                 (Response::raw_error(&self.id, text), status)
             }
         };
@@ -129,4 +136,29 @@ impl Reply {
 
 fn code(error: &str) -> Option<i64> {
     Object::parse(error).ok()?.get("code")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn status(era: Era, error: &'static str) -> u16 {
+        let (reply, mut replies) = channel(Id::from(1));
+        let outcome = Outcome::Error(ByteString::from_static(error));
+        reply.in_era(era).finish(&outcome).await;
+        match replies.recv().await {
+            Some(Down::Answer(answer)) => answer.status,
+            other => panic!("an answer, not {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_of_an_upstream_has_the_status_of_the_callers_era() {
+        let refused = r#"{"code":-32600,"message":"no"}"#;
+        assert_eq!(status(Era::Legacy, refused).await, 200);
+        assert_eq!(status(Era::Modern, refused).await, 400);
+        let unknown = r#"{"code":-32601,"message":"no"}"#;
+        assert_eq!(status(Era::Legacy, unknown).await, 200);
+        assert_eq!(status(Era::Modern, unknown).await, 404);
+    }
 }
