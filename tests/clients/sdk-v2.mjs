@@ -16,7 +16,7 @@ const client = new Client(
         versionNegotiation: { mode: modern ? 'auto' : 'legacy' },
     },
 );
-const asked = { elicitation: [], sampling: [] };
+const asked = { elicitation: [], sampling: [], updated: [] };
 client.setRequestHandler('elicitation/create', ({ params }) => {
     asked.elicitation.push(params);
     return answers.elicitation;
@@ -24,6 +24,9 @@ client.setRequestHandler('elicitation/create', ({ params }) => {
 client.setRequestHandler('sampling/createMessage', ({ params }) => {
     asked.sampling.push(params);
     return answers.sampling;
+});
+client.setNotificationHandler('notifications/resources/updated', ({ params }) => {
+    asked.updated.push(params.uri);
 });
 
 await client.connect(
@@ -35,9 +38,18 @@ assert.equal(client.getNegotiatedProtocolVersion(), modern ? '2026-07-28' : '202
 await checkAll(
     {
         name: `v2-${modern ? 'modern' : 'legacy'}-${url ? 'http' : 'stdio'}`,
+        stdio: !url,
         client,
         asked,
         call: (name, args, onprogress) => client.callTool({ name, arguments: args }, { onprogress }),
+        subscribe: async (uri) => {
+            if (modern) {
+                const subscription = await client.listen({ resourceSubscriptions: [uri] });
+                return () => subscription.close();
+            }
+            await client.subscribeResource({ uri });
+            return () => client.unsubscribeResource({ uri });
+        },
         all: pages({
             tools: (params) => client.listTools(params),
             resources: (params) => client.listResources(params),
