@@ -62,6 +62,14 @@ impl Reply {
         Self { era, ..self }
     }
 
+    /// The same way back without the request's memory: for streams that stay open for long.
+    pub(crate) fn detached(self) -> Self {
+        Self {
+            id: self.id.detached(),
+            ..self
+        }
+    }
+
     /// The id of the request.
     pub(crate) fn id(&self) -> &Id {
         &self.id

@@ -48,6 +48,17 @@ impl Id {
         })
     }
 
+    /// The same id in memory of its own. An id that was read is a slice of its message, and keeps
+    /// the whole of it, and the buffer it was received in, for as long as it lives.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let copy = |text: &ByteString| ByteString::from(text.to_string());
+        Self {
+            raw: copy(&self.raw),
+            canonical: self.canonical.as_ref().map(copy),
+        }
+    }
+
     /// The id as JSON text, spelled as it came.
     pub fn as_raw(&self) -> &str {
         &self.raw

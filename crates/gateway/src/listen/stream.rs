@@ -133,10 +133,10 @@ pub(crate) async fn open(
             resources: watched.agreed,
         },
         subscribed: watched.subscribed,
-        id: call.request.id.clone(),
+        id: call.request.id.detached(),
         principal: call.caller.principal.shared_id(),
         changes,
-        reply,
+        reply: reply.detached(),
         _slot: slot,
     };
     let acknowledged = tagged(

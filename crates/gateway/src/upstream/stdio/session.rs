@@ -31,7 +31,6 @@ const PROBE_TIME: Duration = Duration::from_secs(3);
 /// How long a message may wait until the server reads it.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
-
 /// A running child process that has been greeted.
 pub struct StdioSession {
     name: Arc<str>,
