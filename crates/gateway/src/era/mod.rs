@@ -16,6 +16,7 @@ mod outbound;
 pub(crate) mod park;
 mod relay;
 mod state;
+mod url_elicitation;
 
 use std::sync::Arc;
 

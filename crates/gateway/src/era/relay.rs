@@ -6,6 +6,9 @@ use mcp_ultra_protocol::{Era, Id, Outcome as Answer, Request, Response};
 use super::{Ended, Talk, inbound, state};
 use crate::{reply::Reply, stages::forward::Outcome, upstream::Event};
 
+/// How many requests of one call may wait for the client at once.
+const MAX_ASKED: usize = 64;
+
 pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     let era = talk.routed.call.caller.era();
     let mut asked = FuturesUnordered::new();
@@ -29,6 +32,10 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                         return talk.end(ended, reply).await;
                     }
                 }
+            }
+            Ok(Event::Request(request)) if asked.len() >= MAX_ASKED => {
+                let why = "too many requests of this call wait for the client";
+                refuse(&talk, &request.id, why).await;
             }
             Ok(Event::Request(request)) => {
                 if let Some(answer) = ask_caller(&talk, &reply, request).await {
