@@ -213,22 +213,20 @@ async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, 
             return Err(Outcome::Failed("internal"));
         };
         reply.result(&input_required(asked, &state)).await;
-        let (resume, over) = match until_return(talk, &mut returns, asked).await {
-            Some((resume, kept, over)) => {
-                for notification in kept {
-                    resume.reply.message(notification.text).await;
-                }
-                (resume, over)
-            }
-            None => {
-                talk.gateway.parking.leave(&id);
-                talk.exchange
-                    .abandon("the client did not come back with its input")
-                    .await;
-                return Err(Outcome::Cancelled);
-            }
+        let Some((resume, kept, over)) = until_return(talk, &mut returns, asked).await else {
+            talk.gateway.parking.leave(&id);
+            talk.exchange
+                .abandon("the client did not come back with its input")
+                .await;
+            return Err(Outcome::Cancelled);
         };
         reply = resume.reply.in_era(Era::Modern);
+        for notification in kept {
+            // A caller that has gone again is noticed where the next event is awaited.
+            if talk.tell(&reply, notification.text).await.is_err() {
+                break;
+            }
+        }
         if let Some(over) = over {
             return Ok(Back::Over(reply, over));
         }

@@ -27,10 +27,10 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         };
         match event {
             Ok(Event::Notification(notification)) => {
-                if let Some(notification) = inbound::notification(&talk.routed, notification, era) {
-                    if let Err(ended) = talk.tell(&reply, notification.text).await {
-                        return talk.end(ended, reply).await;
-                    }
+                if let Some(notification) = inbound::notification(&talk.routed, notification, era)
+                    && let Err(ended) = talk.tell(&reply, notification.text).await
+                {
+                    return talk.end(ended, reply).await;
                 }
             }
             Ok(Event::Request(request)) if asked.len() >= MAX_ASKED => {

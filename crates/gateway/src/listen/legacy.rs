@@ -203,6 +203,7 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
         continues: false,
         peer: None,
         place: None,
+        trace: std::sync::OnceLock::new(),
     });
     let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {
         return;

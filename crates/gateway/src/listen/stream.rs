@@ -489,6 +489,7 @@ fn call_of(call: &Call, method: Method, key: &str, name: &str) -> Box<Call> {
         continues: false,
         peer: call.peer,
         place: None,
+        trace: std::sync::OnceLock::new(),
     })
 }
 
