@@ -291,8 +291,9 @@ mod tests {
     fn the_whole_is_fresh_for_as_long_as_its_least_fresh_part() {
         let with_ttl = |name: &str, ttl_ms| {
             let mut source = source(name, &["x"]);
-            let offer = source.offer.as_deref().cloned().unwrap();
-            source.offer = Some(Arc::new(Offer { ttl_ms, ..offer }));
+            let mut offer = source.offer.as_deref().cloned().unwrap();
+            offer.ttl_ms = ttl_ms;
+            source.offer = Some(Arc::new(offer));
             source
         };
         let ttl = |sources| Catalog::merge(sources, None, 10).ttl_ms();
