@@ -1,6 +1,6 @@
 //! A call on its way, and the proofs that it carries.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +9,7 @@ use mcp_ultra_protocol::{
     Era, Method, Request, Version,
     capabilities::{self, ClientCapabilities, EXTENSION_PREFIX},
     headers,
+    json::Object,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -66,6 +67,52 @@ pub(crate) struct Call {
     /// Its place among the calls of the whole gateway (`limits.calls`), given back with the call.
     /// What the gateway asks on its own account has none.
     pub place: Option<OwnedSemaphorePermit>,
+    /// See [`Call::trace_id`].
+    pub trace: OnceLock<String>,
+}
+
+/// How log lines name a call.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    /// The client's id of the request.
+    pub request: String,
+    /// The trace that it belongs to.
+    pub trace: String,
+}
+
+/// How much of a request id is logged: it comes from the client.
+const SHOWN_ID: usize = 64;
+
+impl Call {
+    /// The id of the trace that the call belongs to: that of `traceparent` in the headers or in
+    /// `_meta` (W3C Trace Context; 2026-07-28, Base Protocol, `_meta`), else one of its own. Found
+    /// when it is first asked for: only log lines do.
+    pub(crate) fn trace_id(&self) -> &str {
+        self.trace.get_or_init(|| {
+            let mut headers = self.headers.trace.iter();
+            let header = headers
+                .find(|(name, _)| name.as_str() == "traceparent")
+                .and_then(|(_, value)| trace_id_of(value.to_str().ok()?));
+            let in_meta = || {
+                let params = self.request.params.as_deref()?;
+                memchr::memmem::find(params.as_bytes(), b"traceparent")?;
+                let params = Object::parse(params).ok()?;
+                let meta = Object::parse(params.get("_meta")?).ok()?;
+                trace_id_of(&meta.get_str("traceparent")?)
+            };
+            header
+                .or_else(in_meta)
+                .unwrap_or_else(crate::random::identifier)
+        })
+    }
+
+    /// How log lines name the call.
+    pub(crate) fn ids(&self) -> Ids {
+        Ids {
+            request: self.request.id.as_raw().chars().take(SHOWN_ID).collect(),
+            trace: self.trace_id().to_owned(),
+        }
+    }
 }
 
 /// The headers of the request that the call needs again.
@@ -106,5 +153,34 @@ impl Routed {
     /// The text of `params`; `{}` where the request has none.
     pub(crate) fn params(&self) -> &str {
         self.call.request.params.as_deref().unwrap_or("{}")
+    }
+}
+
+/// The trace id in a `traceparent` (`version-traceid-parentid-flags`).
+fn trace_id_of(traceparent: &str) -> Option<String> {
+    let id = traceparent.split('-').nth(1)?;
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let valid = id.len() == 32 && id.bytes().all(is_hex) && id.bytes().any(|byte| byte != b'0');
+    valid.then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trace_id_of;
+
+    #[test]
+    fn only_valid_trace_ids_are_taken() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let parent = format!("00-{id}-00f067aa0ba902b7-01");
+        assert_eq!(trace_id_of(&parent).as_deref(), Some(id));
+        for bad in [
+            "",
+            "00",
+            "00-short-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473\n-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(trace_id_of(bad), None, "{bad:?}");
+        }
     }
 }

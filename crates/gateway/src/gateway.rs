@@ -14,6 +14,7 @@ use mcp_ultra_protocol::{
     json::Object,
     seal::{KeyError, Sealer},
 };
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,10 @@ use crate::{
 const CHANGES: usize = 256;
 /// How long readiness waits for upstreams that have not answered yet.
 const WARM_TIME: Duration = Duration::from_secs(5);
+/// How often an upstream that is no longer configured is looked at, and how much longer than a call
+/// may take it is waited for.
+const DRAIN_PAUSE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(10);
 /// How often idle sessions and processes are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -40,6 +45,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
     settings: ArcSwap<Settings>,
+    /// What runs, as it was configured.
+    config: Mutex<Config>,
     outbound: Outbound,
     board: Board,
     warm: watch::Sender<bool>,
@@ -92,6 +99,8 @@ pub(crate) struct Settings {
     pub body_timeout: Duration,
     pub max_sessions: usize,
     pub max_streams_per_client: usize,
+    /// How many calls may wait for input of their callers: half of all.
+    pub max_parked: usize,
     pub session_idle: Duration,
     /// `ttlMs` of lists where no upstream gives one.
     pub list_ttl_ms: u64,
@@ -112,6 +121,7 @@ impl Settings {
             body_timeout: config.limits.body_timeout.get(),
             max_sessions: count(config.limits.sessions),
             max_streams_per_client: count(config.limits.streams_per_client),
+            max_parked: (count(config.limits.calls) / 2).max(1),
             session_idle: config.session.idle_timeout.get(),
             list_ttl_ms: 0,
             list_timeout: config.catalog.list_timeout.get(),
@@ -141,6 +151,7 @@ impl Gateway {
             snapshot: ArcSwap::default(),
             board: Board::new(settings.page_size),
             settings: ArcSwap::from_pointee(settings),
+            config: Mutex::new(config.clone()),
             sealer: sealer(&config)?,
             outbound,
             warm: watch::Sender::new(false),
@@ -178,24 +189,23 @@ impl Gateway {
         tokio::spawn(sweep(Arc::downgrade(self), self.draining.clone()));
     }
 
-    /// Takes over the parts of a new configuration that can change in flight: servers, limits of
-    /// calls, names. Calls under way finish with the upstreams that they have.
+    /// Takes over the parts of a new configuration that can change in flight, which are those that
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog and extensions. Calls under way
+    /// finish with the upstreams that they have.
     ///
     /// # Errors
     /// [`GatewayError`]; nothing has changed then.
     pub fn reload(self: &Arc<Self>, config: &Config) -> Result<(), GatewayError> {
+        let mut running = self.config.lock();
+        let config = &live_parts(&running, config);
         let wanted = self.upstreams(config)?;
+        *running = config.clone();
         self.settings.store(Arc::new(Settings::new(config)));
         let before = self.snapshot();
         for old in &before.upstreams {
             if !wanted.iter().any(|new| Arc::ptr_eq(new, old)) {
                 self.keepers.drop(old.name());
-                let old = old.clone();
-                let grace = old.settings().call_timeout;
-                tokio::spawn(async move {
-                    tokio::time::sleep(grace.min(Duration::from_mins(1))).await;
-                    old.close_all().await;
-                });
+                tokio::spawn(drain(old.clone(), self.draining.clone()));
             }
         }
         let new: Vec<_> = wanted
@@ -400,6 +410,34 @@ impl Gateway {
         self.streams
             .enter(Some(address), self.settings().max_streams_per_client)
     }
+}
+
+/// The running configuration with the parts of `new` that can change in flight.
+fn live_parts(running: &Config, new: &Config) -> Config {
+    Config {
+        servers: new.servers.clone(),
+        catalog: new.catalog.clone(),
+        extensions: new.extensions.clone(),
+        ..running.clone()
+    }
+}
+
+/// Ends an upstream that is no longer configured, once its calls have finished.
+async fn drain(upstream: Arc<Upstream>, stop: CancellationToken) {
+    let patience = tokio::time::sleep(upstream.settings().call_timeout + GRACE);
+    tokio::pin!(patience);
+    // Calls that have been routed but not sent yet are few, and are sent by then.
+    loop {
+        tokio::select! {
+            () = &mut patience => break,
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(DRAIN_PAUSE) => {}
+        }
+        if upstream.close_unused().await == 0 && upstream.is_unused() {
+            break;
+        }
+    }
+    upstream.close_all().await;
 }
 
 fn sealer(config: &Config) -> Result<Sealer, KeyError> {

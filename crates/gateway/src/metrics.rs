@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::stages::forward::Outcome;
+use crate::{call::Ids, stages::forward::Outcome};
 
 /// Upper bounds in seconds. 0.2 and 0.5 are the thresholds of the service level objectives.
 const BUCKETS: [f64; 13] = [
@@ -323,10 +323,19 @@ impl Watch {
     }
 
     /// An upstream was asked.
-    pub(crate) fn forwarded(self, upstream: &Arc<str>, method: Method, outcome: Outcome) {
+    pub(crate) fn forwarded(
+        self,
+        upstream: &Arc<str>,
+        method: Method,
+        outcome: Outcome,
+        ids: Option<&Ids>,
+    ) {
         let took = self.start.elapsed();
         self.metrics.call(upstream, method, outcome.as_str(), took);
+        let Some(ids) = ids else { return };
         tracing::info!(
+            request_id = %ids.request,
+            trace_id = %ids.trace,
             %upstream,
             method = method.as_str(),
             outcome = outcome.as_str(),

@@ -42,13 +42,15 @@ pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) 
         Err(refusal) => return refuse(reply, refusal).await,
     };
     let upstream = routed.upstream.clone();
+    // how log lines name the call, where there are any
+    let ids = tracing::enabled!(tracing::Level::INFO).then(|| routed.call.ids());
     // may it be called: the same answer for list and call
     let permitted = authorize::call(routed);
     // personal data in the arguments
     let protected = protect::arguments(permitted);
     // the conversation with the upstream in its era, and back in the caller's
     let outcome = forward::call(&gateway, protected, reply).await;
-    watch.forwarded(upstream.name(), method, outcome);
+    watch.forwarded(upstream.name(), method, outcome, ids.as_ref());
 }
 
 /// A request that is refused before it reaches an upstream.

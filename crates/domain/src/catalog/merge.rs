@@ -144,9 +144,14 @@ impl Catalog {
         list.pages.iter().find(|page| page.first == at + 1)
     }
 
-    /// The least `ttlMs` of all parts; `None` where no part gave one.
+    /// The least `ttlMs` of all parts; `None` where a part gave none, and the whole is good for as
+    /// long as nobody knows.
     pub fn ttl_ms(&self) -> Option<u64> {
-        self.offers().filter_map(|offer| offer.ttl_ms).min()
+        self.offers()
+            .map(|offer| offer.ttl_ms)
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .min()
     }
 
     /// Whether any part is private.
@@ -280,6 +285,24 @@ mod tests {
         assert_eq!(sizes, [2, 2, 1]);
         assert!(catalog.page(Kind::Tool, Some("gone")).is_none());
         assert_eq!(catalog.page(Kind::Prompt, None).unwrap().len, 0);
+    }
+
+    #[test]
+    fn the_whole_is_fresh_for_as_long_as_its_least_fresh_part() {
+        let with_ttl = |name: &str, ttl_ms| {
+            let mut source = source(name, &["x"]);
+            let mut offer = source.offer.as_deref().cloned().unwrap();
+            offer.ttl_ms = ttl_ms;
+            source.offer = Some(Arc::new(offer));
+            source
+        };
+        let ttl = |sources| Catalog::merge(sources, None, 10).ttl_ms();
+        assert_eq!(
+            ttl(vec![with_ttl("a", Some(9)), with_ttl("b", Some(5))]),
+            Some(5)
+        );
+        assert_eq!(ttl(vec![with_ttl("a", Some(9)), with_ttl("b", None)]), None);
+        assert_eq!(ttl(vec![]), None);
     }
 
     #[test]

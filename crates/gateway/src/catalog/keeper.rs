@@ -3,7 +3,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use mcp_ultra_domain::catalog::{Kind, Offer};
 use mcp_ultra_protocol::Era;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::read;
@@ -16,6 +16,8 @@ use crate::{
 
 /// The first and the longest wait before a failed upstream is asked again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The least time between two readings for any reason.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two readings because of a short `ttlMs`.
 const LEAST_REFRESH: Duration = Duration::from_secs(30);
 
@@ -88,6 +90,7 @@ impl Keeper {
         let mut failures = 0_u32;
         let mut feed: Option<Feed<Behalf>> = None;
         loop {
+            let began = Instant::now();
             let found = tokio::select! {
                 () = self.stop.cancelled() => return,
                 found = self.read(&gateway) => found,
@@ -113,6 +116,9 @@ impl Keeper {
                     // Both its era and its session may be what is wrong.
                     self.upstream.forget_eras();
                     self.upstream.close(&Holder::Catalog).await;
+                    if self.upstream.settings().shared {
+                        self.upstream.close_unused().await;
+                    }
                     feed = None;
                     self.publish(&gateway, Err(error.to_string()));
                     Some(backoff(failures))
@@ -120,6 +126,12 @@ impl Keeper {
             };
             if !self.wait(pause, &mut feed).await {
                 return;
+            }
+            // Neither an upstream that tells of changes without end nor calls that fail one after
+            // the other make it read without a pause.
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep_until(began + LEAST_PAUSE) => {}
             }
         }
     }

@@ -57,11 +57,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_of_people_is_not_the_upstreams() {
         let start = Instant::now();
-        let mut deadline = Deadline::after(Duration::from_secs(300));
+        let mut deadline = Deadline::after(Duration::from_mins(5));
         tokio::time::sleep(Duration::from_secs(100)).await;
         deadline.pause();
         deadline.pause();
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        tokio::time::sleep(Duration::from_mins(10)).await;
         deadline.resume();
         deadline.reached().await;
         assert_eq!(start.elapsed().as_secs(), 900);
@@ -70,9 +70,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_for_people_has_an_end() {
         let start = Instant::now();
-        let mut deadline = Deadline::after(Duration::from_secs(300));
+        let mut deadline = Deadline::after(Duration::from_mins(5));
         deadline.pause();
         deadline.reached().await;
-        assert_eq!(start.elapsed(), MAX_WAIT + Duration::from_secs(300));
+        assert_eq!(start.elapsed(), MAX_WAIT + Duration::from_mins(5));
     }
 }

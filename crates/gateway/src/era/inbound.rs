@@ -209,6 +209,15 @@ pub(super) fn notification(
     if notification.method == "notifications/message" && !wants_log(routed, &notification, target) {
         return None;
     }
+    match &*notification.method {
+        // It names a request by the upstream's own id, which means nothing here.
+        "notifications/cancelled" => return None,
+        // Removed with 2026-07-28.
+        "notifications/elicitation/complete" if routed.call.caller.session.is_none() => {
+            return None;
+        }
+        _ => {}
+    }
     if notification.method == "notifications/resources/updated" {
         return public_update(routed.upstream.naming(), &notification);
     }

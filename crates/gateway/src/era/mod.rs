@@ -16,6 +16,7 @@ mod outbound;
 pub(crate) mod park;
 mod relay;
 mod state;
+mod url_elicitation;
 
 use std::sync::Arc;
 
@@ -215,7 +216,8 @@ async fn fail(gateway: &Gateway, routed: &Routed, error: &UpstreamError, reply: 
         reply.error_with_status(&error.to_wire(upstream), 503).await;
         return Outcome::Failed(error.kind());
     }
-    tracing::warn!(%upstream, method = routed.call.method.as_str(), %error, "an upstream failed a call");
+    let call = &routed.call;
+    tracing::warn!(request_id = %call.ids().request, trace_id = %call.trace_id(), %upstream, method = routed.call.method.as_str(), %error, "an upstream failed a call");
     reply.error(&error.to_wire(upstream)).await;
     Outcome::Failed(error.kind())
 }

@@ -10,15 +10,15 @@ use mcp_ultra_protocol::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Talk, inbound, relay::outcome_of, state};
+use super::{Talk, inbound, relay::outcome_of, state, url_elicitation};
 use crate::{random, reply::Reply, stages::forward::Outcome, upstream::Event};
 
 /// How long a call waits for its caller.
 const WAIT: Duration = Duration::from_mins(10);
 /// How many notifications are kept for a caller that is away.
 const MAX_KEPT: usize = 256;
-/// The key of the one request that waits.
-const KEY: &str = "input";
+/// How many requests of one call may wait for its caller at once.
+const MAX_ASKED: usize = 16;
 
 /// A caller that has come back.
 #[derive(Debug)]
@@ -49,11 +49,17 @@ impl Parking {
         self.waiting.lock().len()
     }
 
-    fn place(&self) -> (String, mpsc::Receiver<Resume>) {
+    /// A place for a call that waits; `None` where `limit` wait already: callers that do not come
+    /// back must not take the room of all the others.
+    fn place(&self, limit: usize) -> Option<(String, mpsc::Receiver<Resume>)> {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= limit {
+            return None;
+        }
         let id = random::identifier();
         let (sender, receiver) = mpsc::channel(1);
-        self.waiting.lock().insert(id.clone(), sender);
-        (id, receiver)
+        waiting.insert(id.clone(), sender);
+        Some((id, receiver))
     }
 
     fn leave(&self, id: &str) {
@@ -61,14 +67,58 @@ impl Parking {
     }
 }
 
+/// The requests of an upstream that its caller has not answered yet, by the keys that the caller
+/// knows them under. No key is used twice in a call.
+#[derive(Default)]
+struct Asked {
+    next: u32,
+    open: Vec<(String, Request)>,
+}
+
+impl Asked {
+    fn add(&mut self, request: Request) {
+        self.next += 1;
+        self.open.push((format!("input-{}", self.next), request));
+    }
+
+    /// The answers that `responses` has to what was asked. What it has no answer to stays open,
+    /// and what was not asked is passed over.
+    fn answered(&mut self, responses: &str) -> Vec<Response> {
+        let Ok(responses) = Object::parse(responses) else {
+            return Vec::new();
+        };
+        let mut answers = Vec::new();
+        self.open.retain(|(key, request)| {
+            let answer = responses.get(key).filter(|text| json::is_object(text));
+            answers.extend(answer.map(|answer| Response::result(&request.id, answer)));
+            answer.is_none()
+        });
+        answers
+    }
+}
+
 pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     let mut reply = reply;
+    let mut asked = Asked::default();
     loop {
+        if !asked.open.is_empty() {
+            talk.deadline.pause();
+            let waited = wait(&mut talk, reply, &mut asked).await;
+            talk.deadline.resume();
+            reply = match waited {
+                Ok(Back::Answered(reply)) => reply,
+                Ok(Back::Over(reply, outcome)) => return finish(talk, reply, outcome).await,
+                Err(outcome) => return outcome,
+            };
+            continue;
+        }
         match talk.next(&reply).await {
             Ok(Event::Notification(notification)) => {
                 let notification = inbound::notification(&talk.routed, notification, Era::Legacy);
-                if let Some(notification) = notification {
-                    reply.message(notification.text).await;
+                if let Some(notification) = notification
+                    && let Err(ended) = talk.tell(&reply, notification.text).await
+                {
+                    return talk.end(ended, reply).await;
                 }
             }
             Ok(Event::Request(request)) => {
@@ -76,32 +126,48 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 if let Some(missing) = can.missing_for(&request.method, request.params.as_deref()) {
                     return cannot_go_on(talk, reply, &request, missing).await;
                 }
-                match wait(&mut talk, reply, &request).await {
-                    Ok(back) => reply = back,
-                    Err(outcome) => return outcome,
-                }
+                asked.add(request);
             }
-            Ok(Event::Response(response)) => {
-                let kind = outcome_of(&response.outcome);
-                reply
-                    .finish(&inbound::modernised(&talk.routed, response.outcome))
-                    .await;
-                return kind;
-            }
+            Ok(Event::Response(response)) => return finish(talk, reply, response.outcome).await,
             Ok(Event::TooLarge(_)) => {}
             Err(ended) => return talk.end(ended, reply).await,
         }
     }
 }
 
+/// Gives the caller the upstream's answer.
+async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
+    if let Answer::Error(error) = &outcome
+        && url_elicitation::is_required(error)
+    {
+        let caller = &talk.routed.call.caller;
+        if !caller.can().elicitation_url {
+            let error = inbound::cannot_answer(Era::Modern, r#"{"elicitation":{"url":{}}}"#);
+            reply.error(&error).await;
+            return Outcome::Error;
+        }
+        let asked = url_elicitation::input_required(error)
+            .and_then(|asked| state::seal_upstream(&talk.gateway, &talk.routed, &asked));
+        if let Some(asked) = asked {
+            reply.result(&asked).await;
+            return Outcome::InputRequired;
+        }
+    }
+    let kind = outcome_of(&outcome);
+    reply
+        .finish(&inbound::modernised(&talk.routed, outcome))
+        .await;
+    kind
+}
+
 /// The caller can't answer, so the call can't go on: both sides are told.
 async fn cannot_go_on(talk: Talk, reply: Reply, request: &Request, missing: &str) -> Outcome {
-    let error = WireError::invalid_params(format!("the client did not declare {missing}"));
-    drop(
-        talk.exchange
-            .answer(Response::error(Some(&request.id), &error))
-            .await,
-    );
+    refuse(
+        &talk,
+        request,
+        &format!("the client did not declare {missing}"),
+    )
+    .await;
     let error = inbound::cannot_answer(Era::Modern, missing);
     reply.error(&error).await;
     talk.exchange
@@ -110,20 +176,44 @@ async fn cannot_go_on(talk: Talk, reply: Reply, request: &Request, missing: &str
     Outcome::Error
 }
 
-/// Asks the caller for input and waits for its return. The upstream's request is answered then;
+async fn refuse(talk: &Talk, request: &Request, why: &str) {
+    let error = WireError::invalid_params(why.to_owned());
+    let answer = Response::error(Some(&request.id), &error);
+    if let Err(error) = talk.exchange.answer(answer).await {
+        tracing::debug!(%error, "a request of an upstream could not be refused");
+    }
+}
+
+/// How waiting for a caller ends, where the call goes on.
+enum Back {
+    /// The upstream has its answers.
+    Answered(Reply),
+    /// The upstream has finished the call without them.
+    Over(Reply, Answer),
+}
+
+/// Asks the caller for input and waits for its return. The upstream's requests are answered then;
 /// an `Err` is the end of the call.
-async fn wait(talk: &mut Talk, reply: Reply, request: &Request) -> Result<Reply, Outcome> {
+async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, Outcome> {
     let mut reply = reply;
     loop {
-        let (id, mut returns) = talk.gateway.parking.place();
+        let limit = talk.gateway.settings().max_parked;
+        let Some((id, mut returns)) = talk.gateway.parking.place(limit) else {
+            let error = WireError::internal(
+                "too many calls wait for input of their clients; try again later",
+            );
+            reply.error_with_status(&error, 503).await;
+            return Err(Outcome::Failed("busy"));
+        };
         let Some(state) = state::seal_parked(&talk.gateway, &talk.routed, &id) else {
+            talk.gateway.parking.leave(&id);
             reply
                 .error(&WireError::internal("the request could not be parked"))
                 .await;
             return Err(Outcome::Failed("internal"));
         };
-        reply.result(&input_required(request, &state)).await;
-        let Some((resume, kept)) = until_return(talk, &mut returns).await else {
+        reply.result(&input_required(asked, &state)).await;
+        let Some((resume, kept, over)) = until_return(talk, &mut returns, asked).await else {
             talk.gateway.parking.leave(&id);
             talk.exchange
                 .abandon("the client did not come back with its input")
@@ -132,85 +222,101 @@ async fn wait(talk: &mut Talk, reply: Reply, request: &Request) -> Result<Reply,
         };
         reply = resume.reply.in_era(Era::Modern);
         for notification in kept {
-            reply.message(notification.text).await;
+            // A caller that has gone again is noticed where the next event is awaited.
+            if talk.tell(&reply, notification.text).await.is_err() {
+                break;
+            }
         }
-        let response = Object::parse(&resume.responses)
-            .ok()
-            .and_then(|responses| responses.get(KEY).filter(|text| json::is_object(text)));
-        // Without the answer the caller is asked again (2026-07-28, MRTR, Error Handling).
-        let Some(response) = response else { continue };
-        let answer = Response::result(&request.id, response);
-        if let Err(error) = talk.exchange.answer(answer).await {
-            return Err(super::fail(&talk.gateway, &talk.routed, &error, reply).await);
+        if let Some(over) = over {
+            return Ok(Back::Over(reply, over));
         }
-        return Ok(reply);
+        let answers = asked.answered(&resume.responses);
+        // Without any answer the caller is asked again (2026-07-28, MRTR, Error Handling).
+        if answers.is_empty() {
+            continue;
+        }
+        for answer in answers {
+            if let Err(error) = talk.exchange.answer(answer).await {
+                return Err(super::fail(&talk.gateway, &talk.routed, &error, reply).await);
+            }
+        }
+        return Ok(Back::Answered(reply));
     }
 }
 
-/// Waits for the caller while the upstream may go on sending. `None` where the caller does not
-/// come in time, or the upstream ends the call meanwhile.
+/// Waits for the caller while the upstream may go on sending: what it tells is kept, what it asks
+/// is asked next time, and its answer is given to the caller when it comes back. `None` where the
+/// caller does not come in time, or the upstream fails meanwhile.
 async fn until_return(
     talk: &mut Talk,
     returns: &mut mpsc::Receiver<Resume>,
-) -> Option<(Resume, Vec<Notification>)> {
+    asked: &mut Asked,
+) -> Option<(Resume, Vec<Notification>, Option<Answer>)> {
     let mut kept = Vec::new();
+    let mut over = None;
     let late = tokio::time::sleep(WAIT);
     tokio::pin!(late);
     loop {
-        tokio::select! {
-            resume = returns.recv() => return Some((resume?, kept)),
+        let event = tokio::select! {
+            resume = returns.recv() => return Some((resume?, kept, over)),
             () = &mut late => return None,
-            event = talk.exchange.next() => match event {
-                Ok(Event::Notification(notification)) => {
-                    let notification = inbound::notification(&talk.routed, notification, Era::Legacy);
-                    if kept.len() < MAX_KEPT {
-                        kept.extend(notification);
-                    }
+            () = talk.deadline.reached() => return None,
+            event = talk.exchange.next(), if over.is_none() => event,
+        };
+        match event {
+            Ok(Event::Notification(notification)) => {
+                let notification = inbound::notification(&talk.routed, notification, Era::Legacy);
+                if kept.len() < MAX_KEPT {
+                    kept.extend(notification);
                 }
-                Ok(Event::Request(request)) => {
-                    // One question at a time: an upstream that asks twice at once is told so.
-                    let error = WireError::invalid_request("another request of this call is being answered; ask again afterwards");
-                    drop(talk.exchange.answer(Response::error(Some(&request.id), &error)).await);
+            }
+            Ok(Event::Request(request)) => {
+                let can = talk.routed.call.caller.can();
+                let missing = can.missing_for(&request.method, request.params.as_deref());
+                if let Some(missing) = missing {
+                    refuse(
+                        talk,
+                        &request,
+                        &format!("the client did not declare {missing}"),
+                    )
+                    .await;
+                } else if asked.open.len() >= MAX_ASKED {
+                    refuse(
+                        talk,
+                        &request,
+                        "too many requests of this call wait for the client",
+                    )
+                    .await;
+                } else {
+                    asked.add(request);
                 }
-                Ok(Event::Response(response)) => return give_up(response, returns, &mut late).await,
-                Ok(Event::TooLarge(_)) | Err(_) => return None,
-            },
+            }
+            Ok(Event::Response(response)) => over = Some(response.outcome),
+            Ok(Event::TooLarge(_)) | Err(_) => return None,
         }
     }
 }
 
-/// The upstream has answered without waiting for the input: the caller gets that answer when it
-/// comes back.
-async fn give_up(
-    response: Response,
-    returns: &mut mpsc::Receiver<Resume>,
-    late: &mut std::pin::Pin<&mut tokio::time::Sleep>,
-) -> Option<(Resume, Vec<Notification>)> {
-    let resume = tokio::select! {
-        resume = returns.recv() => resume?,
-        () = late => return None,
-    };
-    let outcome = match response.outcome {
-        Answer::Result(result) => Object::parse(&result)
-            .map(|object| object.edit().set("resultType", "\"complete\"").finish())
-            .map_or(Answer::Result(result.clone()), |text| {
-                Answer::Result(text.into())
-            }),
-        error @ Answer::Error(_) => error,
-    };
-    resume.reply.in_era(Era::Modern).finish(&outcome).await;
-    None
-}
-
 /// The result that asks for input (2026-07-28, MRTR, `InputRequiredResult`).
-fn input_required(request: &Request, state: &str) -> String {
-    let params = request.params.as_deref().map(modern_params);
-    let params = params
-        .map(|params| format!(",\"params\":{params}"))
-        .unwrap_or_default();
+fn input_required(asked: &Asked, state: &str) -> String {
+    let requests: Vec<String> = asked
+        .open
+        .iter()
+        .map(|(key, request)| {
+            let params = request
+                .params
+                .as_deref()
+                .map(|params| format!(",\"params\":{}", modern_params(params)))
+                .unwrap_or_default();
+            format!(
+                "\"{key}\":{{\"method\":{}{params}}}",
+                json::quote(&request.method)
+            )
+        })
+        .collect();
     format!(
-        "{{\"resultType\":\"input_required\",\"inputRequests\":{{\"{KEY}\":{{\"method\":{}{params}}}}},\"requestState\":{}}}",
-        json::quote(&request.method),
+        "{{\"resultType\":\"input_required\",\"inputRequests\":{{{}}},\"requestState\":{}}}",
+        requests.join(","),
         json::quote(state)
     )
 }
@@ -231,4 +337,47 @@ fn modern_params(params: &str) -> String {
         };
     }
     edit.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(id: u64) -> Request {
+        Request::new(id.into(), "elicitation/create", Some(r#"{"message":"m"}"#))
+    }
+
+    #[test]
+    fn several_requests_are_asked_at_once_and_missing_answers_again() {
+        let mut asked = Asked::default();
+        asked.add(request(7));
+        asked.add(request(8));
+        let result: serde_json::Value = serde_json::from_str(&input_required(&asked, "s")).unwrap();
+        assert_eq!(result["inputRequests"].as_object().unwrap().len(), 2);
+
+        let responses = r#"{"other":{},"input-2":{"action":"accept"},"input-1":5}"#;
+        let answers = asked.answered(responses);
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0].id.as_ref().unwrap().as_raw(), "8");
+        assert_eq!(asked.open.len(), 1, "what has no answer stays open");
+
+        asked.add(request(9));
+        assert_eq!(asked.open[1].0, "input-3", "no key is used twice");
+        assert!(asked.answered("[]").is_empty());
+    }
+
+    #[tokio::test]
+    async fn places_are_bounded_and_good_for_one_return() {
+        let parking = Parking::default();
+        let (id, mut returns) = parking.place(1).unwrap();
+        assert!(parking.place(1).is_none());
+        let back = || Resume {
+            responses: "{}".into(),
+            reply: crate::reply::channel(1.into()).0,
+        };
+        assert!(parking.resume(&id, back()).await.is_ok());
+        assert!(parking.resume(&id, back()).await.is_err(), "answered twice");
+        assert!(returns.recv().await.is_some());
+        assert!(parking.place(1).is_some());
+    }
 }

@@ -6,6 +6,9 @@ use mcp_ultra_protocol::{Era, Id, Outcome as Answer, Request, Response};
 use super::{Ended, Talk, inbound, state};
 use crate::{reply::Reply, stages::forward::Outcome, upstream::Event};
 
+/// How many requests of one call may wait for the client at once.
+const MAX_ASKED: usize = 64;
+
 pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     let era = talk.routed.call.caller.era();
     let mut asked = FuturesUnordered::new();
@@ -24,11 +27,15 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         };
         match event {
             Ok(Event::Notification(notification)) => {
-                if let Some(notification) = inbound::notification(&talk.routed, notification, era) {
-                    if let Err(ended) = talk.tell(&reply, notification.text).await {
-                        return talk.end(ended, reply).await;
-                    }
+                if let Some(notification) = inbound::notification(&talk.routed, notification, era)
+                    && let Err(ended) = talk.tell(&reply, notification.text).await
+                {
+                    return talk.end(ended, reply).await;
                 }
+            }
+            Ok(Event::Request(request)) if asked.len() >= MAX_ASKED => {
+                let why = "too many requests of this call wait for the client";
+                refuse(&talk, &request.id, why).await;
             }
             Ok(Event::Request(request)) => {
                 if let Some(answer) = ask_caller(&talk, &reply, request).await {

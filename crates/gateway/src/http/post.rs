@@ -140,7 +140,10 @@ async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Res
         return last(replies).await;
     }
     match tokio::time::timeout(STREAM_AFTER, call.first(&mut replies)).await {
-        Ok(Some(Down::Answer(answer))) if accepts.json => respond::json(answer),
+        // An error keeps its status also for a client that would rather have a stream.
+        Ok(Some(Down::Answer(answer))) if accepts.json || answer.status >= 400 => {
+            respond::json(answer)
+        }
         Ok(first) => {
             call.detach();
             respond::stream(first, replies, None)
@@ -245,6 +248,14 @@ impl Batch {
             match message {
                 Ok(Message::Notification(notification)) => live.notified(&notification),
                 Ok(Message::Response(response)) => drop(live.answered(response)),
+                // 2025-03-26, Lifecycle: initialize must not be part of a batch.
+                Ok(Message::Request(request)) if request.method == "initialize" => {
+                    expected += 1;
+                    let error = WireError::invalid_request("initialize can't be part of a batch");
+                    let text = McpResponse::error(Some(&request.id), &error).text;
+                    let sender = sender.clone();
+                    tokio::spawn(async move { sender.send(Down::Message(text)).await });
+                }
                 Ok(Message::Request(request)) => {
                     expected += 1;
                     self.start(gateway, request, sender.clone());

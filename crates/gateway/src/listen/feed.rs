@@ -7,6 +7,19 @@ use crate::upstream::{Event, Exchange, Hello, OnBehalf, Outgoing, Upstream, Upst
 /// The longest wait before a broken feed is opened again.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long an upstream may take to acknowledge a subscription.
+const OPEN_TIME: Duration = Duration::from_secs(30);
+/// The keys of the `notifications` filter.
+pub(super) const RESOURCES: &str = "resourceSubscriptions";
+pub(super) const TASKS: &str = "taskIds";
+
+/// What an upstream agreed to tell of, in its own names.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed {
+    pub resources: Vec<String>,
+    pub tasks: Vec<String>,
+}
+
 /// A `subscriptions/listen` stream from a modern upstream.
 pub(crate) struct Feed<B> {
     upstream: Arc<Upstream>,
@@ -30,7 +43,8 @@ fn listen_params(hello: &Hello, filter: &str) -> String {
 }
 
 impl<B: OnBehalf> Feed<B> {
-    /// Opens a feed of the upstream's resources `uris`. Returns those that it agreed to.
+    /// Opens a feed of the upstream's resources `uris` and tasks `tasks`. Returns those that it
+    /// agreed to.
     ///
     /// # Errors
     /// [`UpstreamError`] where the upstream can't be reached or does not know the method.
@@ -38,9 +52,16 @@ impl<B: OnBehalf> Feed<B> {
         upstream: Arc<Upstream>,
         behalf: B,
         uris: &[String],
-    ) -> Result<(Self, Vec<String>), UpstreamError> {
-        let quoted: Vec<String> = uris.iter().map(|uri| json::quote(uri)).collect();
-        let filter = format!("{{\"resourceSubscriptions\":[{}]}}", quoted.join(","));
+        tasks: &[String],
+    ) -> Result<(Self, Agreed), UpstreamError> {
+        let mut members = Vec::new();
+        for (key, names) in [(RESOURCES, uris), (TASKS, tasks)] {
+            if !names.is_empty() {
+                let quoted: Vec<String> = names.iter().map(|name| json::quote(name)).collect();
+                members.push(format!("\"{key}\":[{}]", quoted.join(",")));
+            }
+        }
+        let filter = format!("{{{}}}", members.join(","));
         let params = listen_params(&behalf.hello(), &filter);
         let mut feed = Self {
             upstream,
@@ -75,7 +96,13 @@ impl<B: OnBehalf> Feed<B> {
     }
 
     /// Sends the request and reads the acknowledgement: the resources that were agreed to.
-    async fn connect(&mut self) -> Result<Vec<String>, UpstreamError> {
+    async fn connect(&mut self) -> Result<Agreed, UpstreamError> {
+        tokio::time::timeout(OPEN_TIME, self.subscribe())
+            .await
+            .unwrap_or(Err(UpstreamError::Timeout(OPEN_TIME.as_secs())))
+    }
+
+    async fn subscribe(&mut self) -> Result<Agreed, UpstreamError> {
         let outgoing = Outgoing {
             method: "subscriptions/listen",
             params: Some(self.params.clone().into()),
@@ -101,7 +128,6 @@ impl<B: OnBehalf> Feed<B> {
             }
         };
         self.exchange = Some(exchange);
-        self.pause = Duration::from_secs(1);
         Ok(agreed(&acknowledged).unwrap_or_default())
     }
 
@@ -117,7 +143,11 @@ impl<B: OnBehalf> Feed<B> {
                 continue;
             };
             match exchange.next().await {
-                Ok(Event::Notification(notification)) => return notification,
+                Ok(Event::Notification(notification)) => {
+                    // It works: one that merely opens is not asked again and again.
+                    self.pause = Duration::from_secs(1);
+                    return notification;
+                }
                 Ok(Event::Request(_) | Event::TooLarge(_)) => {}
                 Ok(Event::Response(_)) | Err(_) => self.exchange = None,
             }
@@ -132,13 +162,19 @@ impl<B: OnBehalf> Feed<B> {
     }
 }
 
-fn agreed(acknowledged: &Notification) -> Option<Vec<String>> {
+fn agreed(acknowledged: &Notification) -> Option<Agreed> {
     let params = Object::parse(acknowledged.params.as_ref()?).ok()?;
     let filter = params.get_object("notifications").ok()??;
-    let uris = json::elements(filter.get("resourceSubscriptions")?)?;
-    Some(
-        uris.into_iter()
+    let names = |key: &str| {
+        let elements = filter.get(key).and_then(json::elements);
+        elements
+            .unwrap_or_default()
+            .into_iter()
             .filter_map(|raw| json::as_str(raw).map(std::borrow::Cow::into_owned))
-            .collect(),
-    )
+            .collect()
+    };
+    Some(Agreed {
+        resources: names(RESOURCES),
+        tasks: names(TASKS),
+    })
 }

@@ -1,9 +1,9 @@
 //! Subscriptions and the server-to-client stream of legacy clients.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_protocol::{
-    Era, Notification, Outcome, Request, WireError,
+    Era, Method, Notification, Outcome, Request, WireError,
     json::{self, Object},
 };
 use tokio::sync::{broadcast, mpsc};
@@ -16,8 +16,13 @@ use crate::{
     reply::Down,
     session::Live,
     stages::route,
-    upstream::{Behalf, Event, OnBehalf, Outgoing},
+    upstream::{Behalf, Event, OnBehalf, Outgoing, Session, UpstreamError},
 };
+
+/// How long an upstream may take to answer to a subscription.
+const ASK_TIME: Duration = Duration::from_secs(30);
+/// How many resources one session may be subscribed to.
+const MAX_SUBSCRIPTIONS: usize = 1000;
 
 /// Subscribes the session to a resource of the routed call's upstream, or ends that.
 pub(crate) async fn subscribe(
@@ -27,6 +32,11 @@ pub(crate) async fn subscribe(
     public: &str,
     wanted: bool,
 ) -> Result<(), WireError> {
+    if wanted && session.subscriptions().len() >= MAX_SUBSCRIPTIONS {
+        return Err(WireError::invalid_params(
+            "the session has 1000 subscriptions, and may not have more",
+        ));
+    }
     let name = routed.upstream.name();
     let failed = |error: crate::upstream::UpstreamError| error.to_wire(name);
     let target = routed.upstream.era_for(Era::Legacy).await.map_err(failed)?;
@@ -34,9 +44,9 @@ pub(crate) async fn subscribe(
         if wanted && session.subscribe(public, true) {
             let behalf = behalf(gateway, routed);
             let uris = [routed.original.to_string()];
-            let opened = Feed::of_resources(routed.upstream.clone(), behalf, &uris).await;
+            let opened = Feed::of_resources(routed.upstream.clone(), behalf, &uris, &[]).await;
             match opened {
-                Ok((feed, agreed)) if !agreed.is_empty() => {
+                Ok((feed, agreed)) if !agreed.resources.is_empty() => {
                     tokio::spawn(relay(
                         gateway.clone(),
                         feed,
@@ -63,35 +73,69 @@ pub(crate) async fn subscribe(
         }
         return Ok(());
     }
-    let outgoing = Outgoing {
-        method: routed.call.method.as_str(),
-        params: Some(format!("{{\"uri\":{}}}", json::quote(&routed.original)).into()),
-        ..Outgoing::default()
-    };
-    let behalf = ForCall { gateway, routed };
-    if !wanted
-        && session.subscribe(public, false)
-        && !routed.upstream.unwatch(behalf.holder(), &routed.original)
-    {
-        // Another session watches the resource through the same upstream session.
+    if wanted == session.subscriptions().contains(public) {
         return Ok(());
     }
-    let mut exchange = routed
-        .upstream
-        .call(target, &behalf, outgoing)
+    let answered = watched(gateway, routed, wanted).await.map_err(failed)?;
+    match answered {
+        Outcome::Result(_) => {
+            session.subscribe(public, wanted);
+            Ok(())
+        }
+        Outcome::Error(error) => Err(upstream_error(&error)),
+    }
+}
+
+/// Subscribes to a resource with a legacy upstream, or ends that: several callers may share the
+/// session, and the upstream is told of the first and of the last.
+pub(super) async fn watched(
+    gateway: &Arc<Gateway>,
+    routed: &Routed,
+    wanted: bool,
+) -> Result<Outcome, UpstreamError> {
+    let behalf = ForCall { gateway, routed };
+    let uri = &*routed.original;
+    let session = if wanted {
+        routed.upstream.session(Some(Era::Legacy), &behalf).await?
+    } else {
+        match routed.upstream.open_session(&behalf.holder()) {
+            Some(session) => session,
+            None => return Ok(Outcome::Result("{}".into())),
+        }
+    };
+    let tell = if wanted {
+        session.subscribe(uri)
+    } else {
+        session.unsubscribe(uri)
+    };
+    if !tell {
+        return Ok(Outcome::Result("{}".into()));
+    }
+    let asking = ask(&session, uri, wanted);
+    let outcome = tokio::time::timeout(ASK_TIME, asking)
         .await
-        .map_err(failed)?;
+        .unwrap_or(Err(UpstreamError::Timeout(ASK_TIME.as_secs())));
+    if wanted && !matches!(outcome, Ok(Outcome::Result(_))) {
+        session.unsubscribe(uri);
+    }
+    outcome
+}
+
+async fn ask(session: &Session, uri: &str, wanted: bool) -> Result<Outcome, UpstreamError> {
+    let method = if wanted {
+        Method::ResourcesSubscribe
+    } else {
+        Method::ResourcesUnsubscribe
+    };
+    let outgoing = Outgoing {
+        method: method.as_str(),
+        params: Some(format!("{{\"uri\":{}}}", json::quote(uri)).into()),
+        ..Outgoing::default()
+    };
+    let mut exchange = session.call(&outgoing).await?;
     loop {
-        if let Event::Response(response) = exchange.next().await.map_err(failed)? {
-            return match response.outcome {
-                Outcome::Result(_) => {
-                    if wanted && session.subscribe(public, true) {
-                        routed.upstream.watch(behalf.holder(), &routed.original);
-                    }
-                    Ok(())
-                }
-                Outcome::Error(error) => Err(upstream_error(&error)),
-            };
+        if let Event::Response(response) = exchange.next().await? {
+            return Ok(response.outcome);
         }
     }
 }
@@ -140,7 +184,7 @@ async fn relay(gateway: Arc<Gateway>, mut feed: Feed<Behalf>, session: Arc<Live>
 /// Opens the subscriptions of a session again that this process has taken over.
 pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
     let params = format!("{{\"uri\":{}}}", json::quote(public));
-    let method = mcp_ultra_protocol::Method::ResourcesSubscribe;
+    let method = Method::ResourcesSubscribe;
     let call = Box::new(Call {
         caller: Caller {
             principal: session.principal.clone(),
@@ -159,6 +203,7 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
         continues: false,
         peer: None,
         place: None,
+        trace: std::sync::OnceLock::new(),
     });
     let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {
         return;
@@ -186,6 +231,10 @@ pub(crate) async fn push_changes(
             () = stream.closed() => return,
             change = changes.recv() => change,
         };
+        // Another stream has taken over.
+        if !session.pushes_on(&stream) {
+            continue;
+        }
         let kinds: &[_] = match change {
             Ok(Change::List(kind)) => &[kind],
             Ok(Change::Resource { principal, uri }) => {

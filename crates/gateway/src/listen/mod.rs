@@ -90,7 +90,7 @@ pub(crate) fn sink(
                 Some(session) => drop(session.push(update.text)),
                 None => gateway.announce_update(principal.clone(), &update),
             }
-        } else if let Some(session) = session {
+        } else if let Some(session) = session.filter(|_| travels(&notification.method)) {
             let is_log = notification.method == "notifications/message";
             let level = session.log_level();
             if !is_log || era::reaches_level(level.as_deref(), &notification) {
@@ -98,4 +98,10 @@ pub(crate) fn sink(
             }
         }
     })
+}
+
+/// Whether a notification that belongs to no call in flight means anything to a client: progress
+/// and cancellations name requests by ids and tokens that only the upstream knows.
+fn travels(method: &str) -> bool {
+    !matches!(method, "notifications/progress" | "notifications/cancelled")
 }

@@ -1,6 +1,6 @@
 //! `subscriptions/listen` of modern clients (2026-07-28, Subscriptions).
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use mcp_ultra_domain::catalog::Kind;
@@ -11,7 +11,12 @@ use mcp_ultra_protocol::{
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::{Change, Feed, list_changed};
+use super::{
+    Change, Feed,
+    feed::{RESOURCES, TASKS},
+    legacy::watched as watched_by,
+    list_changed,
+};
 use crate::{
     Gateway,
     call::{Call, CallHeaders, Routed},
@@ -20,7 +25,7 @@ use crate::{
     reply::Reply,
     snapshot::Snapshot,
     stages::route,
-    upstream::{Behalf, Event, Holder, OnBehalf, Outgoing, UpstreamError},
+    upstream::{Behalf, OnBehalf, UpstreamError},
 };
 
 /// What a client wants to hear of.
@@ -29,7 +34,12 @@ struct Filter {
     lists: Vec<Kind>,
     /// Public URIs.
     resources: Vec<String>,
+    /// Sealed ids of tasks (Tasks extension, Task Status Notifications).
+    tasks: Vec<String>,
 }
+
+/// How many resources and how many tasks one stream may be about.
+const MAX_NAMES: usize = 1000;
 
 impl Filter {
     fn parse(params: Option<&str>) -> Result<Self, WireError> {
@@ -55,19 +65,11 @@ impl Filter {
             .filter(|(key, _)| wanted.get(key) == Some("true"))
             .map(|(_, kind)| kind)
             .collect();
-        let resources = match wanted.get("resourceSubscriptions") {
-            None => Vec::new(),
-            Some(raw) => json::elements(raw)
-                .and_then(|uris| {
-                    uris.into_iter()
-                        .map(|raw| json::as_str(raw).map(std::borrow::Cow::into_owned))
-                        .collect::<Option<Vec<_>>>()
-                })
-                .ok_or_else(|| {
-                    WireError::invalid_params("resourceSubscriptions must be an array of URIs")
-                })?,
-        };
-        Ok(Self { lists, resources })
+        Ok(Self {
+            lists,
+            resources: names(&wanted, RESOURCES)?,
+            tasks: names(&wanted, TASKS)?,
+        })
     }
 
     /// The text of the filter.
@@ -81,9 +83,11 @@ impl Filter {
             };
             parts.push(format!("\"{key}\":true"));
         }
-        if !self.resources.is_empty() {
-            let uris: Vec<String> = self.resources.iter().map(|uri| json::quote(uri)).collect();
-            parts.push(format!("\"resourceSubscriptions\":[{}]", uris.join(",")));
+        for (key, names) in [(RESOURCES, &self.resources), (TASKS, &self.tasks)] {
+            if !names.is_empty() {
+                let quoted: Vec<String> = names.iter().map(|name| json::quote(name)).collect();
+                parts.push(format!("\"{key}\":[{}]", quoted.join(",")));
+            }
         }
         format!("{{{}}}", parts.join(","))
     }
@@ -99,6 +103,28 @@ impl Filter {
     }
 }
 
+/// The strings of an array of the filter; none where it is absent.
+fn names(wanted: &Object<'_>, key: &str) -> Result<Vec<String>, WireError> {
+    let Some(raw) = wanted.get(key) else {
+        return Ok(Vec::new());
+    };
+    let names = json::elements(raw).and_then(|names| {
+        names
+            .into_iter()
+            .map(|raw| json::as_str(raw).map(std::borrow::Cow::into_owned))
+            .collect::<Option<Vec<_>>>()
+    });
+    match names {
+        Some(names) if names.len() <= MAX_NAMES => Ok(names),
+        Some(_) => Err(WireError::invalid_params(format!(
+            "{key} has more than {MAX_NAMES} elements"
+        ))),
+        None => Err(WireError::invalid_params(format!(
+            "{key} must be an array of strings"
+        ))),
+    }
+}
+
 /// Opens the stream. It is kept in a task of its own, which holds only what a stream needs: a
 /// gateway has many, and they are quiet most of the time.
 pub(crate) async fn open(
@@ -111,6 +137,10 @@ pub(crate) async fn open(
         Ok(asked) => asked,
         Err(error) => return reply.error(&error).await,
     };
+    if !asked.tasks.is_empty() && !call.caller.declares("tasks") {
+        let error = WireError::missing_capability(route::TASKS_CAPABILITY);
+        return reply.error(&error).await;
+    }
     let limit = gateway.settings().max_streams_per_client;
     let Some(slot) = gateway.streams.enter(call.peer, limit) else {
         let error =
@@ -125,12 +155,13 @@ pub(crate) async fn open(
         .into_iter()
         .filter(|kind| capabilities.lists(*kind))
         .collect();
-    let watched = watch(gateway, snapshot, &call, &asked.resources).await;
-    let listener = Listener {
+    let watched = watch(gateway, snapshot, &call, &asked.resources, &asked.tasks).await;
+    let mut listener = Listener {
         gateway: gateway.clone(),
         agreed: Filter {
             lists,
             resources: watched.agreed,
+            tasks: watched.tasks,
         },
         subscribed: watched.subscribed,
         id: call.request.id.detached(),
@@ -146,6 +177,8 @@ pub(crate) async fn open(
     );
     if listener.reply.message(acknowledged.text).await {
         tokio::spawn(listener.keep(watched.feeds));
+    } else {
+        listener.leave().await;
     }
 }
 
@@ -170,12 +203,17 @@ impl Listener {
         } else {
             Box::pin(self.keep_all(feeds)).await;
         }
-        for (uri, routed) in std::mem::take(&mut self.subscribed) {
-            Box::pin(unsubscribe(&self.gateway, &routed, &uri)).await;
-        }
+        self.leave().await;
         if self.gateway.is_draining() {
             let closing = closing(&self.id);
             self.reply.result(&closing).await;
+        }
+    }
+
+    /// Ends what is subscribed to for the stream alone.
+    async fn leave(&mut self) {
+        for (uri, routed) in std::mem::take(&mut self.subscribed) {
+            Box::pin(unsubscribe(&self.gateway, &routed, &uri)).await;
         }
     }
 
@@ -202,10 +240,10 @@ impl Listener {
                 () = self.gateway.draining() => return,
                 change = self.changes.recv() => change,
                 Some((watch, update)) = feeds.next(), if !feeds.is_empty() => {
-                    let uri = public_uri_of(&watch, &update);
+                    let notification = watch.public(&self.id, &update);
                     feeds.push(next_of(watch));
-                    let Some(uri) = uri else { continue };
-                    if !self.reply.message(updated(&self.id, &uri).text).await {
+                    let Some(notification) = notification else { continue };
+                    if !self.reply.message(notification.text).await {
                         return;
                     }
                     continue;
@@ -237,22 +275,15 @@ impl Listener {
                         .message(tagged(list_changed(*kind), &self.id, "").text)
                         .await;
                 }
+                for uri in &self.agreed.resources {
+                    self.reply.message(updated(&self.id, uri).text).await;
+                }
                 return true;
             }
             Err(RecvError::Closed) => return false,
         };
         self.reply.message(notification.text).await
     }
-}
-
-/// The public URI that an upstream's stream tells of.
-fn public_uri_of(watch: &Watch, update: &Notification) -> Option<String> {
-    if update.method != "notifications/resources/updated" {
-        return None;
-    }
-    let params = Object::parse(update.params.as_deref()?).ok()?;
-    let uri = params.get_str("uri")?;
-    Some(watch.naming.public_uri(&uri).into_owned())
 }
 
 /// A notification of the subscription `id`; `members` is the text of further members of `params`.
@@ -286,6 +317,8 @@ fn closing(id: &Id) -> String {
 struct Watched {
     /// The public URIs that upstreams agreed to.
     agreed: Vec<String>,
+    /// The sealed ids of tasks that upstreams agreed to.
+    tasks: Vec<String>,
     /// Streams of modern upstreams.
     feeds: Vec<Watch>,
     /// Subscriptions with legacy upstreams: public URI and how to end it.
@@ -295,6 +328,29 @@ struct Watched {
 struct Watch {
     feed: Feed<Behalf>,
     naming: mcp_ultra_protocol::names::Naming,
+    /// The upstream's ids of tasks and the sealed ones that the client knows them by.
+    tasks: HashMap<String, String>,
+}
+
+impl Watch {
+    /// A notification of the upstream as the stream `id` tells it; `None` where it does not.
+    fn public(&self, id: &Id, update: &Notification) -> Option<Notification> {
+        let params = Object::parse(update.params.as_deref()?).ok()?;
+        match &*update.method {
+            "notifications/resources/updated" => Some(updated(
+                id,
+                &self.naming.public_uri(&params.get_str("uri")?),
+            )),
+            "notifications/tasks" => {
+                let sealed = self.tasks.get(&*params.get_str("taskId")?)?;
+                let meta = Object::parse(params.get("_meta").unwrap_or("{}")).ok()?;
+                let meta = meta.edit().set(meta::SUBSCRIPTION_ID, id.as_raw()).finish();
+                let params = params.edit().set_str("taskId", sealed).set("_meta", meta);
+                Some(update.with_params(params.finish()))
+            }
+            _ => None,
+        }
+    }
 }
 
 async fn next_of(mut watch: Watch) -> (Watch, Notification) {
@@ -302,45 +358,81 @@ async fn next_of(mut watch: Watch) -> (Watch, Notification) {
     (watch, notification)
 }
 
-/// Watches resources with the upstreams that have them. What can't be watched is left out.
+/// Watches resources and tasks with the upstreams that have them. What can't be watched is left
+/// out.
 async fn watch(
     gateway: &Arc<Gateway>,
     snapshot: &Snapshot,
     call: &Call,
     uris: &[String],
+    tasks: &[String],
 ) -> Watched {
     let mut watched = Watched::default();
-    let mut modern: Vec<(Box<Routed>, Vec<String>)> = Vec::new();
+    let mut modern: Vec<Group> = Vec::new();
     for uri in uris {
         let Ok(routed) = route::call(gateway, snapshot, read_of(call, uri)) else {
             continue;
         };
         match routed.upstream.era_for(Era::Modern).await {
             Ok(Era::Modern) => {
-                let group = modern
-                    .iter_mut()
-                    .find(|(other, _)| Arc::ptr_eq(&other.upstream, &routed.upstream));
-                if let Some((_, uris)) = group {
-                    uris.push(routed.original.to_string());
-                } else {
-                    let original = routed.original.to_string();
-                    modern.push((routed, vec![original]));
-                }
+                let original = routed.original.to_string();
+                group(&mut modern, routed).uris.push(original);
             }
-            Ok(Era::Legacy) => match legacy(gateway, &routed, Method::ResourcesSubscribe).await {
-                Ok(true) => {
-                    let holder = holder_of(gateway, &routed);
-                    routed.upstream.watch(holder, &routed.original);
+            Ok(Era::Legacy) => match watched_by(gateway, &routed, true).await {
+                Ok(Outcome::Result(_)) => {
                     watched.agreed.push(uri.clone());
                     watched.subscribed.push((uri.clone(), routed));
                 }
-                Ok(false) => {}
+                Ok(Outcome::Error(_)) => {}
                 Err(error) => tell(&routed, &error),
             },
             Err(error) => tell(&routed, &error),
         }
     }
-    for (routed, uris) in modern {
+    for task in tasks {
+        if let Ok(routed) = route::call(gateway, snapshot, task_of(call, task)) {
+            let original = routed.original.to_string();
+            group(&mut modern, routed)
+                .tasks
+                .insert(original, task.clone());
+        }
+    }
+    for group in modern {
+        group.open(gateway, &mut watched).await;
+    }
+    watched
+}
+
+/// What is watched of one modern upstream.
+struct Group {
+    routed: Box<Routed>,
+    uris: Vec<String>,
+    /// Its own ids of tasks and the sealed ones.
+    tasks: HashMap<String, String>,
+}
+
+fn group(groups: &mut Vec<Group>, routed: Box<Routed>) -> &mut Group {
+    let known = groups
+        .iter()
+        .position(|group| Arc::ptr_eq(&group.routed.upstream, &routed.upstream));
+    let at = known.unwrap_or_else(|| {
+        groups.push(Group {
+            routed,
+            uris: Vec::new(),
+            tasks: HashMap::new(),
+        });
+        groups.len() - 1
+    });
+    &mut groups[at]
+}
+
+impl Group {
+    async fn open(self, gateway: &Arc<Gateway>, watched: &mut Watched) {
+        let Self {
+            routed,
+            uris,
+            tasks,
+        } = self;
         let of_call = ForCall {
             gateway,
             routed: &routed,
@@ -351,17 +443,22 @@ async fn watch(
             sink: of_call.sink(),
         };
         let naming = routed.upstream.naming().clone();
-        match Feed::of_resources(routed.upstream.clone(), behalf, &uris).await {
+        let ids: Vec<String> = tasks.keys().cloned().collect();
+        match Feed::of_resources(routed.upstream.clone(), behalf, &uris, &ids).await {
             Ok((feed, agreed)) => {
-                watched
-                    .agreed
-                    .extend(agreed.iter().map(|uri| naming.public_uri(uri).into_owned()));
-                watched.feeds.push(Watch { feed, naming });
+                let public = |uri: &String| naming.public_uri(uri).into_owned();
+                watched.agreed.extend(agreed.resources.iter().map(public));
+                let sealed = |id: &String| tasks.get(id).cloned();
+                watched.tasks.extend(agreed.tasks.iter().filter_map(sealed));
+                watched.feeds.push(Watch {
+                    feed,
+                    naming,
+                    tasks,
+                });
             }
             Err(error) => tell(&routed, &error),
         }
     }
-    watched
 }
 
 fn tell(routed: &Routed, error: &UpstreamError) {
@@ -370,59 +467,36 @@ fn tell(routed: &Routed, error: &UpstreamError) {
 
 /// The call as it would read the resource: routing needs the URI and who asks.
 fn read_of(call: &Call, uri: &str) -> Box<Call> {
-    let params = format!("{{\"uri\":{}}}", json::quote(uri));
+    call_of(call, Method::ResourcesRead, "uri", uri)
+}
+
+/// The call as it would poll the task.
+fn task_of(call: &Call, task: &str) -> Box<Call> {
+    call_of(call, Method::TasksGet, "taskId", task)
+}
+
+fn call_of(call: &Call, method: Method, key: &str, name: &str) -> Box<Call> {
+    let params = format!("{{\"{key}\":{}}}", json::quote(name));
     Box::new(Call {
         caller: call.caller.clone(),
-        request: Request::new(
-            call.request.id.clone(),
-            Method::ResourcesRead.as_str(),
-            Some(&params),
-        ),
-        method: Method::ResourcesRead,
+        request: Request::new(call.request.id.clone(), method.as_str(), Some(&params)),
+        method,
         progress_token: None,
         log_level: None,
         headers: CallHeaders::default(),
-        name: Some(uri.to_owned().into()),
+        name: Some(name.to_owned().into()),
         arguments: None,
         continues: false,
         peer: call.peer,
         place: None,
+        trace: std::sync::OnceLock::new(),
     })
-}
-
-/// Subscribes or unsubscribes with a legacy upstream; `false` where it refuses.
-async fn legacy(
-    gateway: &Arc<Gateway>,
-    routed: &Routed,
-    method: Method,
-) -> Result<bool, UpstreamError> {
-    let outgoing = Outgoing {
-        method: method.as_str(),
-        params: Some(format!("{{\"uri\":{}}}", json::quote(&routed.original)).into()),
-        ..Outgoing::default()
-    };
-    let behalf = ForCall { gateway, routed };
-    let mut exchange = routed.upstream.call(Era::Legacy, &behalf, outgoing).await?;
-    loop {
-        if let Event::Response(response) = exchange.next().await? {
-            return Ok(matches!(response.outcome, Outcome::Result(_)));
-        }
-    }
-}
-
-/// Through whose session the resource is watched.
-fn holder_of(gateway: &Arc<Gateway>, routed: &Routed) -> Holder {
-    ForCall { gateway, routed }.holder()
 }
 
 /// Ends a subscription with a legacy upstream, unless another stream of this principal has it too.
 async fn unsubscribe(gateway: &Arc<Gateway>, routed: &Routed, uri: &str) {
-    let holder = holder_of(gateway, routed);
-    if !routed.upstream.unwatch(holder, &routed.original) {
-        return;
-    }
     tracing::trace!(uri, "a resource is not watched any more");
-    if let Err(error) = legacy(gateway, routed, Method::ResourcesUnsubscribe).await {
+    if let Err(error) = watched_by(gateway, routed, false).await {
         tracing::debug!(upstream = %routed.upstream.name(), %error, "a subscription could not be ended");
     }
 }
@@ -450,6 +524,7 @@ mod tests {
             "{}",
             r#"{"notifications":[]}"#,
             r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
+            r#"{"notifications":{"taskIds":"all"}}"#,
         ] {
             assert!(Filter::parse(Some(params)).is_err(), "{params}");
         }

@@ -35,8 +35,9 @@ pub(crate) struct Live {
     /// The calls in flight, by the client's ids.
     calls: Mutex<HashMap<Id, CancellationToken>>,
     questions: Mutex<Questions>,
-    /// The open server-to-client stream.
-    push: Mutex<Option<mpsc::Sender<Down>>>,
+    /// The open server-to-client streams, the newest last. Each message goes on one of them only
+    /// (2025-11-25, Streamable HTTP, Multiple Connections).
+    push: Mutex<Vec<mpsc::Sender<Down>>>,
     /// Cancelled when the session ends.
     ended: CancellationToken,
     /// Cancelled when its server-to-client streams end: with it, or before where the gateway
@@ -95,11 +96,7 @@ impl Live {
 
     /// For how long nothing has happened; `None` while something is open.
     pub(super) fn idle_for(&self) -> Option<Duration> {
-        let open = self
-            .push
-            .lock()
-            .as_ref()
-            .is_some_and(|push| !push.is_closed());
+        let open = self.push.lock().iter().any(|stream| !stream.is_closed());
         let busy = open || !self.calls.lock().is_empty();
         (!busy).then(|| self.used.lock().elapsed())
     }
@@ -198,31 +195,41 @@ impl Live {
         waiting.is_some_and(|waiting| waiting.send(response).is_ok())
     }
 
-    /// Sends a message on the server-to-client stream; `false` where none is open or it is full.
+    /// Sends a message on the newest server-to-client stream; `false` where none is open or it is
+    /// full.
     pub(crate) fn push(&self, text: ByteString) -> bool {
         let push = self.push.lock();
-        push.as_ref()
-            .is_some_and(|push| push.try_send(Down::Message(text)).is_ok())
+        let newest = push.iter().rev().find(|stream| !stream.is_closed());
+        newest.is_some_and(|stream| stream.try_send(Down::Message(text)).is_ok())
     }
 
-    /// Opens the server-to-client stream; an older one ends.
+    /// Opens a server-to-client stream. Older ones stay open, but get no more messages.
     pub(crate) fn open_push(&self) -> (mpsc::Sender<Down>, mpsc::Receiver<Down>) {
         let (sender, receiver) = mpsc::channel(PUSH_QUEUE);
-        *self.push.lock() = Some(sender.clone());
+        let mut push = self.push.lock();
+        push.retain(|stream| !stream.is_closed());
+        push.push(sender.clone());
         (sender, receiver)
+    }
+
+    /// Whether messages go on this stream.
+    pub(crate) fn pushes_on(&self, stream: &mpsc::Sender<Down>) -> bool {
+        let push = self.push.lock();
+        let newest = push.iter().rev().find(|stream| !stream.is_closed());
+        newest.is_some_and(|newest| newest.same_channel(stream))
     }
 
     /// Ends everything that is open.
     pub(super) fn end(&self) {
         self.ended.cancel();
-        *self.push.lock() = None;
+        self.push.lock().clear();
         self.questions.lock().waiting.clear();
     }
 
     /// Ends the server-to-client streams; calls in flight go on.
     pub(super) fn end_streams(&self) {
         self.streams_ended.cancel();
-        *self.push.lock() = None;
+        self.push.lock().clear();
     }
 
     /// Cancelled when the server-to-client streams of the session end.
@@ -267,5 +274,49 @@ impl Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         self.session.questions.lock().waiting.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live() -> Live {
+        let negotiated = Negotiated {
+            id: "s".into(),
+            version: Version::LATEST_LEGACY.as_str().into(),
+            capabilities: "{}".into(),
+            client_info: None,
+            issued: 0,
+        };
+        Live::new(&negotiated, Principal::anonymous(), SessionState::default())
+    }
+
+    #[tokio::test]
+    async fn a_message_goes_on_one_stream_only() {
+        let live = live();
+        assert!(!live.push("a".into()));
+        let (first, mut one) = live.open_push();
+        let (second, two) = live.open_push();
+        assert!(live.pushes_on(&second) && !live.pushes_on(&first));
+        drop(two);
+        assert!(live.push("b".into()), "the older one takes over");
+        assert!(matches!(one.recv().await, Some(Down::Message(text)) if text == "b"));
+        assert!(live.idle_for().is_none());
+        live.end();
+        drop((first, one));
+        assert!(live.idle_for().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_id_can_be_in_flight_once() {
+        let live = live();
+        let id = Id::from(1);
+        let token = live.begin_call(&id).unwrap();
+        assert!(live.begin_call(&id).is_none());
+        live.cancel_call(&id);
+        assert!(token.is_cancelled());
+        live.end_call(&id);
+        assert!(live.begin_call(&id).is_some());
     }
 }

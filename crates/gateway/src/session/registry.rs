@@ -4,7 +4,10 @@ use mcp_ultra_domain::{Principal, ports::SessionState};
 use parking_lot::Mutex;
 
 use super::{Live, Negotiated};
-use crate::{Gateway, upstream::Holder};
+use crate::{
+    Gateway,
+    upstream::{Holder, Session},
+};
 
 /// The legacy sessions that live in this process.
 #[derive(Debug, Default)]
@@ -28,7 +31,7 @@ impl Registry {
         let limit = gateway.settings().max_sessions;
         if self.len() >= limit {
             let oldest = self.most_idle()?;
-            self.retire(gateway, &oldest).await;
+            self.retire(gateway, &oldest, Duration::ZERO).await;
         }
         let live = Arc::new(Live::new(
             negotiated,
@@ -46,10 +49,17 @@ impl Registry {
         gateway: &Arc<Gateway>,
         (negotiated, principal): (Negotiated, Principal),
     ) -> Option<Arc<Live>> {
-        let known = self.sessions.lock().get(negotiated.id.as_str()).cloned();
-        if let Some(live) = known {
-            live.touch();
-            return Some(live);
+        let known = {
+            let sessions = self.sessions.lock();
+            let known = sessions.get(negotiated.id.as_str()).cloned();
+            // Under the lock, so that the session is not taken for idle in between.
+            if let Some(live) = &known {
+                live.touch();
+            }
+            known
+        };
+        if known.is_some() {
+            return known;
         }
         let state = match gateway.store.load(&negotiated.id).await {
             Ok(state) => state,
@@ -67,6 +77,12 @@ impl Registry {
             let mut sessions = self.sessions.lock();
             sessions.entry(live.id.clone()).or_insert(live).clone()
         };
+        // It may have been ended while it was loaded.
+        let ended = gateway.store.load(&negotiated.id).await;
+        if ended.is_ok_and(|state| state.terminated) {
+            self.leave(gateway, &live).await;
+            return None;
+        }
         for uri in wanted {
             gateway.subscribe_again(&live, &uri);
         }
@@ -81,21 +97,34 @@ impl Registry {
         self.leave(gateway, live).await;
     }
 
-    /// Takes an idle session out of memory: its id is still good.
-    async fn retire(&self, gateway: &Gateway, live: &Live) {
+    /// Takes a session out of memory that has been idle for `limit`: its id is still good.
+    async fn retire(&self, gateway: &Gateway, live: &Live, limit: Duration) -> bool {
+        // Decided under the lock: whoever enters a session touches it there.
+        let left = {
+            let mut sessions = self.sessions.lock();
+            let idle = live.idle_for().is_some_and(|idle| idle >= limit);
+            idle.then(|| {
+                sessions.remove(&live.id);
+                take_upstream(gateway, live)
+            })
+        };
+        let Some(upstream) = left else { return false };
         if let Err(error) = gateway.store.forget(&live.id).await {
             tracing::error!(%error, "an idle session could not be forgotten");
         }
-        self.leave(gateway, live).await;
+        live.end();
+        close(upstream).await;
+        true
     }
 
     async fn leave(&self, gateway: &Gateway, live: &Live) {
-        self.sessions.lock().remove(&live.id);
+        let upstream = {
+            let mut sessions = self.sessions.lock();
+            sessions.remove(&live.id);
+            take_upstream(gateway, live)
+        };
         live.end();
-        let holder = Holder::Session(live.id.clone());
-        for upstream in &gateway.snapshot().upstreams {
-            upstream.close(&holder).await;
-        }
+        close(upstream).await;
     }
 
     /// Takes sessions out of memory that have been idle for `limit`. Returns how many.
@@ -105,10 +134,11 @@ impl Registry {
             let is_idle = |live: &&Arc<Live>| live.idle_for().is_some_and(|idle| idle >= limit);
             sessions.values().filter(is_idle).cloned().collect()
         };
+        let mut retired = 0;
         for live in &idle {
-            self.retire(gateway, live).await;
+            retired += usize::from(self.retire(gateway, live, limit).await);
         }
-        idle.len()
+        retired
     }
 
     fn most_idle(&self) -> Option<Arc<Live>> {
@@ -127,4 +157,18 @@ impl Registry {
             live.end_streams();
         }
     }
+}
+
+/// Takes the session's own sessions with upstreams out of their pools.
+fn take_upstream(gateway: &Gateway, live: &Live) -> Vec<Session> {
+    let holder = Holder::Session(live.id.clone());
+    let snapshot = gateway.snapshot();
+    let upstreams = snapshot.upstreams.iter();
+    upstreams
+        .flat_map(|upstream| upstream.take(&holder))
+        .collect()
+}
+
+async fn close(sessions: Vec<Session>) {
+    futures_util::future::join_all(sessions.iter().map(Session::close)).await;
 }

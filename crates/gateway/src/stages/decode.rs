@@ -181,6 +181,7 @@ fn modern(
         continues: false,
         peer: None,
         place: None,
+        trace: std::sync::OnceLock::new(),
     }))
 }
 
@@ -296,6 +297,7 @@ fn initialize(
         continues: false,
         peer: None,
         place: None,
+        trace: std::sync::OnceLock::new(),
     }))
 }
 
@@ -329,6 +331,7 @@ async fn in_session(
         continues: false,
         peer: None,
         place: None,
+        trace: std::sync::OnceLock::new(),
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use mcp_ultra_domain::catalog::Kind;
+use mcp_ultra_domain::catalog::{Kind, State};
 use mcp_ultra_protocol::{
     Era, Method, Version, WireError,
     json::{self, Object},
@@ -143,9 +143,16 @@ fn server_meta(snapshot: &Snapshot) -> String {
 
 /// How long a list is fresh, and for whom: the least of all parts, private if any part is.
 fn hints(gateway: &Gateway, snapshot: &Snapshot) -> (u64, &'static str) {
+    // A list that lacks what an upstream would add is good until that one answers.
+    let complete = snapshot
+        .catalog
+        .sources()
+        .iter()
+        .all(|source| source.state == State::Ready);
     let ttl = snapshot
         .catalog
         .ttl_ms()
+        .filter(|_| complete)
         .unwrap_or_else(|| gateway.settings().list_ttl_ms);
     (
         ttl,

@@ -216,9 +216,10 @@ pub(super) async fn has_legacy(
             tokio::spawn(async move { session.close().await });
             Ok(true)
         }
-        Ok(Err(UpstreamError::Protocol(_) | UpstreamError::Status(400..=499))) => Ok(false),
+        Err(_) | Ok(Err(UpstreamError::Protocol(_) | UpstreamError::Status(400..=499))) => {
+            Ok(false)
+        }
         Ok(Err(error)) => Err(error),
-        Err(_) => Ok(false),
     }
 }
 

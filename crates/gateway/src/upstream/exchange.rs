@@ -50,10 +50,13 @@ pub(super) enum Source {
     Channel(mpsc::Receiver<Event>),
 }
 
+/// A reply on its way.
+pub(super) type Beginning = Pin<Box<dyn Future<Output = Result<Head, UpstreamError>> + Send>>;
+
 /// A call whose reply has not begun.
 pub(super) struct Opening {
     /// The reply on its way. Never locked: an [`Exchange`] has to be `Sync`, which a future is not.
-    pub head: Mutex<Pin<Box<dyn Future<Output = Result<Head, UpstreamError>> + Send>>>,
+    pub head: Mutex<Beginning>,
     /// The event that came before it.
     pub first: Option<Event>,
     /// More of them.
@@ -100,22 +103,25 @@ impl Exchange {
     async fn read(&mut self) -> Result<Event, UpstreamError> {
         loop {
             let event = match &mut self.source {
-                Source::Opening(opening) => match opening.first.take() {
-                    Some(first) => first,
-                    None => tokio::select! {
-                        biased;
-                        Some(event) = opening.elsewhere.recv() => event,
-                        head = opening.head.get_mut() => {
-                            let head = head?;
-                            if let Source::Opening(opening) =
-                                std::mem::replace(&mut self.source, Source::Ready(None))
-                            {
-                                self.source = head.with(opening.elsewhere);
+                Source::Opening(opening) => {
+                    if let Some(first) = opening.first.take() {
+                        first
+                    } else {
+                        tokio::select! {
+                            biased;
+                            Some(event) = opening.elsewhere.recv() => event,
+                            head = opening.head.get_mut() => {
+                                let head = head?;
+                                if let Source::Opening(opening) =
+                                    std::mem::replace(&mut self.source, Source::Ready(None))
+                                {
+                                    self.source = head.with(opening.elsewhere);
+                                }
+                                continue;
                             }
-                            continue;
                         }
-                    },
-                },
+                    }
+                }
                 Source::Ready(response) => {
                     Event::Response(response.take().ok_or(UpstreamError::Closed)?)
                 }

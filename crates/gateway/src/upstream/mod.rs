@@ -20,7 +20,7 @@ mod session;
 mod settings;
 pub mod stdio;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Request, names::Naming};
@@ -66,8 +66,6 @@ pub struct Upstream {
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
-    /// How many streams and sessions watch a resource through one legacy session.
-    watched: Mutex<HashMap<(Holder, String), usize>>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -138,7 +136,6 @@ impl Upstream {
                 not_before: None,
             }),
             transport,
-            watched: Mutex::default(),
             settings,
         }
     }
@@ -146,6 +143,11 @@ impl Upstream {
     /// A place for a call; `None` where as many are in flight as may be.
     pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
         self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// Whether no call is in flight.
+    pub fn is_unused(&self) -> bool {
+        self.places.available_permits() >= self.settings.max_calls.min(Semaphore::MAX_PERMITS)
     }
 
     /// The name in the configuration.
@@ -458,29 +460,6 @@ impl Upstream {
             Holder::Shared
         } else {
             holder
-        }
-    }
-
-    /// Notes that one more stream or session watches `uri` through the session of `holder`.
-    pub fn watch(&self, holder: Holder, uri: &str) {
-        let key = (self.holder_in_force(holder), uri.to_owned());
-        *self.watched.lock().entry(key).or_default() += 1;
-    }
-
-    /// Notes that one of them does not any more; `true` where none is left, so that the
-    /// subscription can end.
-    pub fn unwatch(&self, holder: Holder, uri: &str) -> bool {
-        let key = (self.holder_in_force(holder), uri.to_owned());
-        let mut watched = self.watched.lock();
-        match watched.get_mut(&key) {
-            Some(count) if *count > 1 => {
-                *count -= 1;
-                false
-            }
-            _ => {
-                watched.remove(&key);
-                true
-            }
         }
     }
 

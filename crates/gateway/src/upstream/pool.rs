@@ -83,7 +83,9 @@ impl Slot {
     fn idle_for(&self) -> Option<Duration> {
         let opening = self.opening.try_lock().is_err();
         let session = self.session.lock();
-        let busy = session.as_ref().is_some_and(Session::is_busy);
+        let busy = session
+            .as_ref()
+            .is_some_and(|session| !session.is_closed() && session.is_busy());
         (!opening && !busy).then(|| self.used.lock().elapsed())
     }
 }

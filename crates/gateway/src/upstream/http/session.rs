@@ -31,7 +31,7 @@ const PUSH_TIME: Duration = Duration::from_millis(500);
 /// notification or an answer.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
 /// The first and the longest wait before a server-to-client stream is opened again.
-const PUSH_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PUSH_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// A session with a legacy upstream over HTTP.
 pub struct HttpSession {

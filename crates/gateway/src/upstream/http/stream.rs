@@ -14,6 +14,8 @@ use crate::upstream::{Event, UpstreamError, session::Session};
 const MAX_RESUMES: u32 = 5;
 /// How long to wait before that, where the upstream did not say.
 const DEFAULT_RETRY: Duration = Duration::from_secs(1);
+/// The shortest wait that an upstream can ask for.
+const MIN_RETRY: Duration = Duration::from_millis(100);
 /// The longest wait that an upstream can ask for.
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
@@ -115,7 +117,12 @@ impl HttpStream {
                 resume.last_event = Some(id);
             }
             if let Some(retry) = event.retry {
-                resume.retry = Some(Duration::from_millis(retry).min(MAX_RETRY));
+                resume.retry = Some(Duration::from_millis(retry).clamp(MIN_RETRY, MAX_RETRY));
+            }
+            // A server may end its streams on purpose, any number of times, as long as it gets on
+            // (2025-11-25, Streamable HTTP, Sending Messages to the Server).
+            if !event.data.is_empty() {
+                resume.attempts = 0;
             }
         }
         // An event of another type, or an empty one, carries no message.

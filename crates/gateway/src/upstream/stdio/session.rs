@@ -275,6 +275,8 @@ async fn read(session: std::sync::Weak<StdioSession>, mut reader: StdioReader, s
     if let Some(session) = session.upgrade() {
         session.closed.store(true, Ordering::Relaxed);
         session.calls.end_all();
+        // One that has merely closed its output can answer nothing any more either: it is ended.
+        drop(session.handle.lock().take());
         tracing::info!(upstream = %session.name, "a stdio upstream has ended");
     }
 }
