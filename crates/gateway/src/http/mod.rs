@@ -9,6 +9,7 @@ mod health;
 mod in_flight;
 mod names;
 mod post;
+mod request_log;
 mod respond;
 mod streams;
 
@@ -21,6 +22,7 @@ use mcp_ultra_edge::listener::Peer;
 use mcp_ultra_protocol::Request as McpRequest;
 
 pub use body::Body;
+pub(crate) use request_log::RequestIds;
 pub(crate) use streams::{StreamSlot, StreamSlots};
 
 use crate::Gateway;
