@@ -26,7 +26,9 @@ pub(super) async fn exchange(
     };
     let first = send(gateway, routed, target, None).await;
     let wrong_era = match &first {
-        Ok(exchange) => exchange.error_code() == Some(error::UNSUPPORTED_VERSION),
+        Ok(exchange) => exchange
+            .error_code()
+            .is_some_and(|code| is_refusal_of_era(target, code)),
         // What a server answers that does not know the other era's way of opening.
         Err(UpstreamError::Status(status)) => matches!(status, 400 | 404 | 405 | 406 | 415),
         Err(UpstreamError::Protocol(_)) => target == Era::Legacy,
@@ -43,6 +45,14 @@ pub(super) async fn exchange(
     Box::pin(send(gateway, routed, again, None))
         .await
         .map(|exchange| (exchange, again))
+}
+
+/// Whether an upstream may have answered with `code` because it does not know the era. A server of
+/// sessions that gets a call without one says so under one of three codes, depending on its SDK; a
+/// modern one may mean something else by them, which asking it again about its eras shows.
+fn is_refusal_of_era(target: Era, code: i64) -> bool {
+    const NO_SESSION: [i64; 3] = [-32000, -32001, error::INVALID_REQUEST];
+    code == error::UNSUPPORTED_VERSION || (target == Era::Modern && NO_SESSION.contains(&code))
 }
 
 /// Sends the call in the era `target`; `input` is the text of members that a retry adds to

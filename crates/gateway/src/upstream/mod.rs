@@ -50,6 +50,8 @@ const MAX_HTTP_SESSIONS: usize = 16_384;
 const MAX_PROCESSES: usize = 256;
 /// For how long what was found out about eras is not doubted.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long a program that speaks 2026-07-28 has to answer `initialize`, where that is asked.
+const LEGACY_PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// One MCP server behind the gateway.
 pub struct Upstream {
@@ -238,6 +240,9 @@ impl Upstream {
     /// been spoken to in one era is not spoken to in another.
     async fn process_has_legacy(&self, spec: &StdioSpec) -> bool {
         let (hello, time) = (&self.settings.hello, self.settings.start_timeout);
+        // It has come up before, and a server that passes over what it does not know is no reason
+        // to let a caller wait: without an answer it is spoken to in the era that it has.
+        let time = time.min(LEGACY_PROBE_TIME);
         let opening = Opening::As(Era::Legacy);
         match StdioSession::open(spec, opening, hello, Arc::new(|_| {}), time).await {
             Ok((session, _)) => {
