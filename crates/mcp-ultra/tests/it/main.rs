@@ -29,6 +29,7 @@ mod gateway_hostile_upstream;
 mod gateway_limits;
 mod gateway_listen;
 mod gateway_operations;
+mod gateway_recovery;
 mod gateway_rig;
 mod gateway_sessions;
 #[cfg(feature = "real-clients")]
