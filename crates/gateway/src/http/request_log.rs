@@ -29,9 +29,10 @@ impl RequestIds {
     pub(super) fn span(&self, headers: &HeaderMap) -> Span {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let request_id = format_args!("{:08x}-{number:x}", self.process);
-        match trace_id(headers) {
-            Some(trace_id) => tracing::warn_span!("request", %request_id, trace_id),
-            None => tracing::warn_span!("request", %request_id),
+        if let Some(trace_id) = trace_id(headers) {
+            tracing::warn_span!("request", %request_id, trace_id)
+        } else {
+            tracing::warn_span!("request", %request_id)
         }
     }
 }
