@@ -1,7 +1,7 @@
 //! What reading and re-enveloping a message costs, in nanoseconds a message.
 //!
 //! `cargo run --release -p mcp-ultra-protocol --example envelope_cost` prints one line for each
-//! size and step; the least of several rounds, since everything else on the machine only adds.
+//! size and step: the least of many short rounds, since everything else on the machine only adds.
 
 use std::{
     hint::black_box,
@@ -14,8 +14,8 @@ use mcp_ultra_protocol::{
     json::{self, Object},
 };
 
-const ROUNDS: usize = 15;
-const ROUND: Duration = Duration::from_millis(20);
+const ROUNDS: usize = 300;
+const ROUND: Duration = Duration::from_micros(500);
 
 fn main() {
     println!(
@@ -105,17 +105,13 @@ fn report(name: &str, bytes: &Bytes, step: impl Fn(&Message) -> ByteString) {
 
 /// The least time of one run, in nanoseconds.
 fn least(run: impl Fn()) -> u128 {
-    let mut best = u128::MAX;
-    for _ in 0..ROUNDS {
+    let start = Instant::now();
+    run();
+    let runs = (ROUND.as_nanos() / start.elapsed().as_nanos().max(1)).clamp(1, 1000);
+    let round = || {
         let start = Instant::now();
-        let mut count = 0_u128;
-        while start.elapsed() < ROUND {
-            for _ in 0..16 {
-                run();
-            }
-            count += 16;
-        }
-        best = best.min(start.elapsed().as_nanos() / count);
-    }
-    best
+        (0..runs).for_each(|_| run());
+        start.elapsed().as_nanos() / runs
+    };
+    (0..ROUNDS).map(|_| round()).min().unwrap_or_default()
 }

@@ -1,3 +1,5 @@
+use memchr::memchr2;
+
 use super::depth::MAX_DEPTH;
 
 /// Why a text could not be read.
@@ -174,21 +176,14 @@ impl<'a> Scanner<'a> {
         }
         let mut at = self.at + 1;
         loop {
-            // Most strings are short: eight bytes first, blocks only behind eight plain ones.
+            // Most strings are short: eight bytes first, and a search only behind eight plain ones.
             if let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
                 let special = special_bytes(*eight);
                 if special == 0 {
-                    at += eight.len();
-                    while bytes
-                        .get(at..)
-                        .and_then(<[u8]>::first_chunk)
-                        .is_some_and(is_plain)
-                    {
-                        at += BLOCK;
-                    }
-                    continue;
+                    at = plain_run(bytes, at + eight.len())?;
+                } else {
+                    at += (special.trailing_zeros() / 8) as usize;
                 }
-                at += (special.trailing_zeros() / 8) as usize;
             }
             match bytes.get(at) {
                 Some(b'"') => break,
@@ -239,13 +234,16 @@ impl<'a> Scanner<'a> {
     }
 }
 
-const BLOCK: usize = 32;
-
-/// Whether no byte of the block ends a string, escapes or is a control character. Without a
-/// branch inside, so that the compiler compares all bytes at once.
-fn is_plain(block: &[u8; BLOCK]) -> bool {
-    let special = |&byte: &u8| u8::from(byte < 0x20 || byte == b'"' || byte == b'\\');
-    block.iter().map(special).sum::<u8>() == 0
+/// Where the string that goes on at `at` ends or escapes.
+fn plain_run(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let found = memchr2(b'"', b'\\', rest).ok_or(Fault::Syntax)?;
+    // Without a branch inside, so that the compiler compares many bytes at once.
+    let least = rest[..found].iter().copied().fold(u8::MAX, u8::min);
+    if least < 0x20 {
+        return Err(Fault::Syntax);
+    }
+    Ok(at + found)
 }
 
 /// Marks the highest bit of the bytes that end a string, escape or are control characters. A byte
