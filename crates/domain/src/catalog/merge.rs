@@ -86,8 +86,12 @@ impl Catalog {
                     continue;
                 };
                 for item in offer.items(kind) {
-                    let owner = owners.get(&item.public).copied().unwrap_or(source);
-                    if owner != source || list.by_name.contains_key(&item.public) {
+                    let listed = list.by_name.get(&item.public);
+                    let owner = match listed {
+                        Some(at) => list.entries[*at].source,
+                        None => owners.get(&item.public).copied().unwrap_or(source),
+                    };
+                    if owner != source || listed.is_some() {
                         hidden.push(Hidden {
                             kind,
                             public: item.public.clone(),
@@ -262,6 +266,10 @@ mod tests {
             10,
         );
         assert_eq!(names(&fresh), [("x", "a"), ("y", "a")]);
+        assert_eq!(
+            (&*fresh.hidden()[0].upstream, &*fresh.hidden()[0].owner),
+            ("b", "a")
+        );
     }
 
     #[test]

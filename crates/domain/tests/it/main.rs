@@ -1,0 +1,10 @@
+//! The rules over made-up inputs: what must hold whatever upstreams offer.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of tests are tests"
+)]
+
+mod catalog;
+mod item;
