@@ -151,3 +151,47 @@ async fn streams_of_one_client_are_bounded() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_bounded_in_all_and_per_server() {
+    let (slow, quick) = (fixture(Era::Dual).await, fixture(Era::Dual).await);
+    let yaml = format!(
+        "limits: {{ calls: 3, calls_per_server: 2 }}\nservers:\n  - {{ name: slow, url: \"{}\" }}\n  - {{ name: quick, url: \"{}\" }}\n",
+        slow.url(),
+        quick.url()
+    );
+    let gateway = gateway(&yaml).await;
+    let caller = gateway.caller();
+    let wait = |name: &str| {
+        let params =
+            json!({ "name": format!("{name}_test_wait"), "arguments": { "milliseconds": 2500 } });
+        let request = caller.prepare("tools/call", params);
+        caller.reply(request)
+    };
+    let refused = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        // Two are with the slow one: it takes no more, another server does.
+        let full = modern_tool(&caller, "slow_test_simple_text", json!({})).await;
+        assert_eq!(full.error_code(), Some(-32603), "{}", full.message);
+        assert_eq!(full.status, 503, "{}", full.message);
+        let reply = modern_tool(&caller, "quick_test_simple_text", json!({})).await;
+        assert!(text(&reply).starts_with("This is"));
+        // Three in all: the gateway takes no more.
+        let third = wait("quick");
+        let fourth = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let request = caller.prepare("tools/list", json!({}));
+            let answer = caller.send(request).await.unwrap();
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            assert_eq!(refusal(answer).await, (503, -32603));
+        };
+        let (third, ()) = tokio::join!(third, fourth);
+        assert_eq!(text(&third.unwrap()), "Waited 2500 ms");
+    };
+    let (one, two, ()) = tokio::join!(wait("slow"), wait("slow"), refused);
+    for reply in [one, two] {
+        assert_eq!(text(&reply.unwrap()), "Waited 2500 ms");
+    }
+    let reply = modern_tool(&caller, "slow_test_simple_text", json!({})).await;
+    assert!(text(&reply).starts_with("This is"), "places are given back");
+}

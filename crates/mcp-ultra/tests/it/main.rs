@@ -28,6 +28,7 @@ mod gateway_hostile_client;
 mod gateway_hostile_upstream;
 mod gateway_limits;
 mod gateway_listen;
+mod gateway_mutated;
 mod gateway_operations;
 mod gateway_recovery;
 mod gateway_rig;
