@@ -160,12 +160,11 @@ fn program(folder: &Path, name: &str, misbehave: &str) -> String {
     let discover = r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}"#;
     let tools = r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","tools":[{"name":"run","inputSchema":{"type":"object"}}]}"#;
     // One passes over what it does not know, which no server should.
-    let initialize = match name {
-        "mute" => ":".to_owned(),
-        _ => {
-            let error = r#"{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}"#;
-            format!(r#"printf '{{"jsonrpc":"2.0","id":%s,"error":{error}}}\n' "$id""#)
-        }
+    let initialize = if name == "mute" {
+        ":".to_owned()
+    } else {
+        let error = r#"{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}"#;
+        format!(r#"printf '{{"jsonrpc":"2.0","id":%s,"error":{error}}}\n' "$id""#)
     };
     let script = format!(
         r#"#!/bin/sh
