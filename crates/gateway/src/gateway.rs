@@ -22,7 +22,7 @@ use crate::{
     Metrics,
     catalog::{Board, Keepers},
     era::park::Parking,
-    http::{RequestIds, StreamSlots},
+    http::StreamSlots,
     listen::{self, Change},
     session::{Live, Registry, VALID_FOR},
     snapshot::Snapshot,
@@ -61,7 +61,6 @@ pub struct Gateway {
     pub(crate) streams: StreamSlots,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) request_ids: RequestIds,
 }
 
 /// What a gateway is made of.
@@ -166,7 +165,6 @@ impl Gateway {
             streams: StreamSlots::default(),
             calls: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
             metrics: Arc::new(Metrics::new(listener)),
-            request_ids: RequestIds::default(),
         });
         let upstreams = gateway.upstreams(&config)?;
         gateway.set_upstreams(upstreams);

@@ -9,7 +9,6 @@ mod health;
 mod in_flight;
 mod names;
 mod post;
-mod request_log;
 mod respond;
 mod streams;
 
@@ -22,7 +21,6 @@ use mcp_ultra_edge::listener::Peer;
 use mcp_ultra_protocol::Request as McpRequest;
 
 pub use body::Body;
-pub(crate) use request_log::RequestIds;
 pub(crate) use streams::{StreamSlot, StreamSlots};
 
 use crate::Gateway;

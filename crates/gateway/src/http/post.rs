@@ -13,7 +13,6 @@ use mcp_ultra_protocol::{
     Response as McpResponse, WireError, headers,
 };
 use tokio::sync::mpsc;
-use tracing::Instrument;
 
 use super::{
     Arrival, Body,
@@ -135,9 +134,7 @@ async fn read(
 /// Brings a request to its answer, as JSON where the answer comes first, as a stream otherwise.
 async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Response<Body> {
     let (reply, mut replies) = reply::channel(arrival.request.id.clone());
-    let span = gateway.request_ids.span(&arrival.headers);
-    let call = pipeline::call(gateway.clone(), arrival, reply);
-    let mut call = InFlight::new(call.instrument(span));
+    let mut call = InFlight::new(pipeline::call(gateway.clone(), arrival, reply));
     if !accepts.stream {
         call.detach();
         return last(replies).await;
@@ -291,8 +288,7 @@ impl Batch {
             principal: Principal::anonymous(),
             peer: self.peer,
         };
-        let span = gateway.request_ids.span(&self.headers);
-        tokio::spawn(pipeline::call(gateway.clone(), arrival, reply).instrument(span));
+        tokio::spawn(pipeline::call(gateway.clone(), arrival, reply));
         tokio::spawn(async move {
             while let Some(down) = replies.recv().await {
                 let text = match down {
