@@ -317,8 +317,17 @@ impl Gateway {
             if upstream.settings().shared || open.era() == Era::Modern {
                 continue;
             }
+            // It counts as a call: a client must not have any number of them under way.
+            let Ok(place) = self.calls.clone().try_acquire_owned() else {
+                return;
+            };
             let notification = notification.clone();
-            tokio::spawn(async move { open.notify(notification).await });
+            tokio::spawn(async move {
+                if let Err(error) = open.notify(notification).await {
+                    tracing::debug!(%error, "an upstream was not told of changed roots");
+                }
+                drop(place);
+            });
         }
     }
 

@@ -1,0 +1,203 @@
+//! Legacy upstreams that ask in ways of their own, and modern callers: a question on the
+//! server-to-client stream before the reply has begun, several at once, and the error of
+//! 2025-11-25 that stands for a URL elicitation.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+    routing::post,
+};
+use futures_util::stream;
+use mcp_ultra_testkit::raw::{Reply, modern::Caller};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, broadcast, mpsc};
+
+use crate::gateway_rig::{gateway, modern, only, text};
+
+/// A legacy server that asks.
+struct Asking {
+    /// The open server-to-client stream.
+    pushed: Mutex<Option<mpsc::Sender<Value>>>,
+    /// What the client answers.
+    answers: broadcast::Sender<Value>,
+    signed_in: AtomicBool,
+}
+
+fn events(messages: mpsc::Receiver<Value>) -> Response {
+    Sse::new(stream::unfold(messages, |mut messages| async {
+        let message = messages.recv().await?;
+        let event = Event::default().data(message.to_string());
+        Some((Ok::<_, Infallible>(event), messages))
+    }))
+    .into_response()
+}
+
+async fn open_stream(State(server): State<Arc<Asking>>) -> Response {
+    let (sender, messages) = mpsc::channel(8);
+    *server.pushed.lock().await = Some(sender);
+    events(messages)
+}
+
+fn question(id: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": {
+        "message": format!("{id}?"),
+        "requestedSchema": { "type": "object", "properties": { "name": { "type": "string" } } },
+    } })
+}
+
+/// What was answered to each of the questions.
+async fn names(mut answers: broadcast::Receiver<Value>, ids: &[&str]) -> String {
+    let mut found = vec![String::new(); ids.len()];
+    while found.iter().any(String::is_empty) {
+        let answer = answers.recv().await.unwrap();
+        if let Some(at) = ids.iter().position(|id| answer["id"] == *id) {
+            found[at] = answer["result"]["content"]["name"].as_str().unwrap().into();
+        }
+    }
+    found.join(" and ")
+}
+
+fn document(value: &Value) -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        value.to_string(),
+    )
+        .into_response()
+}
+
+async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
+    let message: Value = serde_json::from_str(&body).unwrap();
+    let id = message["id"].clone();
+    let result = |result: Value| json!({ "jsonrpc": "2.0", "id": id, "result": result });
+    let said = |said: &str| result(json!({ "content": [{ "type": "text", "text": said }] }));
+    match message["method"].as_str() {
+        None => {
+            let _ = server.answers.send(message);
+            StatusCode::ACCEPTED.into_response()
+        }
+        Some("initialize") => {
+            let answer = result(json!({
+                "protocolVersion": "2025-11-25",
+                "capabilities": { "tools": {} },
+                "serverInfo": { "name": "asking", "version": "0" },
+            }));
+            ([("mcp-session-id", "s")], document(&answer)).into_response()
+        }
+        Some("tools/list") => {
+            let tools = ["pushed", "both", "signed"]
+                .map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
+            document(&result(json!({ "tools": tools })))
+        }
+        Some("tools/call") => match message["params"]["name"].as_str().unwrap() {
+            "pushed" => {
+                let answers = server.answers.subscribe();
+                let pushed = server.pushed.lock().await.clone().unwrap();
+                pushed.send(question("q")).await.unwrap();
+                document(&said(&names(answers, &["q"]).await))
+            }
+            "both" => {
+                let answers = server.answers.subscribe();
+                let (sender, messages) = mpsc::channel(8);
+                sender.send(question("a")).await.unwrap();
+                sender.send(question("b")).await.unwrap();
+                let last = said("");
+                tokio::spawn(async move {
+                    let mut last = last;
+                    last["result"]["content"][0]["text"] = names(answers, &["a", "b"]).await.into();
+                    sender.send(last).await
+                });
+                events(messages)
+            }
+            _ if server.signed_in.swap(true, Ordering::Relaxed) => document(&said("signed in")),
+            _ => document(&json!({ "jsonrpc": "2.0", "id": id, "error": {
+                "code": -32042, "message": "sign in first", "data": { "elicitations": [{
+                    "mode": "url", "elicitationId": "e", "url": "https://a.example/in",
+                    "message": "Sign in",
+                }] },
+            } })),
+        },
+        Some(method) if method.starts_with("notifications/") => {
+            StatusCode::ACCEPTED.into_response()
+        }
+        Some(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+async fn start() -> String {
+    let server = Arc::new(Asking {
+        pushed: Mutex::default(),
+        answers: broadcast::Sender::new(16),
+        signed_in: AtomicBool::new(false),
+    });
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new()
+        .route("/mcp", post(message).get(open_stream))
+        .with_state(server);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/mcp")
+}
+
+/// Calls a tool until it asks no more. Returns what it said and what it asked for, by round.
+async fn rounds(caller: &Caller, tool: &str) -> (Reply, Vec<Vec<Value>>) {
+    let mut params = json!({ "name": tool, "arguments": {} });
+    let mut asked = Vec::new();
+    loop {
+        let reply = modern(caller, "tools/call", params.clone()).await;
+        let Some(requests) = reply.result()["inputRequests"].as_object() else {
+            return (reply, asked);
+        };
+        assert!(asked.len() < 4, "{tool} asks without end");
+        let responses = requests.iter().map(|(key, request)| {
+            let name = request["params"]["message"].as_str().unwrap();
+            let answer = json!({ "action": "accept", "content": { "name": name } });
+            (key.clone(), answer)
+        });
+        params["inputResponses"] = Value::Object(responses.collect());
+        params["requestState"] = reply.result()["requestState"].clone();
+        asked.push(requests.values().cloned().collect());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_modern_caller_is_asked_whichever_way_a_legacy_upstream_asks() {
+    let gateway = gateway(&only(&start().await, "")).await;
+    let mut caller = gateway.caller();
+    caller.capabilities = json!({ "elicitation": { "form": {}, "url": {} } });
+
+    let (reply, asked) = rounds(&caller, "pushed").await;
+    assert_eq!((text(&reply), asked.len()), ("q?", 1));
+
+    let (reply, asked) = rounds(&caller, "both").await;
+    assert_eq!(text(&reply), "a? and b?");
+    assert!((1..=2).contains(&asked.len()), "{asked:?}");
+
+    let (reply, asked) = rounds(&caller, "signed").await;
+    assert_eq!(text(&reply), "signed in");
+    assert_eq!(asked[0][0]["params"]["url"], "https://a.example/in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_can_open_no_url_is_told_so() {
+    let gateway = gateway(&only(&start().await, "")).await;
+    let mut caller = gateway.caller();
+    caller.capabilities = json!({ "elicitation": { "form": {} } });
+    let params = json!({ "name": "signed", "arguments": {} });
+    let reply = modern(&caller, "tools/call", params).await;
+    assert_eq!(reply.message["error"]["code"], -32021);
+}
