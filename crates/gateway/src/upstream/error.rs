@@ -61,7 +61,8 @@ impl UpstreamError {
         )
     }
 
-    /// The error as the caller gets it.
+    /// The error as the caller gets it. Where an upstream is reached, and why not, is for the
+    /// operator's log: it names hosts, ports and programs.
     pub fn to_wire(&self, upstream: &str) -> WireError {
         let data = format!(
             "{{\"upstream\":{},\"kind\":\"{}\",\"retryable\":{}}}",
@@ -69,7 +70,25 @@ impl UpstreamError {
             self.kind(),
             self.retry_helps()
         );
-        WireError::internal(format!("The upstream server \"{upstream}\" failed: {self}"))
+        let what = match self {
+            Self::Unreachable(_) => "it can't be reached at the moment".to_owned(),
+            other => other.to_string(),
+        };
+        WireError::internal(format!("The upstream server \"{upstream}\" failed: {what}"))
             .with_data(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_not_told_where_an_upstream_is() {
+        let error = UpstreamError::Unreachable("10.1.2.3:8443 refused the connection".into());
+        let wire = error.to_wire("crm");
+        assert!(!wire.to_json().contains("10.1.2.3"), "{}", wire.to_json());
+        assert!(wire.message.contains("\"crm\" failed"));
+        assert!(error.to_string().contains("10.1.2.3"), "the log says it");
     }
 }

@@ -29,6 +29,7 @@ pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>
     let file = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
     // Kept for as long as the loop runs: dropping it ends the watching.
     let _watcher = file.as_deref().and_then(|file| watch(file, changed));
+    let started = running.clone();
     let mut running = running;
     loop {
         let why = tokio::select! {
@@ -40,7 +41,7 @@ pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>
             }
         };
         match load(&sources, file.as_deref()) {
-            Ok(new) => apply(why, &mut running, new, &gateway, &log),
+            Ok(new) => apply(why, &started, &mut running, new, &gateway, &log),
             Err(error) => {
                 tracing::error!(why, %error, "the new configuration is refused, the old one stays");
             }
@@ -54,10 +55,18 @@ fn load(sources: &Sources, file: Option<&Path>) -> Result<Config, ConfigError> {
     Ok(mcp_ultra_config::load(&sources)?.config)
 }
 
-fn apply(why: &str, running: &mut Config, new: Config, gateway: &Arc<Gateway>, log: &log::Level) {
+fn apply(
+    why: &str,
+    started: &Config,
+    running: &mut Config,
+    new: Config,
+    gateway: &Arc<Gateway>,
+    log: &log::Level,
+) {
     let changes = Changes::between(running, &new);
     if changes.is_empty() {
         tracing::info!(why, "the configuration was read again: nothing differs");
+        warn_of_restart(started, &new);
         return;
     }
     if let Err(error) = gateway.reload(&new) {
@@ -73,10 +82,17 @@ fn apply(why: &str, running: &mut Config, new: Config, gateway: &Arc<Gateway>, l
         values = ?changes.live,
         "the new configuration is in force"
     );
+    warn_of_restart(started, &new);
+    *running = new;
+}
+
+/// Names what differs from what the process was started with and is not in force: each time, until
+/// it is restarted.
+fn warn_of_restart(started: &Config, new: &Config) {
+    let changes = Changes::between(started, new);
     if changes.needs_restart() {
         tracing::warn!(values = ?changes.restart, "these changes take a restart");
     }
-    *running = new;
 }
 
 /// Tells `changed` when the file, or the link that leads to it, changes. The folder is watched:
