@@ -23,7 +23,7 @@ help: ## List the targets
 
 run: ## Build the release binary and start it with a demo server behind it (PORT)
 	@scripts/setup build
-	@scripts/cargo run --release --quiet -p mcp-ultra -- quickstart --port $(PORT)
+	@scripts/cargo run --release -p mcp-ultra -- quickstart --port $(PORT)
 
 build: ## Build the release binary
 	@scripts/setup build
