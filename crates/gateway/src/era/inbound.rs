@@ -22,11 +22,11 @@ pub(super) enum Kind {
 
 /// The kind of `result`; absent means complete.
 pub(super) fn kind(result: &str) -> Kind {
-    // The key is rare enough to look for its bytes first: most results are long and have none.
-    if memchr::memmem::find(result.as_bytes(), b"resultType").is_none() {
+    if is_plainly_complete(result) {
         return Kind::Complete;
     }
-    if is_plainly_complete(result) {
+    // Most results are long and have no such key: its bytes are sooner looked for than it is read.
+    if memchr::memmem::find(result.as_bytes(), b"resultType").is_none() {
         return Kind::Complete;
     }
     match Object::parse(result)
@@ -58,13 +58,14 @@ fn is_plainly_complete(result: &str) -> bool {
     })
 }
 
-/// An outcome of a modern upstream for a modern caller.
-pub(super) fn modern(gateway: &Gateway, routed: &Routed, outcome: Outcome) -> Outcome {
+/// An outcome of a modern upstream for a modern caller, and its kind.
+pub(super) fn modern(gateway: &Gateway, routed: &Routed, outcome: Outcome) -> (Outcome, Kind) {
     let Outcome::Result(result) = outcome else {
-        return outcome;
+        return (outcome, Kind::Complete);
     };
     let result = public_uris(routed, result);
-    let sealed = match kind(&result) {
+    let kind = kind(&result);
+    let sealed = match kind {
         Kind::InputRequired => state::seal_upstream(gateway, routed, &result),
         Kind::Other => public_task(gateway, routed, &result),
         Kind::Complete if is_task_method(routed.call.method) => {
@@ -72,7 +73,8 @@ pub(super) fn modern(gateway: &Gateway, routed: &Routed, outcome: Outcome) -> Ou
         }
         Kind::Complete => None,
     };
-    Outcome::Result(sealed.map_or(result, ByteString::from))
+    let result = sealed.map_or(result, ByteString::from);
+    (Outcome::Result(result), kind)
 }
 
 fn is_task_method(method: Method) -> bool {

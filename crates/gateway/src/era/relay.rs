@@ -3,7 +3,10 @@
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use mcp_ultra_protocol::{Era, Id, Outcome as Answer, Request, Response};
 
-use super::{Ended, Talk, inbound, state};
+use super::{
+    Ended, Talk,
+    inbound::{self, Kind},
+};
 use crate::{reply::Reply, stages::forward::Outcome, upstream::Event};
 
 /// How many requests of one call may wait for the client at once.
@@ -52,14 +55,17 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
 }
 
 pub(super) async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
-    let outcome = match talk.routed.call.caller.era() {
+    let (outcome, kind) = match talk.routed.call.caller.era() {
         Era::Modern => inbound::modern(&talk.gateway, &talk.routed, outcome),
-        Era::Legacy => inbound::legacy(&talk.routed, outcome),
+        Era::Legacy => (inbound::legacy(&talk.routed, outcome), Kind::Complete),
     };
-    let asks = state::asks_for_input(&outcome);
-    let kind = outcome_of(&outcome);
+    let as_it_came = outcome_of(&outcome);
     reply.finish(&outcome).await;
-    if asks { Outcome::InputRequired } else { kind }
+    if kind == Kind::InputRequired {
+        Outcome::InputRequired
+    } else {
+        as_it_came
+    }
 }
 
 pub(super) fn outcome_of(answer: &Answer) -> Outcome {
