@@ -71,6 +71,26 @@ pub(crate) struct Call {
     pub trace: OnceLock<String>,
 }
 
+impl Call {
+    /// A call of which nothing is known but who makes it, and what it asks for.
+    pub(crate) fn new(caller: Caller, request: Request, method: Method) -> Self {
+        Self {
+            caller,
+            request,
+            method,
+            progress_token: None,
+            log_level: None,
+            headers: CallHeaders::default(),
+            name: None,
+            arguments: None,
+            continues: false,
+            peer: None,
+            place: None,
+            trace: OnceLock::new(),
+        }
+    }
+}
+
 /// How log lines name a call.
 #[derive(Debug)]
 pub(crate) struct Ids {
