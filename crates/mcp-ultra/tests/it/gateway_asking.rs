@@ -25,7 +25,7 @@ use mcp_ultra_testkit::raw::{Reply, modern::Caller};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, broadcast, mpsc};
 
-use crate::gateway_rig::{gateway, modern, only, text};
+use crate::gateway_rig::{call_headers, call_text, gateway, modern, only, text};
 
 /// A legacy server that asks.
 struct Asking {
@@ -97,11 +97,12 @@ async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
             ([("mcp-session-id", "s")], document(&answer)).into_response()
         }
         Some("tools/list") => {
-            let tools = ["pushed", "both", "signed"]
+            let tools = ["pushed", "both", "signed", "traced"]
                 .map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
             document(&result(json!({ "tools": tools })))
         }
         Some("tools/call") => match message["params"]["name"].as_str().unwrap() {
+            "traced" => document(&said(&message["params"]["_meta"].to_string())),
             "pushed" => {
                 let answers = server.answers.subscribe();
                 let pushed = server.pushed.lock().await.clone().unwrap();
@@ -200,4 +201,24 @@ async fn a_caller_that_can_open_no_url_is_told_so() {
     let params = json!({ "name": "signed", "arguments": {} });
     let reply = modern(&caller, "tools/call", params).await;
     assert_eq!(reply.message["error"]["code"], -32021);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_of_a_request_reaches_a_legacy_server_over_http() {
+    let gateway = gateway(&only(&start().await, "")).await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut headers = call_headers("traced");
+    headers.insert("traceparent", parent.parse().unwrap());
+    headers.insert("tracestate", "vendor=1".parse().unwrap());
+    let answer = gateway
+        .client()
+        .post(headers, call_text("traced", "{}"))
+        .await;
+    let answer = answer.unwrap().json().await.unwrap();
+    let meta = answer["result"]["content"][0]["text"].as_str().unwrap();
+    let meta: Value = serde_json::from_str(meta).unwrap();
+    assert_eq!(
+        meta,
+        json!({ "traceparent": parent, "tracestate": "vendor=1" })
+    );
 }
