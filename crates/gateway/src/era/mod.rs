@@ -34,7 +34,7 @@ use crate::{
 };
 
 use deadline::Deadline;
-pub(crate) use inbound::{public_update, reaches_level};
+pub(crate) use inbound::{public_task_result, public_update, reaches_level};
 pub(crate) use open::ForCall;
 
 /// Carries one call to its upstream and everything that comes back to the client.
