@@ -85,21 +85,21 @@ impl Reply {
         self.sender.closed().await;
     }
 
-    /// Answers with the outcome of an upstream.
-    pub(crate) async fn finish(self, outcome: &Outcome) {
-        let (response, status) = match outcome {
-            Outcome::Result(result) => (Response::result(&self.id, result), 200),
-            Outcome::Error(text) => {
-                let status = match self.era {
-                    // The request was accepted here, whatever the upstream says of it: a legacy
-                    // client reads no answer of another status.
-                    Era::Legacy => 200,
-                    Era::Modern => {
-                        code(text).map_or(200, |code| error::http_status(code, self.era))
-                    }
-                };
-                (Response::raw_error(&self.id, text), status)
+    /// Answers with the outcome of an upstream, as it is for this client. `original` is the
+    /// upstream's response, where it has members that must not be lost.
+    pub(crate) async fn finish(self, original: Option<&Response>, outcome: &Outcome) {
+        let status = match (outcome, self.era) {
+            // An error of a request that was accepted here, whatever the upstream says of it: a
+            // legacy client reads no answer of another status.
+            (Outcome::Result(_), _) | (_, Era::Legacy) => 200,
+            (Outcome::Error(text), Era::Modern) => {
+                code(text).map_or(200, |code| error::http_status(code, self.era))
             }
+        };
+        let response = match (original, outcome) {
+            (Some(original), outcome) => original.passed_on(&self.id, outcome),
+            (None, Outcome::Result(result)) => Response::result(&self.id, result),
+            (None, Outcome::Error(text)) => Response::raw_error(&self.id, text),
         };
         self.send(response, status, None).await;
     }
@@ -153,7 +153,7 @@ mod tests {
     async fn status(era: Era, error: &'static str) -> u16 {
         let (reply, mut replies) = channel(Id::from(1));
         let outcome = Outcome::Error(ByteString::from_static(error));
-        reply.in_era(era).finish(&outcome).await;
+        reply.in_era(era).finish(None, &outcome).await;
         match replies.recv().await {
             Some(Down::Answer(answer)) => answer.status,
             other => panic!("an answer, not {other:?}"),

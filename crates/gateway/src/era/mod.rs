@@ -125,7 +125,7 @@ async fn in_flight(
     match (talk.routed.call.caller.era(), target) {
         (Era::Modern, Era::Modern) | (Era::Legacy, Era::Legacy) => {
             match talk.exchange.take_answer() {
-                Some(response) => relay::finish(talk, reply, response.outcome).await,
+                Some(response) => relay::finish(talk, reply, response).await,
                 None => Box::pin(relay::run(talk, reply)).await,
             }
         }

@@ -107,7 +107,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             talk.deadline.resume();
             reply = match waited {
                 Ok(Back::Answered(reply)) => reply,
-                Ok(Back::Over(reply, outcome)) => return finish(talk, reply, outcome).await,
+                Ok(Back::Over(reply, response)) => return finish(talk, reply, response).await,
                 Err(outcome) => return outcome,
             };
             continue;
@@ -128,7 +128,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 }
                 asked.add(request);
             }
-            Ok(Event::Response(response)) => return finish(talk, reply, response.outcome).await,
+            Ok(Event::Response(response)) => return finish(talk, reply, response).await,
             Ok(Event::TooLarge(_)) => {}
             Err(ended) => return talk.end(ended, reply).await,
         }
@@ -136,8 +136,8 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
 }
 
 /// Gives the caller the upstream's answer.
-async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
-    if let Answer::Error(error) = &outcome
+async fn finish(talk: Talk, reply: Reply, response: Response) -> Outcome {
+    if let Answer::Error(error) = &response.outcome
         && url_elicitation::is_required(error)
     {
         let caller = &talk.routed.call.caller;
@@ -153,10 +153,10 @@ async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
             return Outcome::InputRequired;
         }
     }
-    let kind = outcome_of(&outcome);
-    reply
-        .finish(&inbound::modernised(&talk.routed, outcome))
-        .await;
+    let kind = outcome_of(&response.outcome);
+    let original = response.has_more().then(|| response.clone());
+    let outcome = inbound::modernised(&talk.routed, response.outcome);
+    reply.finish(original.as_ref(), &outcome).await;
     kind
 }
 
@@ -189,7 +189,7 @@ enum Back {
     /// The upstream has its answers.
     Answered(Reply),
     /// The upstream has finished the call without them.
-    Over(Reply, Answer),
+    Over(Reply, Response),
 }
 
 /// Asks the caller for input and waits for its return. The upstream's requests are answered then;
@@ -251,7 +251,7 @@ async fn until_return(
     talk: &mut Talk,
     returns: &mut mpsc::Receiver<Resume>,
     asked: &mut Asked,
-) -> Option<(Resume, Vec<Notification>, Option<Answer>)> {
+) -> Option<(Resume, Vec<Notification>, Option<Response>)> {
     let mut kept = Vec::new();
     let mut over = None;
     let late = tokio::time::sleep(WAIT);
@@ -291,7 +291,7 @@ async fn until_return(
                     asked.add(request);
                 }
             }
-            Ok(Event::Response(response)) => over = Some(response.outcome),
+            Ok(Event::Response(response)) => over = Some(response),
             Ok(Event::TooLarge(_)) | Err(_) => return None,
         }
     }

@@ -32,6 +32,7 @@ mod gateway_limits;
 mod gateway_listen;
 mod gateway_mutated;
 mod gateway_operations;
+mod gateway_passing;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_sessions;
