@@ -158,6 +158,14 @@ impl Calls {
         true
     }
 
+    /// Tells all calls that what may have been their answer was over `limit`.
+    pub(super) fn answer_all_too_large(&self, limit: usize) {
+        let ids: Vec<Id> = self.in_flight.lock().keys().cloned().collect();
+        for id in &ids {
+            self.answer(id, Event::TooLarge(limit));
+        }
+    }
+
     /// Brings an event that is not the answer to its call without holding up the session's other
     /// calls. A caller that does not read slows its upstream down where it is the only one; where
     /// there are others, the event comes back once its queue is full: notifications are dropped
@@ -403,5 +411,15 @@ mod tests {
             }
         };
         tokio::join!(all, read);
+    }
+
+    #[tokio::test]
+    async fn all_calls_hear_of_what_may_have_been_their_answer() {
+        let calls = Calls::default();
+        let (a, b) = (calls.next_id(), calls.next_id());
+        let (mut one, mut other) = (calls.begin(&a), calls.begin(&b));
+        calls.answer_all_too_large(9);
+        assert!(matches!(one.recv().await, Some(Event::TooLarge(9))));
+        assert!(matches!(other.recv().await, Some(Event::TooLarge(9))));
     }
 }

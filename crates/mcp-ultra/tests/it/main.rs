@@ -36,6 +36,7 @@ mod gateway_passing;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_sessions;
+mod gateway_stdio;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]
