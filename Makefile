@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 # Port of `make run`; 0 takes any free one.
-PORT ?= 8080
+PORT ?= $(or $(MCP_ULTRA_SERVER_PORT),8080)
 # Endpoint that `make smoke-tests` checks; empty: a quickstart of its own.
 TARGET ?=
 # Seconds for each target of `make fuzz`.

@@ -40,13 +40,15 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 let why = "too many requests of this call wait for the client";
                 refuse(&talk, &request.id, why).await;
             }
-            Ok(Event::Request(request)) => {
-                if let Some(answer) = ask_caller(&talk, &reply, request).await {
+            Ok(Event::Request(request)) => match ask_caller(&talk, &reply, request).await {
+                Ok(Some(answer)) => {
                     asked.push(answer);
                     talk.deadline.pause();
                 }
-            }
-            Ok(Event::Response(response)) => return finish(talk, reply, response.outcome).await,
+                Ok(None) => {}
+                Err(ended) => return talk.end(ended, reply).await,
+            },
+            Ok(Event::Response(response)) => return finish(talk, reply, response).await,
             // Turned into an error where events are read.
             Ok(Event::TooLarge(_)) => {}
             Err(ended) => return talk.end(ended, reply).await,
@@ -54,13 +56,18 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     }
 }
 
-pub(super) async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
+pub(super) async fn finish(talk: Talk, reply: Reply, response: Response) -> Outcome {
+    // Kept only where it has more than its outcome.
+    let original = response.has_more().then(|| response.clone());
     let (outcome, kind) = match talk.routed.call.caller.era() {
-        Era::Modern => inbound::modern(&talk.gateway, &talk.routed, outcome),
-        Era::Legacy => (inbound::legacy(&talk.routed, outcome), Kind::Complete),
+        Era::Modern => inbound::modern(&talk.gateway, &talk.routed, response.outcome),
+        Era::Legacy => (
+            inbound::legacy(&talk.routed, response.outcome),
+            Kind::Complete,
+        ),
     };
     let as_it_came = outcome_of(&outcome);
-    reply.finish(&outcome).await;
+    reply.finish(original.as_ref(), &outcome).await;
     if kind == Kind::InputRequired {
         Outcome::InputRequired
     } else {
@@ -76,12 +83,13 @@ pub(super) fn outcome_of(answer: &Answer) -> Outcome {
 }
 
 /// Sends a server-to-client request on to the caller's session. The future is its answer, under
-/// the upstream's own id; `None` where it has been answered already.
+/// the upstream's own id; `None` where it has been answered already. A client that does not read
+/// what came before it can't keep its call from ending.
 async fn ask_caller(
     talk: &Talk,
     reply: &Reply,
     request: Request,
-) -> Option<impl Future<Output = Response> + use<>> {
+) -> Result<Option<impl Future<Output = Response> + use<>>, Ended> {
     let Some(session) = talk.routed.call.caller.session.clone() else {
         // A modern upstream must not send requests.
         refuse(
@@ -90,7 +98,7 @@ async fn ask_caller(
             "requests of servers are not part of revision 2026-07-28",
         )
         .await;
-        return None;
+        return Ok(None);
     };
     let can = talk.routed.call.caller.can();
     if let Some(missing) = can.missing_for(&request.method, request.params.as_deref()) {
@@ -100,15 +108,17 @@ async fn ask_caller(
             &format!("the client did not declare the capability {missing}"),
         )
         .await;
-        return None;
+        return Ok(None);
     }
-    let answer = session
-        .ask(&request.method, request.params.as_deref(), Some(reply))
-        .await;
-    Some(async move {
-        let answer = answer.wait().await;
-        answer.with_id(&request.id)
-    })
+    let asked = tokio::select! {
+        biased;
+        asked = session.ask(&request.method, request.params.as_deref(), Some(reply)) => asked,
+        () = super::cancellation(talk.cancelled.as_ref()) => return Err(Ended::Cancelled),
+        () = talk.deadline.reached() => return Err(Ended::Failed(super::timed_out(&talk.routed))),
+    };
+    // Nothing of the request but its id need be kept while a person thinks.
+    let id = request.id.detached();
+    Ok(Some(async move { asked.wait().await.with_id(&id) }))
 }
 
 async fn refuse(talk: &Talk, id: &Id, why: &str) {

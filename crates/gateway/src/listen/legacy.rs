@@ -243,7 +243,7 @@ pub(crate) async fn push_changes(
                     let params = format!("{{\"uri\":{}}}", json::quote(&uri));
                     let update =
                         Notification::new("notifications/resources/updated", Some(&params));
-                    drop(stream.try_send(Down::Message(update.text)));
+                    drop(stream.try_send(Down::uncounted(update.text)));
                 }
                 continue;
             }
@@ -253,7 +253,7 @@ pub(crate) async fn push_changes(
         };
         for kind in kinds {
             let notification = Notification::new(list_changed(*kind), None);
-            drop(stream.try_send(Down::Message(notification.text)));
+            drop(stream.try_send(Down::uncounted(notification.text)));
         }
     }
 }

@@ -343,6 +343,11 @@ impl Watch {
             )),
             "notifications/tasks" => {
                 let sealed = self.tasks.get(&*params.get_str("taskId")?)?;
+                let task = crate::era::public_task_result(&self.naming, update.params.as_deref()?);
+                let params = match &task {
+                    Some(task) => Object::parse(task).ok()?,
+                    None => params,
+                };
                 let meta = Object::parse(params.get("_meta").unwrap_or("{}")).ok()?;
                 let meta = meta.edit().set(meta::SUBSCRIPTION_ID, id.as_raw()).finish();
                 let params = params.edit().set_str("taskId", sealed).set("_meta", meta);

@@ -8,9 +8,7 @@ use std::{
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderValue};
-use mcp_ultra_protocol::{
-    Id, Message, Notification, Outcome, Request, Response, Version, WireError, headers,
-};
+use mcp_ultra_protocol::{Id, Message, Notification, Outcome, Request, Response, Version, headers};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -337,18 +335,13 @@ async fn dispatch(session: &Arc<HttpSession>, message: Message, sink: &Sink) {
         Message::Notification(notification) => match session.calls.of_notification(&notification) {
             Some(call) => {
                 let event = Event::Notification(notification);
-                session.calls.deliver(call, event).await;
+                drop(session.calls.deliver(call, event).await);
             }
             None => sink(notification),
         },
         Message::Request(request) => {
-            let answer = if request.method == "ping" {
-                Response::result(&request.id, "{}")
-            } else if let Some(call) = session.calls.of_request(&request) {
-                session.calls.deliver(call, Event::Request(request)).await;
+            let Some(answer) = session.calls.ask(request).await else {
                 return;
-            } else {
-                Response::error(Some(&request.id), &no_caller())
             };
             if let Err(error) = session.post(&answer.text).await {
                 tracing::debug!(%error, "a request of an upstream could not be answered");
@@ -356,16 +349,9 @@ async fn dispatch(session: &Arc<HttpSession>, message: Message, sink: &Sink) {
         }
         // Answers of resumed calls may come here; each call reads its own stream.
         Message::Response(response) => {
-            if let Some(call) = response.id.as_ref().and_then(|id| session.calls.of_id(id)) {
-                session.calls.deliver(call, Event::Response(response)).await;
+            if let Some(id) = response.id.clone() {
+                session.calls.answer(&id, Event::Response(response));
             }
         }
     }
-}
-
-/// What an upstream gets that asks without a call that could be meant.
-pub(in crate::upstream) fn no_caller() -> WireError {
-    WireError::invalid_request(
-        "no single call is in flight that this request could belong to; send it on the stream of its call",
-    )
 }

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytestring::ByteString;
-use mcp_ultra_protocol::{Era, Id, Message, Notification, Outcome, Request, Response, json};
+use mcp_ultra_protocol::{
+    Era, Glimpse, Id, Message, Notification, Outcome, Request, Response, WireError, json,
+};
 use parking_lot::Mutex;
 
 use super::{StdioEvent, StdioHandle, StdioProcess, StdioReader, StdioSpec, StdioWriter};
@@ -18,7 +20,6 @@ use crate::upstream::{
     calls::{Calls, is_of_session},
     eras::{Eras, modern_probe, read_discover},
     exchange::Source,
-    http::no_caller,
     request_text,
     session::{
         Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
@@ -269,7 +270,7 @@ async fn read(session: std::sync::Weak<StdioSession>, mut reader: StdioReader, s
             StdioEvent::Garbage(garbage) => {
                 tracing::debug!(upstream = %session.name, reason = ?garbage.reason, "a stdio upstream wrote a line that is not MCP");
             }
-            StdioEvent::TooLong { limit } => too_long(&session, limit).await,
+            StdioEvent::TooLong { limit, beginning } => too_long(&session, limit, &beginning).await,
         }
     }
     if let Some(session) = session.upgrade() {
@@ -281,51 +282,52 @@ async fn read(session: std::sync::Weak<StdioSession>, mut reader: StdioReader, s
     }
 }
 
-/// The line that was skipped may have been the answer of any call; the only one in flight is told.
-async fn too_long(session: &StdioSession, limit: usize) {
+/// A line over the limit was skipped. What its beginning says decides whom that concerns: a call
+/// whose answer it may have been would wait for ever otherwise, and so would the server for an
+/// answer to its request.
+async fn too_long(session: &StdioSession, limit: usize, beginning: &[u8]) {
     tracing::warn!(upstream = %session.name, limit, "a stdio upstream wrote a line over the limit");
-    let nobody = Notification::new("notifications/message", None);
-    if let Some(call) = session.calls.of_notification(&nobody) {
-        session.calls.deliver(call, Event::TooLarge(limit)).await;
+    match Glimpse::of(beginning) {
+        Some(Glimpse::Response(Some(id))) => {
+            session.calls.answer(&id, Event::TooLarge(limit));
+        }
+        Some(Glimpse::Request(Some(id))) => {
+            let error = WireError::invalid_request(format!("the request is over {limit} bytes"));
+            drop(session.send(&Response::error(Some(&id), &error).text).await);
+        }
+        Some(Glimpse::Response(None) | Glimpse::Request(None)) => {
+            session.calls.answer_all_too_large(limit);
+        }
+        Some(Glimpse::Notification) | None => {}
     }
 }
 
 async fn dispatch(session: &StdioSession, message: Message, sink: &Sink) {
     match message {
         Message::Response(response) => {
-            let call = response.id.as_ref().and_then(|id| session.calls.of_id(id));
-            match call {
-                Some(call) => session.calls.deliver(call, Event::Response(response)).await,
-                None => {
-                    tracing::debug!(upstream = %session.name, "a response to no call in flight was dropped");
-                }
+            let id = response.id.clone();
+            let answers = |id| session.calls.answer(&id, Event::Response(response));
+            if !id.is_some_and(answers) {
+                tracing::debug!(upstream = %session.name, "a response to no call in flight was dropped");
             }
         }
         Message::Notification(notification) => {
-            if let Some(call) = session.calls.of_subscription(&notification) {
-                session
-                    .calls
-                    .deliver(call, Event::Notification(notification))
-                    .await;
+            let call = if let Some(call) = session.calls.of_subscription(&notification) {
+                Some(call)
             } else if is_of_session(&notification) {
-                sink(notification);
-            } else if let Some(call) = session.calls.of_notification(&notification) {
-                session
-                    .calls
-                    .deliver(call, Event::Notification(notification))
-                    .await;
+                return sink(notification);
+            } else {
+                session.calls.of_notification(&notification)
+            };
+            if let Some(call) = call {
+                let event = Event::Notification(notification);
+                drop(session.calls.deliver(call, event).await);
             }
         }
         Message::Request(request) => {
-            let answer = if request.method == "ping" {
-                Response::result(&request.id, "{}")
-            } else if let Some(call) = session.calls.of_request(&request) {
-                session.calls.deliver(call, Event::Request(request)).await;
-                return;
-            } else {
-                Response::error(Some(&request.id), &no_caller())
-            };
-            drop(session.send(&answer.text).await);
+            if let Some(answer) = session.calls.ask(request).await {
+                drop(session.send(&answer.text).await);
+            }
         }
     }
 }
