@@ -10,4 +10,4 @@ pub mod ports;
 mod principal;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use principal::Principal;
+pub use principal::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind};

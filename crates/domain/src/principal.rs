@@ -1,29 +1,167 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// The tenant of a gateway without tenants, and of principals that none was found for.
+pub const DEFAULT_TENANT: &str = "default";
 
 /// Who calls: a user, an agent or a workload.
 ///
 /// Sessions, upstream sessions, sealed tokens and parked requests are bound to the
-/// [`Principal::id`]: none of one principal is ever used for another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// [`Principal::id`]: none of one principal is ever used for another. Clones share one allocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
+    shared: Arc<Attributes>,
+}
+
+/// What kind of caller a principal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PrincipalKind {
+    /// Nobody was asked who they are.
+    Anonymous,
+    /// A person, known by a token that was issued for them.
+    User,
+    /// A program that acts on its own account or for a person: an agent with credentials of its
+    /// own, or the holder of an API key.
+    Agent,
+    /// A service, known by its client certificate or a token of its own.
+    Workload,
+}
+
+/// All that is known of a principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    /// What kind of caller it is.
+    pub kind: PrincipalKind,
+    /// Who it is, unique among the principals of one tenant and issuer: a token's `sub`, the id of
+    /// an API key, a name of a certificate.
+    pub subject: String,
+    /// Who vouches for it: a token's `iss`, the name of a certificate's authority, or the store of
+    /// API keys.
+    pub issuer: String,
+    /// Whose it is. Nothing of one tenant is visible to another.
+    pub tenant: Arc<str>,
+    /// What it is, as policies see it.
+    pub roles: BTreeSet<String>,
+    /// What it was allowed by who vouches for it (OAuth 2.1, `scope`).
+    pub scopes: BTreeSet<String>,
+    /// When its credential ends, since the Unix epoch; streams end with it.
+    pub expires: Option<Duration>,
     id: Arc<str>,
+}
+
+impl PrincipalKind {
+    /// Its name in policies, logs and the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::User => "user",
+            Self::Agent => "agent",
+            Self::Workload => "workload",
+        }
+    }
+}
+
+impl Attributes {
+    /// A principal without roles and scopes whose credential does not end.
+    pub fn new(kind: PrincipalKind, tenant: &str, issuer: &str, subject: &str) -> Self {
+        Self {
+            kind,
+            subject: subject.to_owned(),
+            issuer: issuer.to_owned(),
+            tenant: tenant.into(),
+            roles: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+            expires: None,
+            id: identifier(kind, tenant, issuer, subject).into(),
+        }
+    }
+}
+
+/// One text of four parts that no other four parts give: lengths stand in front of what a caller
+/// or an issuer has chosen.
+fn identifier(kind: PrincipalKind, tenant: &str, issuer: &str, subject: &str) -> String {
+    if kind == PrincipalKind::Anonymous {
+        return kind.as_str().to_owned();
+    }
+    let kind = kind.as_str();
+    format!(
+        "{kind}:{}:{tenant}:{}:{issuer}:{subject}",
+        tenant.len(),
+        issuer.len()
+    )
 }
 
 impl Principal {
     /// The principal of a gateway without authentication: everyone is the same one.
     pub fn anonymous() -> Self {
-        Self {
-            id: Arc::from("anonymous"),
-        }
+        Attributes::new(PrincipalKind::Anonymous, DEFAULT_TENANT, "", "").into()
     }
 
-    /// A stable identifier, unique over all principals.
+    /// A stable identifier, unique over all tenants.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.shared.id
     }
 
     /// The same identifier, for keeping.
     pub fn shared_id(&self) -> Arc<str> {
-        self.id.clone()
+        self.shared.id.clone()
+    }
+
+    /// All that is known of it.
+    pub fn attributes(&self) -> &Attributes {
+        &self.shared
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> &Arc<str> {
+        &self.shared.tenant
+    }
+
+    /// Whether nobody was asked who they are.
+    pub fn is_anonymous(&self) -> bool {
+        self.shared.kind == PrincipalKind::Anonymous
+    }
+}
+
+impl From<Attributes> for Principal {
+    fn from(attributes: Attributes) -> Self {
+        Self {
+            shared: Arc::new(attributes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(tenant: &str, issuer: &str, subject: &str) -> String {
+        let attributes = Attributes::new(PrincipalKind::User, tenant, issuer, subject);
+        Principal::from(attributes).id().to_owned()
+    }
+
+    #[test]
+    fn no_two_principals_have_one_identifier() {
+        let all = [
+            id("a", "b", "c"),
+            id("a", "b:1:c", ""),
+            id("a:1:b", "c", ""),
+            id("a", "", "b:1:c"),
+            id("", "a", "b"),
+            Principal::anonymous().id().to_owned(),
+            Principal::from(Attributes::new(PrincipalKind::Agent, "a", "b", "c"))
+                .id()
+                .to_owned(),
+        ];
+        let distinct: BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn a_principal_keeps_its_identifier_whatever_it_may_do() {
+        let mut attributes = Attributes::new(PrincipalKind::User, "acme", "idp", "ana");
+        let before = Principal::from(attributes.clone());
+        attributes.roles.insert("admin".into());
+        attributes.expires = Some(Duration::from_secs(1));
+        assert_eq!(Principal::from(attributes).id(), before.id());
     }
 }

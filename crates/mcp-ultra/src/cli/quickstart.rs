@@ -53,7 +53,11 @@ pub(super) fn run(args: &Args) -> CommandResult {
         let [tools, prompts, resources] = server.gateway().listed();
         let offered = format!("{tools} tools, {prompts} prompts, {resources} resources");
         // Without a screen there is nobody to tell; the gateway serves all the same.
-        drop(print(&screen(&server.endpoint(), &offered)));
+        drop(print(&screen(
+            &program_as_typed(),
+            &server.endpoint(),
+            &offered,
+        )));
         server.run(None).await
     });
     serving.map_err(Failure::failed)
@@ -82,7 +86,19 @@ fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     })
 }
 
-fn screen(endpoint: &str, offered: &str) -> String {
+/// How this program was started, for commands to paste: after `make run` it is in no folder of the
+/// user's path.
+fn program_as_typed() -> String {
+    let typed = std::env::args().next().unwrap_or_default();
+    let is_a_path = typed.contains('/') && !typed.contains([' ', '\'']);
+    if is_a_path {
+        typed
+    } else {
+        "mcp-ultra".to_owned()
+    }
+}
+
+fn screen(program: &str, endpoint: &str, offered: &str) -> String {
     format!(
         r#"
 MCP Ultra {version} is running, with a demo server behind it: {offered}.
@@ -93,18 +109,18 @@ Everybody in the demo is invented.
 Point a client at it:
 
   Claude Code    claude mcp add --transport http mcp-ultra {endpoint}
-  VS Code        mcp-ultra connect vscode --target {endpoint} --write
-  Cursor         mcp-ultra connect cursor --target {endpoint} --write
-  Claude Desktop mcp-ultra connect claude-desktop --target {endpoint} --write
+  VS Code        {program} connect vscode --target {endpoint} --write
+  Cursor         {program} connect cursor --target {endpoint} --write
+  Claude Desktop {program} connect claude-desktop --target {endpoint} --write
   any other      {{"mcpServers":{{"mcp-ultra":{{"type":"http","url":"{endpoint}"}}}}}}
 
 Or try it from here:
 
-  mcp-ultra tools list --target {endpoint}
-  mcp-ultra smoke --target {endpoint}
+  {program} tools list --target {endpoint}
+  {program} smoke --target {endpoint}
 
-Your own servers: write them into a file and run `mcp-ultra serve --config FILE`
-(`mcp-ultra import` makes that file from a client's configuration). Ctrl-C stops.
+Your own servers: write them into a file and run `{program} serve --config FILE`
+(`{program} import` makes that file from a client's configuration). Ctrl-C stops.
 "#,
         version = env!("CARGO_PKG_VERSION"),
     )
