@@ -48,6 +48,12 @@ impl Changes {
         {
             changes.restart.push(keys.to_owned());
         }
+        let secret = "auth.jwt_secret";
+        if old.auth.jwt_secret != new.auth.jwt_secret
+            && !changes.restart.iter().any(|path| path == secret)
+        {
+            changes.restart.push(secret.to_owned());
+        }
         changes
     }
 

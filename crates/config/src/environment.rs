@@ -12,6 +12,9 @@ pub const PREFIX: &str = "MCP_ULTRA_";
 /// The variable that names the configuration file itself.
 pub const CONFIG_VARIABLE: &str = "MCP_ULTRA_CONFIG";
 
+/// Shorter names that stand for a value besides the one made from its path.
+const SHORT: [(&str, &str); 1] = [("MCP_ULTRA_JWT_SECRET", "auth.jwt_secret")];
+
 /// Name and path of every value that a variable can set: single values and lists of them (items
 /// between commas). `server.port` is `MCP_ULTRA_SERVER_PORT`. Derived from the schema.
 pub fn variables() -> &'static BTreeMap<String, String> {
@@ -22,6 +25,7 @@ pub fn variables() -> &'static BTreeMap<String, String> {
         paths
             .into_iter()
             .map(|path| (variable(&path), path))
+            .chain(SHORT.map(|(name, path)| (name.to_owned(), path.to_owned())))
             .collect()
     });
     &VARIABLES
@@ -157,6 +161,10 @@ mod tests {
             ("MCP_ULTRA_SERVER_ALLOWED_HOSTS", "server.allowed_hosts"),
             ("MCP_ULTRA_EXTENSIONS", "extensions"),
             ("MCP_ULTRA_LIMITS_BODY", "limits.body"),
+            ("MCP_ULTRA_JWT_SECRET", "auth.jwt_secret"),
+            ("MCP_ULTRA_AUTH_JWT_SECRET", "auth.jwt_secret"),
+            ("MCP_ULTRA_AUTH_RESOURCE", "auth.resource"),
+            ("MCP_ULTRA_AUTH_REQUIRED_SCOPES", "auth.required_scopes"),
         ] {
             assert_eq!(
                 variables().get(name).map(String::as_str),
@@ -181,7 +189,8 @@ mod tests {
         let root = schema().to_value();
         let mut paths = Vec::new();
         collect(&root, &root, "", &mut paths);
-        assert_eq!(paths.len(), variables().len(), "two paths share a variable");
+        let long = variables().len() - SHORT.len();
+        assert_eq!(paths.len(), long, "two paths share a variable");
     }
 
     #[test]

@@ -41,9 +41,9 @@ pub use origin::Origin;
 pub use period::Period;
 pub use schema::{schema, schema_text};
 pub use sections::{
-    CatalogSection, Config, Environment, Era, Extension, LimitsSection, LogFormat, LogLevel,
-    LogSection, Names, Prefix, Restart, SealingKey, ServerSection, SessionSection, Shutdown,
-    Transport, Upstream,
+    AuthSection, CatalogSection, ClaimPaths, Config, Environment, Era, Extension, Issuer,
+    JwksSettings, LimitsSection, LogFormat, LogLevel, LogSection, Names, Prefix, Restart,
+    SealingKey, ServerSection, SessionSection, Shutdown, SigningAlgorithm, Transport, Upstream,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -5,13 +5,16 @@
 //!   the peer's certificate belong here too, between `accept` and [`listener::Peer`].
 //! - [`shutdown`] ends the listeners in two phases: drain, then abort what is left.
 //! - [`workers`] are the threads that connections are served on.
+//! - [`identity`] knows principals by their access tokens.
 //! - [`outbound`] is the HTTP client towards upstreams. Guards on where it may connect belong into
 //!   its connector.
 //!
 //! What does not live here: routes, MCP, policy. This crate knows HTTP and sockets only.
 //!
-//! The way in is [`listener::Listener::bind`] and [`outbound::Outbound::new`].
+//! The way in is [`listener::Listener::bind`], [`identity::Identity::identify`] and
+//! [`outbound::Outbound::new`].
 
+pub mod identity;
 pub mod listener;
 pub mod outbound;
 pub mod shutdown;

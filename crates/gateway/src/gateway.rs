@@ -4,11 +4,11 @@ use arc_swap::ArcSwap;
 use bytestring::ByteString;
 use mcp_ultra_config::{Config, Names};
 use mcp_ultra_domain::{
-    Clock,
+    Clock, Principal,
     catalog::{Kind, Offer, State},
     ports::SessionStore,
 };
-use mcp_ultra_edge::{listener::ListenerMetrics, outbound::Outbound};
+use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::{
     Era, Notification,
     json::Object,
@@ -52,6 +52,10 @@ pub struct Gateway {
     warm: watch::Sender<bool>,
     draining: CancellationToken,
     pub(crate) keepers: Keepers,
+    /// Without it nobody is asked who they are.
+    pub(crate) identity: Option<Identity>,
+    /// Who everyone is then.
+    pub(crate) anonymous: Principal,
     pub(crate) sealer: Sealer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn SessionStore>,
@@ -69,6 +73,8 @@ pub struct Parts {
     pub config: Config,
     /// The HTTP client towards upstreams.
     pub outbound: Outbound,
+    /// Who callers are, where they are asked.
+    pub identity: Option<Identity>,
     /// Where session state is kept.
     pub store: Arc<dyn SessionStore>,
     /// The time.
@@ -141,6 +147,7 @@ impl Gateway {
         let Parts {
             config,
             outbound,
+            identity,
             store,
             clock,
             listener,
@@ -157,6 +164,8 @@ impl Gateway {
             warm: watch::Sender::new(false),
             draining: CancellationToken::new(),
             keepers: Keepers::default(),
+            identity,
+            anonymous: Principal::anonymous(),
             clock,
             store,
             sessions: Registry::default(),
@@ -174,6 +183,9 @@ impl Gateway {
     /// Starts reading the catalog and sweeping up what is idle. Must be called within a Tokio
     /// runtime.
     pub fn start(self: &Arc<Self>) {
+        if let Some(identity) = &self.identity {
+            identity.warm();
+        }
         let snapshot = self.snapshot();
         for upstream in &snapshot.upstreams {
             self.keepers.keep(self, upstream.clone());

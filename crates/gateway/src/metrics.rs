@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mcp_ultra_edge::listener::{ListenerMetrics, Refusal};
+use mcp_ultra_edge::{
+    identity::Refused,
+    listener::{ListenerMetrics, Refusal},
+};
 use mcp_ultra_protocol::Method;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -39,6 +42,7 @@ pub struct Metrics {
     connections: Gauge,
     accepted: Counter<u64, Mirror>,
     refused: Family<ReasonLabel, Counter<u64, Mirror>>,
+    auth_refused: Family<ReasonLabel, Counter>,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -132,6 +136,7 @@ impl Metrics {
             connections: Gauge::default(),
             accepted: Counter::default(),
             refused: Family::default(),
+            auth_refused: Family::default(),
             listener,
         };
         metrics.register();
@@ -205,12 +210,29 @@ impl Metrics {
             "Connections and requests that were refused or cut off by a limit",
             self.refused.clone(),
         );
+        registry.register(
+            "mcp_auth_refused",
+            "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
+            self.auth_refused.clone(),
+        );
+        for why in Refused::ALL {
+            let reason = why.as_str();
+            drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
+        }
     }
 
     /// Counts one HTTP request.
     pub(crate) fn http(&self, status: u16, took: Duration) {
         self.requests.get_or_create(&StatusLabel { status }).inc();
         self.durations.observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that nobody was identified for.
+    pub(crate) fn auth_refused(&self, why: Refused) {
+        let reason = why.as_str();
+        self.auth_refused
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
     }
 
     /// Starts measuring one call.

@@ -15,7 +15,7 @@ use crate::{
 /// away ends it by the rules of its era and never half-way.
 ///
 /// Connections, sizes and addresses have been guarded before ([`crate::http`]), and the principal
-/// has been identified.
+/// has been identified (`http::identify`).
 pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) {
     let watch = gateway.metrics.start();
     // a place among the calls in flight

@@ -4,13 +4,15 @@
 //! [`fixture`] is an MCP server that behaves, [`hostile`] one that does not, [`raw`] a client that
 //! sends what it is told, [`schema`] the judge of messages, [`process`] runs a real binary,
 //! [`gateway`] the real gateway with a configuration of a test's own, [`scripted`] is an upstream
-//! that keeps the bytes it gets, and [`driver`] is the client that the public conformance suite
+//! that keeps the bytes it gets, [`identity`] an identity provider,
+//! and [`driver`] is the client that the public conformance suite
 //! drives the gateway with.
 
 pub mod driver;
 pub mod fixture;
 pub mod gateway;
 pub mod hostile;
+pub mod identity;
 pub mod process;
 pub mod raw;
 pub mod schema;

@@ -4,15 +4,18 @@
 //! defaults are the `Default` impls and nowhere else. What a type can't say is checked by the
 //! section's `check`, which reports to `crate::validate::Findings`.
 
+mod auth;
 mod catalog;
 mod environment;
 mod extension;
 mod limits;
 mod log;
+mod production;
 mod server;
 mod servers;
 mod session;
 
+pub use auth::{AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
 pub use catalog::CatalogSection;
 pub use environment::Environment;
 pub use extension::Extension;
@@ -39,6 +42,8 @@ pub struct Config {
     pub environment: Environment,
     /// The address it listens on, who may reach it there, and how it stops.
     pub server: ServerSection,
+    /// Who may call, and how callers show who they are.
+    pub auth: AuthSection,
     /// What is written to the log.
     pub log: LogSection,
     /// Upper bounds on what clients and servers may use.
@@ -58,6 +63,7 @@ impl Default for Config {
         Self {
             environment: Environment::default(),
             server: ServerSection::default(),
+            auth: AuthSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
             session: SessionSection::default(),
@@ -105,11 +111,13 @@ impl Config {
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
+        self.auth.check(findings);
         self.limits.check(findings);
         self.session.check(findings);
         self.catalog.check(findings);
         extension::check(&self.extensions, "extensions", findings);
         servers::check(&self.servers, findings);
+        production::check(self, findings);
     }
 }
 

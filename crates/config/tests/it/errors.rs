@@ -335,3 +335,55 @@ fn the_detailed_form_points_at_the_place() {
          ^^^^\n  help: did you mean `info`? use one of off, error, warn, info, debug, trace\n"
     );
 }
+
+#[test]
+fn authentication_that_would_let_everyone_or_nobody_in_is_refused() {
+    let on = "auth:\n  resource: https://a.example/mcp\n  issuers:\n";
+    let issuer = |rest: &str| format!("{on}    - issuer: https://b.example\n{rest}");
+    for (text, part) in [
+        ("auth: { required_scopes: [a] }\n".to_owned(), "everyone would be answered"),
+        ("auth: { resource: https://a.example/mcp }\n".to_owned(), "everyone would be answered"),
+        ("auth: { issuers: [{ issuer: https://b.example }] }\n".to_owned(), "auth.resource: it is missing"),
+        (issuer("      algorithms: []\n"), "no algorithm is allowed"),
+        (issuer("      algorithms: [none]\n"), "auth.issuers[0].algorithms"),
+        (issuer("      algorithms: [HS256]\n"), "auth.issuers[0].algorithms"),
+        (issuer("      jwks_uri: http://c.example/keys\n"), "is not an https URL"),
+        (issuer("    - issuer: https://b.example\n"), "is there twice"),
+        (issuer("  jwt_issuer: https://b.example\n"), "auth.jwt_issuer"),
+        (issuer("  clock_skew: 1h\n"), "auth.clock_skew"),
+        (issuer("  required_scopes: ['a\"b']\n"), "is not a scope"),
+        (issuer("  jwks: { max_age: 1m }\n"), "auth.jwks.max_age"),
+        (format!("{on}    - issuer: http://b.example\n"), "is not an https URL"),
+        (format!("{on}    - issuer: https://b.example?x\n"), "is not an https URL"),
+        (
+            "auth: { resource: 'https://a.example/mcp#x', jwt_secret: 0123456789abcdef0123456789abcdef }\n".to_owned(),
+            "is not the URL of an endpoint",
+        ),
+    ] {
+        let said = refuse(&text).join("\n");
+        assert!(said.contains(part), "{text}\n{said}");
+    }
+    let short = refuse("auth: { resource: https://a.example/mcp, jwt_secret: canary-5150 }\n");
+    assert_eq!(short.len(), 1, "{short:?}");
+    assert!(short[0].contains("auth.jwt_secret: the secret is shorter than 32 bytes"));
+    assert!(!short[0].contains("canary"), "{short:?}");
+    for text in [
+        format!("{on}    - issuer: http://127.0.0.1:9000/x\n"),
+        format!(
+            "{on}    - issuer: https://b.example/\n      jwks_uri: https://c.example/keys?v=1\n"
+        ),
+    ] {
+        assert!(load_str(&text, "c.yaml").is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn production_names_what_is_missing() {
+    let said = refuse("environment: production\n");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("`environment: production` needs authentication, which is missing"),
+        "{said:?}"
+    );
+    assert!(said[0].contains("auth.issuers"), "{said:?}");
+}

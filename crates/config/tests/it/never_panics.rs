@@ -8,6 +8,11 @@ use proptest::prelude::*;
 
 const VALID: &str = r#"# a comment
 environment: production
+auth:
+  resource: https://mcp.example.com/mcp
+  issuers: [{ issuer: "https://login.example.com", algorithms: [ES256, EdDSA], claims: { roles: a.b } }]
+  jwt_secret: "${file:/nowhere}"
+  jwks: { refresh: 5m, max_age: 1d }
 server: { port: 8080, host: "0.0.0.0", allowed_hosts: [a.example, "b.example:80"] }
 limits:
   body: 4MiB

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mcp_ultra_config::{
-    Config, Environment, Loaded, LogLevel, MissingReferences, Origin, SourceFile, Sources, Text,
-    load,
+    AuthSection, Config, Environment, Loaded, LogLevel, MissingReferences, Origin, Secret,
+    SourceFile, Sources, Text, load,
 };
 
 fn sources(text: &str, environment: &[(&str, &str)]) -> Sources {
@@ -36,13 +36,13 @@ fn later_sources_win_and_explain_says_which() {
     let environment = [
         ("MCP_ULTRA_SERVER_PORT", "2000"),
         ("MCP_ULTRA_LOG_LEVEL", "debug"),
-        ("MCP_ULTRA_ENVIRONMENT", "production"),
+        ("MCP_ULTRA_ENVIRONMENT", "staging"),
     ];
     let sources = sources(file, &environment).with_flag("--port", "server.port", "3000");
     let loaded = load(&sources).expect("loads");
     assert_eq!(loaded.config.server.port, 3000);
     assert_eq!(loaded.config.log.level, LogLevel::Debug);
-    assert_eq!(loaded.config.environment, Environment::Production);
+    assert_eq!(loaded.config.environment, Environment::Staging);
     let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
     assert_eq!(row(&loaded, "server.port"), pair("3000", "flag --port"));
     assert_eq!(
@@ -70,15 +70,27 @@ fn the_config_map_of_the_deployment_checklist_works() {
         ("MCP_ULTRA_SERVER_PORT", "8080"),
         ("MCP_ULTRA_LOG_LEVEL", "info"),
         ("MCP_ULTRA_ENVIRONMENT", "production"),
+        ("MCP_ULTRA_AUTH_RESOURCE", "https://mcp.example.com/mcp"),
+        // from the Secret beside it
+        ("MCP_ULTRA_JWT_SECRET", "0123456789abcdef0123456789abcdef"),
     ];
     let mut sources = sources("", &environment);
     sources.file = None;
     let loaded = load(&sources).expect("loads");
     let expected = Config {
         environment: Environment::Production,
+        auth: AuthSection {
+            resource: Some("https://mcp.example.com/mcp".into()),
+            jwt_secret: Some(Secret::literal("0123456789abcdef0123456789abcdef")),
+            ..AuthSection::default()
+        },
         ..Config::default()
     };
     assert_eq!(loaded.config, expected);
+    assert_eq!(
+        row(&loaded, "auth.jwt_secret"),
+        ("***".to_owned(), "env MCP_ULTRA_JWT_SECRET".to_owned())
+    );
 }
 
 #[test]

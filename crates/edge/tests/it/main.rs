@@ -11,6 +11,7 @@ mod deadlines;
 mod draining;
 mod headers;
 mod http2;
+mod identity;
 mod outbound;
 mod resources;
 mod server;

@@ -28,6 +28,8 @@ struct Stream {
     first: Option<Down>,
     replies: Replies,
     quiet: Pin<Box<Sleep>>,
+    /// When the credential of the caller ends.
+    end: Option<Pin<Box<Sleep>>>,
     ended: bool,
     _slot: Option<StreamSlot>,
 }
@@ -50,13 +52,20 @@ impl Body {
         Self(Inner::Full(Some(bytes.into())))
     }
 
-    /// An SSE stream of `first` and what follows it, until the answer or the end.
-    pub(super) fn stream(first: Option<Down>, replies: Replies, slot: Option<StreamSlot>) -> Self {
+    /// An SSE stream of `first` and what follows it, until the answer or the end, or until
+    /// `remaining` has passed.
+    pub(super) fn stream(
+        first: Option<Down>,
+        replies: Replies,
+        slot: Option<StreamSlot>,
+        remaining: Option<Duration>,
+    ) -> Self {
         let quiet = Box::pin(tokio::time::sleep(KEEP_ALIVE));
         Self(Inner::Stream(Box::new(Stream {
             first,
             replies,
             quiet,
+            end: remaining.map(|time| Box::pin(tokio::time::sleep(time))),
             ended: false,
             _slot: slot,
         })))
@@ -98,6 +107,14 @@ impl HttpBody for Body {
 impl Stream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            // Whoever writes to it learns that nobody reads any more.
+            self.replies.close();
+            self.ended = true;
             return Poll::Ready(None);
         }
         let next = match self.first.take() {

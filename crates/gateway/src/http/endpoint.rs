@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use mcp_ultra_domain::Principal;
 use mcp_ultra_protocol::{WireError, headers};
 
-use super::{Body, names, peer_of, post, respond};
+use super::{Body, identify, names, peer_of, post, respond};
 use crate::{
     Gateway, listen,
     pipeline::Refusal,
@@ -30,11 +30,20 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
         );
         return respond::error(StatusCode::FORBIDDEN, None, &error);
     }
+    if !matches!(
+        *request.method(),
+        Method::POST | Method::GET | Method::DELETE
+    ) {
+        return respond::method_not_allowed();
+    }
+    let principal = match identify::principal(gateway, request.headers()).await {
+        Ok(principal) => principal,
+        Err(refusal) => return refusal,
+    };
     match *request.method() {
-        Method::POST => post::answer(gateway, request).await,
-        Method::GET => Box::pin(open_stream(gateway, &request)).await,
-        Method::DELETE => Box::pin(end_session(gateway, request.headers())).await,
-        _ => respond::method_not_allowed(),
+        Method::GET => Box::pin(open_stream(gateway, &request, &principal)).await,
+        Method::DELETE => Box::pin(end_session(gateway, request.headers(), &principal)).await,
+        _ => post::answer(gateway, request, principal).await,
     }
 }
 
@@ -91,7 +100,11 @@ impl Accepts {
 }
 
 /// `GET`: the server-to-client stream of a legacy session (2025-11-25, Listening for Messages).
-async fn open_stream(gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Response<Body> {
+async fn open_stream(
+    gateway: &Arc<Gateway>,
+    request: &Request<Incoming>,
+    principal: &Principal,
+) -> Response<Body> {
     let map = request.headers();
     if !map.contains_key(headers::SESSION_ID) {
         return respond::method_not_allowed();
@@ -102,7 +115,7 @@ async fn open_stream(gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Res
             "GET answers with text/event-stream only\n",
         );
     }
-    let live = match session(gateway, map).await {
+    let live = match session(gateway, map, principal).await {
         Ok(live) => live,
         Err(response) => return response,
     };
@@ -120,15 +133,20 @@ async fn open_stream(gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Res
         live,
         sender,
     ));
-    respond::stream(None, receiver, Some(slot))
+    let remaining = identify::remaining(gateway, principal.attributes().expires);
+    respond::stream(None, receiver, Some(slot), remaining)
 }
 
 /// `DELETE`: the client ends its session.
-async fn end_session(gateway: &Arc<Gateway>, map: &HeaderMap) -> Response<Body> {
+async fn end_session(
+    gateway: &Arc<Gateway>,
+    map: &HeaderMap,
+    principal: &Principal,
+) -> Response<Body> {
     if !map.contains_key(headers::SESSION_ID) {
         return respond::method_not_allowed();
     }
-    match session(gateway, map).await {
+    match session(gateway, map, principal).await {
         Ok(live) => {
             gateway.sessions.terminate(gateway, &live).await;
             respond::status(StatusCode::NO_CONTENT)
@@ -141,8 +159,9 @@ async fn end_session(gateway: &Arc<Gateway>, map: &HeaderMap) -> Response<Body> 
 pub(super) async fn session(
     gateway: &Arc<Gateway>,
     map: &HeaderMap,
+    principal: &Principal,
 ) -> Result<Arc<Live>, Response<Body>> {
-    session::of_headers(gateway, map, &Principal::anonymous())
+    session::of_headers(gateway, map, principal)
         .await
         .map_err(|refusal| {
             let Refusal { error, status } = refusal;

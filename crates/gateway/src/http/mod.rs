@@ -1,4 +1,4 @@
-//! The HTTP side: the endpoint `/mcp`, health and metrics.
+//! The HTTP side: the endpoint `/mcp`, health, metrics, and where to log in.
 //!
 //! The way in is [`Service`]. What HTTP demands of a request before it is a call stands here
 //! (names it may be asked under, sizes, methods, media types), and how the answer travels back.
@@ -6,7 +6,9 @@
 mod body;
 mod endpoint;
 mod health;
+mod identify;
 mod in_flight;
+mod metadata;
 mod names;
 mod post;
 mod respond;
@@ -63,7 +65,8 @@ impl Service {
             "/metrics" if self.gateway.settings().serve_metrics => {
                 health::metrics(&self.gateway, request.headers())
             }
-            _ => respond::not_found(),
+            path => metadata::answer(&self.gateway, request.method(), path)
+                .unwrap_or_else(respond::not_found),
         }
     }
 }

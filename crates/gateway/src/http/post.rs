@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{
     Arrival, Body,
     endpoint::{self, Accepts},
+    identify,
     in_flight::InFlight,
     peer_of, respond,
 };
@@ -30,7 +31,11 @@ const STREAM_AFTER: Duration = Duration::from_secs(10);
 /// The largest batch.
 const MAX_BATCH: usize = 100;
 
-pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    principal: Principal,
+) -> Response<Body> {
     let accepts = Accepts::of(request.headers());
     if !accepts.json && !accepts.stream {
         return respond::text(
@@ -56,20 +61,21 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
             let arrival = Arrival {
                 request,
                 headers,
-                principal: Principal::anonymous(),
+                principal,
                 peer,
             };
             call(gateway, arrival, accepts).await
         }
         Ok(Messages::Single(Message::Notification(notification))) => {
-            Box::pin(notified(gateway, &headers, &notification)).await
+            Box::pin(notified(gateway, &headers, &principal, &notification)).await
         }
         Ok(Messages::Single(Message::Response(response))) => {
-            Box::pin(answered(gateway, &headers, response)).await
+            Box::pin(answered(gateway, &headers, &principal, response)).await
         }
         Ok(Messages::Batch(batch)) => {
             let template = Batch {
                 headers,
+                principal,
                 peer,
                 accepts,
             };
@@ -140,6 +146,7 @@ async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Res
         InFlight::new(call).detach();
         return last(replies).await;
     }
+    let expires = arrival.principal.attributes().expires;
     let mut call = InFlight::new(pipeline::call(gateway.clone(), arrival, reply));
     match tokio::time::timeout(STREAM_AFTER, call.first(&mut replies)).await {
         // An error keeps its status also for a client that would rather have a stream.
@@ -148,11 +155,11 @@ async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Res
         }
         Ok(first) => {
             call.detach();
-            respond::stream(first, replies, None)
+            respond::stream(first, replies, None, identify::remaining(gateway, expires))
         }
         Err(_) => {
             call.detach();
-            respond::stream(None, replies, None)
+            respond::stream(None, replies, None, identify::remaining(gateway, expires))
         }
     }
 }
@@ -172,6 +179,7 @@ async fn last(mut replies: Replies) -> Response<Body> {
 async fn notified(
     gateway: &Arc<Gateway>,
     map: &HeaderMap,
+    principal: &Principal,
     notification: &Notification,
 ) -> Response<Body> {
     if !map.contains_key(headers::SESSION_ID) {
@@ -185,7 +193,7 @@ async fn notified(
             return respond::accepted();
         }
     }
-    let live = match endpoint::session(gateway, map).await {
+    let live = match endpoint::session(gateway, map, principal).await {
         Ok(live) => live,
         Err(refusal) => return refusal,
     };
@@ -200,9 +208,10 @@ async fn notified(
 async fn answered(
     gateway: &Arc<Gateway>,
     map: &HeaderMap,
+    principal: &Principal,
     response: McpResponse,
 ) -> Response<Body> {
-    match endpoint::session(gateway, map).await {
+    match endpoint::session(gateway, map, principal).await {
         Ok(live) => {
             if !live.answered(response) {
                 tracing::debug!("a client answered a request that nobody waits for");
@@ -216,6 +225,7 @@ async fn answered(
 /// What all messages of a batch have in common.
 struct Batch {
     headers: Arc<HeaderMap>,
+    principal: Principal,
     peer: Option<std::net::IpAddr>,
     accepts: Accepts,
 }
@@ -227,7 +237,7 @@ impl Batch {
         gateway: &Arc<Gateway>,
         batch: Vec<Result<Message, EnvelopeError>>,
     ) -> Response<Body> {
-        let live = match endpoint::session(gateway, &self.headers).await {
+        let live = match endpoint::session(gateway, &self.headers, &self.principal).await {
             Ok(live) => live,
             Err(refusal) => return refusal,
         };
@@ -275,7 +285,8 @@ impl Batch {
             return respond::accepted();
         }
         if self.accepts.stream {
-            return respond::stream(None, receiver, None);
+            let remaining = identify::remaining(gateway, self.principal.attributes().expires);
+            return respond::stream(None, receiver, None, remaining);
         }
         all(receiver, expected).await
     }
@@ -290,7 +301,7 @@ impl Batch {
         let arrival = Arrival {
             request,
             headers: self.headers.clone(),
-            principal: Principal::anonymous(),
+            principal: self.principal.clone(),
             peer: self.peer,
         };
         tokio::spawn(pipeline::call(gateway.clone(), arrival, reply));

@@ -1,5 +1,7 @@
 //! Responses.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use mcp_ultra_protocol::{Id, Response as Message, WireError, headers};
 
@@ -26,17 +28,18 @@ pub(super) fn json(answer: Answer) -> Response<Body> {
     response
 }
 
-/// The answer as a stream.
+/// The answer as a stream, which ends when the credential of its caller does, in `remaining`.
 pub(super) fn stream(
     first: Option<Down>,
     replies: Replies,
     slot: Option<StreamSlot>,
+    remaining: Option<Duration>,
 ) -> Response<Body> {
     let session = match &first {
         Some(Down::Answer(answer)) => answer.session.clone(),
         _ => None,
     };
-    let mut response = Response::new(Body::stream(first, replies, slot));
+    let mut response = Response::new(Body::stream(first, replies, slot, remaining));
     let map = response.headers_mut();
     map.insert(
         header::CONTENT_TYPE,

@@ -1,4 +1,9 @@
-//! `--target`: the server that a command speaks to.
+//! `--target` and `--token-env`: the server that a command speaks to, and what it shows there.
+
+use std::env;
+
+use http::HeaderValue;
+use miette::Diagnostic;
 
 use crate::{
     cli::exit::Failure,
@@ -8,7 +13,10 @@ use crate::{
 /// Where a gateway listens that was started without configuration.
 pub(crate) const DEFAULT_TARGET: &str = "http://127.0.0.1:8080/mcp";
 
-/// The option, for commands that speak to a running server.
+/// The variable that an access token is taken from, where no other is named.
+const TOKEN_VARIABLE: &str = "MCP_ULTRA_TOKEN";
+
+/// The option alone, for commands that only name a server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TargetArgs {
     /// MCP endpoint to speak to
@@ -21,9 +29,50 @@ impl TargetArgs {
     pub(crate) fn parse(&self) -> Result<Target, Failure> {
         Target::parse(&self.target).map_err(Failure::usage)
     }
+}
 
-    /// The HTTP client for the endpoint.
+/// The options of commands that speak to a running server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Environment variable that holds the access token to send [default: `MCP_ULTRA_TOKEN`, if set]
+    #[arg(long, value_name = "NAME")]
+    token_env: Option<String>,
+}
+
+/// There is no token where one should be. The variable is named, its content never.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("the environment variable {0} {1}")]
+#[diagnostic(help("set it to an access token for the server, without `Bearer`"))]
+struct NoToken(String, &'static str);
+
+impl ServerArgs {
+    /// The HTTP client for the endpoint, which sends the access token of the environment.
     pub(crate) fn transport(&self) -> Result<Transport, Failure> {
-        Transport::new(self.parse()?).map_err(Failure::failed)
+        let target = self.target.parse()?;
+        let token = self.token().map_err(Failure::usage)?;
+        let transport = Transport::new(target).map_err(Failure::failed)?;
+        Ok(transport.with_token(token))
+    }
+
+    fn token(&self) -> Result<Option<HeaderValue>, NoToken> {
+        let name = self.token_env.as_deref().unwrap_or(TOKEN_VARIABLE);
+        let no = |why| NoToken(name.to_owned(), why);
+        let Some(token) = env::var_os(name).filter(|token| !token.is_empty()) else {
+            return match self.token_env {
+                Some(_) => Err(no("is not set")),
+                None => Ok(None),
+            };
+        };
+        let token = token.to_str().map(str::trim).unwrap_or_default();
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if token.is_empty() || !token.bytes().all(fine) {
+            return Err(no("holds something that is no access token"));
+        }
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| no("holds something that is no access token"))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
     }
 }

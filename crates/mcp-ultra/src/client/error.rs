@@ -139,7 +139,10 @@ fn shown(body: &str) -> String {
 
 fn status_help(status: u16) -> &'static str {
     match status {
-        401 | 403 => "the server wants credentials, or refuses this Host or Origin",
+        401 => {
+            "the server wants an access token that it accepts: put one into MCP_ULTRA_TOKEN, or name another variable with --token-env"
+        }
+        403 => "the access token may not do this, or the server refuses this Host or Origin",
         404 | 405 => "check the path of the URL: the gateway's endpoint is /mcp",
         429 => "too many requests: wait and try again",
         500.. => "the fault is the server's: look into its log",

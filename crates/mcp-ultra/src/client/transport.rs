@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request, Uri,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::Full;
 use mcp_ultra_edge::outbound::{Outbound, OutboundConfig};
@@ -80,6 +80,7 @@ impl fmt::Display for Target {
 pub(crate) struct Transport {
     http: Outbound,
     target: Target,
+    token: Option<HeaderValue>,
 }
 
 impl Transport {
@@ -94,7 +95,16 @@ impl Transport {
             ..OutboundConfig::default()
         };
         let http = Outbound::new(&config).map_err(ClientError::Authorities)?;
-        Ok(Self { http, target })
+        Ok(Self {
+            http,
+            target,
+            token: None,
+        })
+    }
+
+    /// The same client, which sends this as `Authorization` with every request.
+    pub(crate) fn with_token(self, token: Option<HeaderValue>) -> Self {
+        Self { token, ..self }
     }
 
     /// The endpoint.
@@ -145,6 +155,9 @@ impl Transport {
     ) -> Result<Reply, ClientError> {
         *request.uri_mut() = uri;
         request.headers_mut().insert(USER_AGENT, AGENT);
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
         match self.http.request(request).await {
             Ok(response) => Ok(Reply::new(response, self.target.to_string())),
             // Nothing was sent: whoever is patient may try again.

@@ -1,8 +1,9 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
-//! The way in is [`Server::start`]. Logging is in [`log`], the configuration in flight in
+//! The way in is [`Server::start`]. Logging is in [`log`], identity in [`identity`], the configuration in flight in
 //! [`reload`].
 
+mod identity;
 pub(crate) mod log;
 mod reload;
 
@@ -43,6 +44,10 @@ pub(crate) enum ServeError {
     /// The client towards upstreams can't be set up.
     #[error("the HTTP client for upstreams can't be set up")]
     Outbound(#[from] OutboundConfigError),
+    /// The client towards identity providers can't be set up.
+    #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
+    #[diagnostic(help("check auth.ca_file"))]
+    Issuers(#[source] OutboundConfigError),
     /// The configuration can't be used.
     #[error("the configuration can't be used: {0}")]
     Gateway(#[from] GatewayError),
@@ -74,11 +79,15 @@ impl Server {
             connect_timeout: config.limits.connect_timeout.get(),
             ..OutboundConfig::default()
         })?;
+        let clock = Arc::new(SystemClock);
+        let identity = identity::identity(&config, workers.count(), clock.clone())
+            .map_err(ServeError::Issuers)?;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
+            identity,
             store: Arc::new(MemorySessionStore::default()),
-            clock: Arc::new(SystemClock),
+            clock,
             listener: listener.metrics(),
         })?;
         gateway.start();

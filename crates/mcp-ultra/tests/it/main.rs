@@ -28,6 +28,7 @@ mod gateway_eras;
 mod gateway_federation;
 mod gateway_hostile_client;
 mod gateway_hostile_upstream;
+mod gateway_identity;
 mod gateway_limits;
 mod gateway_listen;
 mod gateway_mutated;

@@ -17,14 +17,14 @@ use super::{
     duration,
     exit::{CommandResult, Failure, print},
     progress::Progress,
-    target::TargetArgs,
+    target::ServerArgs,
 };
 
 /// Arguments of `smoke`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: TargetArgs,
+    server: ServerArgs,
     /// Tool to call [default: one named echo, else a read-only one that needs no arguments]
     #[arg(long, value_name = "NAME")]
     tool: Option<String>,
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Args) -> CommandResult {
         arguments: args.arguments.unwrap_or_else(|| "{}".to_owned()),
     });
     let progress = Progress::new(language.texts().connecting);
-    let transport = args.target.transport()?;
+    let transport = args.server.transport()?;
     let run = steps::run(
         &transport,
         canary,

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     exit::{CommandResult, Failure},
-    target::TargetArgs,
+    target::ServerArgs,
 };
 use bridge::Bridge;
 
@@ -35,7 +35,7 @@ const GOODBYE: Duration = Duration::from_millis(600);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: TargetArgs,
+    server: ServerArgs,
 }
 
 /// The process can't be told to end.
@@ -53,7 +53,7 @@ enum End {
 
 /// Runs until the client closes the input, or a signal comes.
 pub(crate) async fn run(args: Args) -> CommandResult {
-    let transport = args.target.transport()?;
+    let transport = args.server.transport()?;
     let (output, written) = output::start();
     let bridge = Bridge::new(transport, output);
     let end = read(&bridge).await?;

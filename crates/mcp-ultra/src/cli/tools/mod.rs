@@ -14,7 +14,7 @@ use crate::{
         duration,
         exit::{CommandResult, Failure},
         progress::Progress,
-        target::TargetArgs,
+        target::ServerArgs,
     },
     client::{Client, ClientError},
 };
@@ -32,7 +32,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 struct Common {
     #[command(flatten)]
-    target: TargetArgs,
+    server: ServerArgs,
     /// Print JSON, as the server sent it
     #[arg(long)]
     json: bool,
@@ -71,7 +71,7 @@ impl Common {
     }
 
     async fn connect(&self, progress: &Progress) -> Result<Client, Failure> {
-        let transport = self.target.transport()?;
+        let transport = self.server.transport()?;
         self.within(progress, "server/discover", Client::connect(transport))
             .await
     }

@@ -1,0 +1,56 @@
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+
+use crate::outbound::{Outbound, OutboundError};
+
+/// The largest document that is taken from an issuer.
+const LARGEST: usize = 256 * 1024;
+
+/// Reads documents of issuers. The caller bounds the time.
+#[derive(Clone)]
+pub(super) struct Fetcher {
+    outbound: Outbound,
+}
+
+/// Why there is no document.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("{0}")]
+    Outbound(#[from] OutboundError),
+    #[error("{0} was answered instead of 200")]
+    Status(StatusCode),
+    #[error("the answer is larger than {LARGEST} bytes")]
+    TooLarge,
+    #[error("the answer broke off")]
+    Broken,
+}
+
+impl Fetcher {
+    pub(super) fn new(outbound: Outbound) -> Self {
+        Self { outbound }
+    }
+
+    /// The document at `uri`. Redirects are not followed.
+    pub(super) async fn get(&self, uri: &Uri) -> Result<Bytes, FetchError> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri.clone();
+        request.headers_mut().insert(
+            header::ACCEPT,
+            HeaderValue::from_static("application/json, application/jwk-set+json"),
+        );
+        request.headers_mut().insert(
+            header::USER_AGENT,
+            HeaderValue::from_static(concat!("mcp-ultra/", env!("CARGO_PKG_VERSION"))),
+        );
+        let response = self.outbound.request(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status()));
+        }
+        match Limited::new(response.into_body(), LARGEST).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
+            Err(_) => Err(FetchError::Broken),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Who calls: the OAuth 2.1 resource server (MCP, Authorization; RFC 6750, RFC 9068, RFC 9728).
+//!
+//! - `settings`: everything that is configured
+//! - `bearer`: the credential of a request
+//! - `token`: what a token says of itself before it is believed
+//! - `keys`, `source`, `discovery`, `fetch`: the keys of an issuer, where they come from, and for
+//!   how long they are good
+//! - `verify`: signature and claims
+//! - `claims`: from claims to a principal
+//! - `cache`: a token that was verified is not verified again
+//! - `challenge`: what a refused client is told, and the metadata that says where to log in
+//! - `refused`: why nobody was identified
+//!
+//! The way in is [`Identity::identify`]. What does not live here: what a principal may do, and the
+//! requests that it makes.
+
+mod bearer;
+mod cache;
+mod challenge;
+mod claims;
+mod discovery;
+mod fetch;
+mod keys;
+mod refused;
+mod settings;
+mod source;
+mod token;
+mod verify;
+
+use std::sync::Arc;
+
+use mcp_ultra_domain::{Clock, Principal};
+
+pub use bearer::bearer;
+pub use challenge::Challenges;
+pub use refused::Refused;
+pub use settings::{
+    Algorithm, ClaimPaths, IdentitySettings, IssuerSettings, KeyTimes, SharedSecret,
+};
+
+use self::{
+    cache::{Cache, Digest},
+    fetch::Fetcher,
+    verify::Issuer,
+};
+use crate::outbound::Outbound;
+
+/// The longest token that is looked at.
+pub const LONGEST_TOKEN: usize = 16 * 1024;
+
+/// Knows principals by their access tokens.
+pub struct Identity {
+    issuers: Vec<Issuer>,
+    secret: Option<Issuer>,
+    required: Vec<String>,
+    skew: std::time::Duration,
+    cache: Cache,
+    challenges: Challenges,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// An identity that asks the issuers for their keys over `outbound`, when it needs them.
+    pub fn new(settings: IdentitySettings, outbound: &Outbound, clock: Arc<dyn Clock>) -> Self {
+        let challenges = Challenges::new(&settings);
+        let fetcher = Fetcher::new(outbound.clone());
+        let issuers = settings.issuers.into_iter().map(|issuer| {
+            Issuer::fetched(
+                issuer,
+                &settings.resource,
+                fetcher.clone(),
+                settings.times,
+                clock.clone(),
+            )
+        });
+        Self {
+            issuers: issuers.collect(),
+            secret: settings
+                .secret
+                .map(|secret| Issuer::shared(secret, &settings.resource)),
+            required: settings.required_scopes,
+            skew: settings.clock_skew,
+            cache: Cache::new(settings.cached_tokens),
+            challenges,
+            clock,
+        }
+    }
+
+    /// Asks all issuers for their keys, so that the first calls do not wait for them. Must be
+    /// called within a tokio runtime.
+    pub fn warm(&self) {
+        let now = self.clock.now();
+        for issuer in &self.issuers {
+            issuer.touch(now);
+        }
+    }
+
+    /// Whose token this is, if that is known already: one hash and one look-up.
+    pub fn remembered(&self, token: &str) -> Option<Result<Principal, Refused>> {
+        self.recall(&Digest::of(token))
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// [`Refused`], of which a client must not be told more than its [challenge](Challenges).
+    pub async fn identify(&self, token: &str) -> Result<Principal, Refused> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Refused::TooLarge);
+        }
+        let digest = Digest::of(token);
+        if let Some(known) = self.recall(&digest) {
+            return known;
+        }
+        let verified = self.verify(token).await;
+        let now = self.clock.now();
+        match verified {
+            Ok(verified) => {
+                let principal = verified.principal.clone();
+                self.cache.keep(digest, verified, now);
+                Ok(principal)
+            }
+            Err(why) => {
+                self.cache.keep_refused(digest, why, now);
+                Err(why)
+            }
+        }
+    }
+
+    /// Whether the principal has every scope that all calls need.
+    ///
+    /// # Errors
+    /// [`Refused::Scope`]
+    pub fn admit(&self, principal: &Principal) -> Result<(), Refused> {
+        let has = &principal.attributes().scopes;
+        if self.required.iter().all(|scope| has.contains(scope)) {
+            Ok(())
+        } else {
+            Err(Refused::Scope)
+        }
+    }
+
+    /// What refused clients are told.
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    fn recall(&self, digest: &Digest) -> Option<Result<Principal, Refused>> {
+        let now = self.clock.now();
+        let known = self.cache.get(digest, now)?;
+        Some(known.map(|(principal, issuer)| {
+            // Keys are asked for again in good time also where every token is known.
+            if let Some(issuer) = issuer.and_then(|at| self.issuers.get(at)) {
+                issuer.touch(now);
+            }
+            principal
+        }))
+    }
+
+    async fn verify(&self, token: &str) -> Result<verify::Verified, Refused> {
+        let claimed = token::Claimed::read(token)?;
+        // A secret and a public key are never tried for each other's algorithms.
+        let (at, issuer) = if claimed.algorithm == token::Signed::Shared {
+            (None, self.secret.as_ref().ok_or(Refused::Algorithm)?)
+        } else {
+            let named = claimed.issuer.as_deref().ok_or(Refused::Issuer)?;
+            let at = self.issuers.iter().position(|issuer| issuer.name == named);
+            let at = at.ok_or(Refused::Issuer)?;
+            (Some(at), &self.issuers[at])
+        };
+        issuer
+            .verify(token, &claimed, &*self.clock, self.skew, at)
+            .await
+    }
+}

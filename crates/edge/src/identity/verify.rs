@@ -1,0 +1,191 @@
+use std::{sync::Arc, time::Duration};
+
+use jsonwebtoken::{Validation, errors::ErrorKind};
+use mcp_ultra_domain::{Clock, Principal};
+use serde_json::Value;
+
+use super::{
+    Algorithm, ClaimPaths, IssuerSettings, KeyTimes, Refused, SharedSecret,
+    claims::principal,
+    fetch::Fetcher,
+    keys::Key,
+    source::KeySource,
+    token::{Claimed, Signed},
+};
+
+/// No credential is believed to last longer.
+const LONGEST_LIFE: Duration = Duration::from_hours(24 * 366);
+
+/// One that tokens are believed of.
+pub(super) struct Issuer {
+    pub(super) name: String,
+    audiences: Vec<String>,
+    algorithms: Vec<Algorithm>,
+    claims: ClaimPaths,
+    keys: Keys,
+}
+
+enum Keys {
+    Fetched(Arc<KeySource>),
+    Shared(Arc<Key>),
+}
+
+/// A token that was verified.
+pub(super) struct Verified {
+    pub(super) principal: Principal,
+    /// When the token ends, with the skew of clocks.
+    pub(super) until: Duration,
+    /// What it was verified with, and ends with too.
+    pub(super) key: Arc<Key>,
+    /// Which issuer has that key.
+    pub(super) issuer: Option<usize>,
+}
+
+impl Issuer {
+    pub(super) fn fetched(
+        settings: IssuerSettings,
+        resource: &str,
+        fetcher: Fetcher,
+        times: KeyTimes,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let jwks_uri = settings.jwks_uri.as_deref();
+        let source = KeySource::new(&settings.issuer, jwks_uri, fetcher, times, clock);
+        let mut audiences = settings.audiences;
+        if audiences.is_empty() {
+            audiences.push(resource.to_owned());
+        }
+        Self {
+            name: settings.issuer,
+            audiences,
+            algorithms: settings.algorithms,
+            claims: settings.claims,
+            keys: Keys::Fetched(source),
+        }
+    }
+
+    pub(super) fn shared(secret: SharedSecret, resource: &str) -> Self {
+        Self {
+            name: secret.issuer,
+            audiences: vec![resource.to_owned()],
+            algorithms: Vec::new(),
+            claims: secret.claims,
+            keys: Keys::Shared(Arc::new(Key::shared(&secret.secret))),
+        }
+    }
+
+    /// Asks for its keys again in the background, where it is time.
+    pub(super) fn touch(&self, now: Duration) {
+        if let Keys::Fetched(source) = &self.keys {
+            source.touch(now);
+        }
+    }
+
+    /// Verifies a token (RFC 7519, 7.2; RFC 9068, 4). `at` is the number of this issuer.
+    pub(super) async fn verify(
+        &self,
+        token: &str,
+        claimed: &Claimed,
+        clock: &dyn Clock,
+        skew: Duration,
+        at: Option<usize>,
+    ) -> Result<Verified, Refused> {
+        let (keys, algorithm) = match (&self.keys, claimed.algorithm) {
+            (Keys::Fetched(source), Signed::Key(algorithm)) => {
+                if !self.algorithms.contains(&algorithm) {
+                    return Err(Refused::Algorithm);
+                }
+                let id = claimed.key_id.as_deref();
+                let keys = source.candidates(id, algorithm).await?;
+                (keys, algorithm.jsonwebtoken())
+            }
+            (Keys::Shared(key), Signed::Shared) => {
+                (vec![key.clone()], jsonwebtoken::Algorithm::HS256)
+            }
+            _ => return Err(Refused::Algorithm),
+        };
+        let (claims, key) = signed(token, keys, algorithm)?;
+        let until = self.check(&claims, clock.now(), skew)?;
+        Ok(Verified {
+            principal: principal(&claims, &self.claims, &self.name, until)?,
+            until,
+            key,
+            issuer: at,
+        })
+    }
+
+    /// Checks the claims; when the token ends.
+    fn check(&self, claims: &Value, now: Duration, skew: Duration) -> Result<Duration, Refused> {
+        if claims.get("iss").and_then(Value::as_str) != Some(&self.name) {
+            return Err(Refused::Issuer);
+        }
+        let meant = |value: &Value| {
+            let text = value.as_str();
+            text.is_some_and(|text| self.audiences.iter().any(|own| own == text))
+        };
+        let ours = match claims.get("aud") {
+            Some(Value::Array(several)) => several.iter().any(meant),
+            Some(one) => meant(one),
+            None => false,
+        };
+        if !ours {
+            return Err(Refused::Audience);
+        }
+        let until = time(claims, "exp")?
+            .ok_or(Refused::Expired)?
+            .min(now.saturating_add(LONGEST_LIFE))
+            .saturating_add(skew);
+        if until <= now {
+            return Err(Refused::Expired);
+        }
+        let latest = now.saturating_add(skew);
+        for begins in [time(claims, "nbf")?, time(claims, "iat")?] {
+            if begins.is_some_and(|begins| begins > latest) {
+                return Err(Refused::NotYetValid);
+            }
+        }
+        // RFC 9449, 7.1, and RFC 8705, 3: worth nothing without the proof that goes with it.
+        if claims.get("cnf").is_some() {
+            return Err(Refused::Bound);
+        }
+        Ok(until)
+    }
+}
+
+/// The claims of a token and the key that it is signed by.
+fn signed(
+    token: &str,
+    keys: Vec<Arc<Key>>,
+    algorithm: jsonwebtoken::Algorithm,
+) -> Result<(Value, Arc<Key>), Refused> {
+    // Claims are checked above, by the clock that is passed in.
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    for key in keys {
+        match jsonwebtoken::decode::<Value>(token, &key.decoding, &validation) {
+            Ok(data) => return Ok((data.claims, key)),
+            Err(error) => match error.kind() {
+                ErrorKind::InvalidSignature => {}
+                ErrorKind::InvalidAlgorithm => return Err(Refused::Algorithm),
+                ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => {
+                    return Err(Refused::Malformed);
+                }
+                _ => return Err(Refused::Signature),
+            },
+        }
+    }
+    Err(Refused::Signature)
+}
+
+/// A `NumericDate` (RFC 7519, 2): seconds, perhaps with a fraction.
+fn time(claims: &Value, name: &str) -> Result<Option<Duration>, Refused> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    let seconds = value.as_f64().ok_or(Refused::Malformed)?;
+    // Before 1970 is as long ago as 1970.
+    let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    Ok(Some(time))
+}

@@ -1,0 +1,71 @@
+//! Who calls: the credential of a request, before anything else of it is read.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Response, header};
+use mcp_ultra_domain::Principal;
+use mcp_ultra_edge::identity::{Refused, bearer};
+use mcp_ultra_protocol::WireError;
+
+use super::{Body, respond};
+use crate::Gateway;
+
+/// The principal that the headers identify; without authentication everyone is the anonymous one.
+/// The error is the response that refuses the request (MCP, Authorization, Error Handling).
+pub(super) async fn principal(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+) -> Result<Principal, Response<Body>> {
+    let Some(identity) = &gateway.identity else {
+        return Ok(gateway.anonymous.clone());
+    };
+    let identified = match bearer(headers) {
+        Ok(token) => match identity.remembered(token) {
+            Some(known) => known,
+            // Rare, and larger than all the rest.
+            None => Box::pin(identity.identify(token)).await,
+        },
+        Err(why) => Err(why),
+    };
+    let admitted = identified.and_then(|principal| {
+        identity.admit(&principal)?;
+        Ok(principal)
+    });
+    admitted.map_err(|why| refuse(gateway, why))
+}
+
+/// How long a credential still lasts that ends at `expires`.
+pub(super) fn remaining(gateway: &Gateway, expires: Option<Duration>) -> Option<Duration> {
+    Some(expires?.saturating_sub(gateway.clock.now()))
+}
+
+fn refuse(gateway: &Gateway, why: Refused) -> Response<Body> {
+    gateway.metrics.auth_refused(why);
+    tracing::debug!(reason = why.as_str(), "nobody was identified");
+    let error = match why {
+        Refused::Missing => WireError::invalid_request(
+            "an access token is needed: send Authorization: Bearer; WWW-Authenticate says where to get one",
+        ),
+        Refused::Several => {
+            WireError::invalid_request("there is more than one Authorization header; send one")
+        }
+        Refused::Scope => WireError::invalid_request(
+            "the access token lacks scopes; WWW-Authenticate says which are needed",
+        ),
+        Refused::Unavailable => {
+            WireError::internal("access tokens can't be checked at the moment; try again")
+        }
+        _ => WireError::invalid_request("the access token is not accepted; get a new one"),
+    };
+    let Some(identity) = &gateway.identity else {
+        return respond::not_found();
+    };
+    let (status, challenge) = identity.challenges().of(why);
+    let mut response = respond::error(status, None, &error);
+    if let Some(challenge) = challenge {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, challenge.clone());
+    }
+    response
+}

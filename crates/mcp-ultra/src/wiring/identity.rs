@@ -1,0 +1,100 @@
+//! From the section `auth` to what identifies callers.
+
+use std::{path::PathBuf, sync::Arc};
+
+use mcp_ultra_config::{AuthSection, ClaimPaths, Config, SigningAlgorithm};
+use mcp_ultra_domain::Clock;
+use mcp_ultra_edge::{
+    identity::{self, Algorithm, Identity, IdentitySettings, IssuerSettings, KeyTimes},
+    outbound::{Outbound, OutboundConfig, OutboundConfigError},
+};
+
+/// What identifies callers, where `auth` asks for it. Issuers are spoken to over a client of its
+/// own: they have authorities of their own.
+pub(super) fn identity(
+    config: &Config,
+    workers: usize,
+    clock: Arc<dyn Clock>,
+) -> Result<Option<Identity>, OutboundConfigError> {
+    let auth = &config.auth;
+    let Some(resource) = auth.resource.clone().filter(|_| auth.is_on()) else {
+        return Ok(None);
+    };
+    let outbound = Outbound::new(&OutboundConfig {
+        workers,
+        connect_timeout: config.limits.connect_timeout.get(),
+        extra_ca_file: auth.ca_file.as_ref().map(PathBuf::from),
+        pool_max_idle_per_host: 1,
+        ..OutboundConfig::default()
+    })?;
+    Ok(Some(Identity::new(
+        settings(auth, resource),
+        &outbound,
+        clock,
+    )))
+}
+
+fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
+    let issuers = auth.issuers.iter().map(|issuer| IssuerSettings {
+        issuer: issuer.issuer.clone(),
+        audiences: issuer.audiences.clone(),
+        jwks_uri: issuer.jwks_uri.clone(),
+        algorithms: issuer.algorithms.iter().copied().map(algorithm).collect(),
+        claims: paths(issuer.claims.as_ref().unwrap_or(&auth.claims)),
+    });
+    let secret = auth
+        .jwt_secret
+        .as_ref()
+        .map(|secret| identity::SharedSecret {
+            secret: secret.expose().as_bytes().to_vec(),
+            issuer: auth.jwt_issuer.clone(),
+            claims: paths(&auth.claims),
+        });
+    IdentitySettings {
+        resource,
+        issuers: issuers.collect(),
+        secret,
+        required_scopes: auth.required_scopes.clone(),
+        supported_scopes: auth
+            .scopes_supported
+            .clone()
+            .unwrap_or_else(|| auth.required_scopes.clone()),
+        clock_skew: auth.clock_skew.get(),
+        times: KeyTimes {
+            refresh: auth.jwks.refresh.get(),
+            max_age: auth.jwks.max_age.get(),
+            retry: auth.jwks.retry.get(),
+            timeout: auth.jwks.timeout.get(),
+        },
+        cached_tokens: usize::try_from(auth.cached_tokens.get()).unwrap_or(usize::MAX),
+    }
+}
+
+fn paths(claims: &ClaimPaths) -> identity::ClaimPaths {
+    let ClaimPaths {
+        tenant,
+        roles,
+        scopes,
+        kind,
+    } = claims.clone();
+    identity::ClaimPaths {
+        tenant,
+        roles,
+        scopes,
+        kind,
+    }
+}
+
+fn algorithm(algorithm: SigningAlgorithm) -> Algorithm {
+    match algorithm {
+        SigningAlgorithm::Rs256 => Algorithm::Rs256,
+        SigningAlgorithm::Rs384 => Algorithm::Rs384,
+        SigningAlgorithm::Rs512 => Algorithm::Rs512,
+        SigningAlgorithm::Ps256 => Algorithm::Ps256,
+        SigningAlgorithm::Ps384 => Algorithm::Ps384,
+        SigningAlgorithm::Ps512 => Algorithm::Ps512,
+        SigningAlgorithm::Es256 => Algorithm::Es256,
+        SigningAlgorithm::Es384 => Algorithm::Es384,
+        SigningAlgorithm::EdDsa => Algorithm::EdDsa,
+    }
+}

@@ -1,0 +1,148 @@
+use std::io;
+
+use aws_lc_rs::{
+    hmac,
+    rand::SystemRandom,
+    rsa::{KeyPair as RsaKeyPair, KeySize},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+        RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    },
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+/// A key that tokens are signed by.
+pub struct SigningKey {
+    id: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Es256(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Rs256(RsaKeyPair),
+    Ps256(RsaKeyPair),
+}
+
+impl SigningKey {
+    /// A new key for ES256.
+    pub fn es256(id: &str) -> io::Result<Self> {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
+        Self::of(id, Kind::Es256(pair.map_err(io::Error::other)?))
+    }
+
+    /// A new key for `EdDSA`.
+    pub fn ed25519(id: &str) -> io::Result<Self> {
+        let pair = Ed25519KeyPair::generate();
+        Self::of(id, Kind::Ed25519(pair.map_err(io::Error::other)?))
+    }
+
+    /// A new key for RS256.
+    pub fn rs256(id: &str) -> io::Result<Self> {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048);
+        Self::of(id, Kind::Rs256(pair.map_err(io::Error::other)?))
+    }
+
+    /// A new key for PS256.
+    pub fn ps256(id: &str) -> io::Result<Self> {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048);
+        Self::of(id, Kind::Ps256(pair.map_err(io::Error::other)?))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "what makes keys may fail")]
+    fn of(id: &str, kind: Kind) -> io::Result<Self> {
+        let id = id.to_owned();
+        Ok(Self { id, kind })
+    }
+
+    /// The name of its algorithm.
+    pub fn algorithm(&self) -> &'static str {
+        match self.kind {
+            Kind::Es256(_) => "ES256",
+            Kind::Ed25519(_) => "EdDSA",
+            Kind::Rs256(_) => "RS256",
+            Kind::Ps256(_) => "PS256",
+        }
+    }
+
+    /// The public half as a JSON Web Key.
+    pub fn jwk(&self) -> Value {
+        let mut jwk = match &self.kind {
+            Kind::Es256(pair) => {
+                let point = pair.public_key().as_ref();
+                json!({ "kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..]) })
+            }
+            Kind::Ed25519(pair) => {
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref()) })
+            }
+            Kind::Rs256(pair) | Kind::Ps256(pair) => {
+                let public = pair.public_key();
+                let modulus = public.modulus().big_endian_without_leading_zero();
+                let exponent = public.exponent().big_endian_without_leading_zero();
+                json!({ "kty": "RSA", "n": encode(modulus), "e": encode(exponent) })
+            }
+        };
+        jwk["kid"] = json!(self.id);
+        jwk["use"] = json!("sig");
+        jwk["alg"] = json!(self.algorithm());
+        jwk
+    }
+
+    /// The bytes of the public half, as one who confuses algorithms would take them for a secret.
+    pub fn public_bytes(&self) -> Vec<u8> {
+        match &self.kind {
+            Kind::Es256(pair) => pair.public_key().as_ref().to_vec(),
+            Kind::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
+            Kind::Rs256(pair) | Kind::Ps256(pair) => pair.public_key().as_ref().to_vec(),
+        }
+    }
+
+    /// A token with these claims.
+    pub fn token(&self, claims: &Value) -> io::Result<String> {
+        let header = json!({ "alg": self.algorithm(), "typ": "at+jwt", "kid": self.id });
+        self.token_with(&header, claims)
+    }
+
+    /// A token with this header, whatever it says.
+    pub fn token_with(&self, header: &Value, claims: &Value) -> io::Result<String> {
+        let message = message(header, claims);
+        let random = SystemRandom::new();
+        let bytes = message.as_bytes();
+        let rsa = |pair: &RsaKeyPair, padding| {
+            let mut signature = vec![0; pair.public_modulus_len()];
+            pair.sign(padding, &random, bytes, &mut signature)
+                .map(|()| signature)
+        };
+        let signature = match &self.kind {
+            Kind::Es256(pair) => pair.sign(&random, bytes).map(|s| s.as_ref().to_vec()),
+            Kind::Ed25519(pair) => Ok(pair.sign(bytes).as_ref().to_vec()),
+            Kind::Rs256(pair) => rsa(pair, &RSA_PKCS1_SHA256),
+            Kind::Ps256(pair) => rsa(pair, &RSA_PSS_SHA256),
+        };
+        let signature = signature.map_err(io::Error::other)?;
+        Ok(format!("{message}.{}", encode(&signature)))
+    }
+}
+
+/// A token signed by HS256.
+pub fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
+    let message = message(header, claims);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let signature = hmac::sign(&key, message.as_bytes());
+    format!("{message}.{}", encode(signature.as_ref()))
+}
+
+/// A token that is not signed at all.
+pub fn unsigned(header: &Value, claims: &Value) -> String {
+    format!("{}.", message(header, claims))
+}
+
+fn message(header: &Value, claims: &Value) -> String {
+    let part = |value: &Value| encode(value.to_string().as_bytes());
+    format!("{}.{}", part(header), part(claims))
+}
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
