@@ -5,6 +5,7 @@
 //!   the peer's certificate belong here too, between `accept` and [`listener::Peer`].
 //! - [`shutdown`] ends the listeners in two phases: drain, then abort what is left.
 //! - [`workers`] are the threads that connections are served on.
+//! - [`body`] reads whole bodies within a bound.
 //! - [`outbound`] is the HTTP client towards upstreams. Guards on where it may connect belong into
 //!   its connector.
 //!
@@ -12,6 +13,7 @@
 //!
 //! The way in is [`listener::Listener::bind`] and [`outbound::Outbound::new`].
 
+pub mod body;
 pub mod listener;
 pub mod outbound;
 pub mod shutdown;

@@ -11,6 +11,7 @@ use super::{Body, names, peer_of, post, respond};
 use crate::{
     Gateway, listen,
     pipeline::Refusal,
+    reply::Replies,
     session::{self, Live},
 };
 
@@ -120,7 +121,7 @@ async fn open_stream(gateway: &Arc<Gateway>, request: &Request<Incoming>) -> Res
         live,
         sender,
     ));
-    respond::stream(None, receiver, Some(slot))
+    respond::stream(None, Replies::of_many(receiver), Some(slot))
 }
 
 /// `DELETE`: the client ends its session.

@@ -40,7 +40,7 @@ impl HttpTransport {
     pub fn new(
         client: Outbound,
         uri: Uri,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         max_message: usize,
         response_timeout: Option<Duration>,
     ) -> Self {
@@ -53,7 +53,7 @@ impl HttpTransport {
             header::ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
         );
-        for (name, value) in &headers {
+        for (name, value) in headers {
             all.append(name.clone(), value.clone());
         }
         Self {
