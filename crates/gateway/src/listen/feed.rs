@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_protocol::{Era, Notification, Version, json, json::Object, meta};
 
+use super::filter::{RESOURCES, TASKS};
 use crate::upstream::{Event, Exchange, Hello, OnBehalf, Outgoing, Upstream, UpstreamError};
 
 /// The longest wait before a broken feed is opened again.
@@ -9,9 +10,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long an upstream may take to acknowledge a subscription.
 const OPEN_TIME: Duration = Duration::from_secs(30);
-/// The keys of the `notifications` filter.
-pub(super) const RESOURCES: &str = "resourceSubscriptions";
-pub(super) const TASKS: &str = "taskIds";
 
 /// What an upstream agreed to tell of, in its own names.
 #[derive(Debug, Default)]

@@ -8,6 +8,5 @@ mod transport;
 pub(super) use reply::Reply;
 pub(crate) use reply::error_code;
 pub use session::HttpSession;
-pub(super) use session::no_caller;
 pub use stream::HttpStream;
 pub use transport::{HttpTransport, ModernHeaders};

@@ -8,21 +8,16 @@ use std::{
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderValue};
-use mcp_ultra_protocol::{
-    Id, Message, Notification, Outcome, Request, Response, Version, WireError, headers,
-};
-use tokio::sync::oneshot;
+use mcp_ultra_protocol::{Id, Notification, Outcome, Request, Response, Version, headers};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{HttpStream, HttpTransport, Reply};
 use crate::upstream::{
-    Event, Exchange, Outgoing, UpstreamError,
-    calls::{Calls, is_of_session},
+    Event, UpstreamError,
+    calls::Calls,
     exchange::{Head, Opening, Source},
-    request_text,
-    session::{
-        Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
-    },
+    session::{Hello, Session, Sink, Welcome, initialize_params, read_initialize},
 };
 
 /// How long a new session waits for its server-to-client stream.
@@ -117,41 +112,24 @@ impl HttpSession {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub(in crate::upstream) async fn call(
-        session: &Arc<Self>,
-        call: &Outgoing<'_>,
-    ) -> Result<Exchange, UpstreamError> {
-        let id = session.calls.next_id();
-        let params = with_progress_token(call.params.clone(), &id, call.progress_token.is_some());
-        let text = request_text(call, &id, params.as_deref());
-        let mut elsewhere = session.calls.begin(&id);
-        // From here on a drop takes the call off the list again, and cancels it upstream.
-        let mut exchange = Exchange {
-            id,
-            source: Source::Ready(None),
-            progress_token: call.progress_token.clone(),
-            session: Some(Session::Http(session.clone())),
-            over: false,
-        };
-        let mut head = Box::pin(session.clone().head(exchange.id.clone(), text));
-        // What the upstream asks on its server-to-client stream it may be waiting for before it
-        // begins to reply.
-        exchange.source = tokio::select! {
+    /// Posts the call `id` and waits for what comes of it first: its reply, or what the upstream
+    /// asks on its server-to-client stream, for whose answer it may be waiting before it replies.
+    pub(in crate::upstream) async fn begin(
+        self: &Arc<Self>,
+        id: &Id,
+        text: ByteString,
+        mut elsewhere: mpsc::Receiver<Event>,
+    ) -> Result<Source, UpstreamError> {
+        let mut head = Box::pin(self.clone().head(id.clone(), text));
+        tokio::select! {
             biased;
-            head = &mut head => match head {
-                Ok(head) => head.with(elsewhere),
-                Err(error) => {
-                    exchange.over = error.ends_call();
-                    return Err(error);
-                }
-            },
-            Some(first) = elsewhere.recv() => Source::Opening(Opening {
+            head = &mut head => head.map(|head| head.with(elsewhere)),
+            Some(first) = elsewhere.recv() => Ok(Source::Opening(Opening {
                 head: parking_lot::Mutex::new(head),
                 first: Some(first),
                 elsewhere,
-            }),
-        };
-        Ok(exchange)
+            })),
+        }
     }
 
     /// Posts a request and waits for its reply to begin.
@@ -324,48 +302,8 @@ async fn read_stream(
             return false;
         };
         match message {
-            Ok(message) => dispatch(&open, message, sink).await,
+            Ok(message) => Session::Http(open).take(message, sink).await,
             Err(_) => return true,
         }
     }
-}
-
-/// Brings a message of the server-to-client stream to the one whom it is for.
-async fn dispatch(session: &Arc<HttpSession>, message: Message, sink: &Sink) {
-    match message {
-        Message::Notification(notification) if is_of_session(&notification) => sink(notification),
-        Message::Notification(notification) => match session.calls.of_notification(&notification) {
-            Some(call) => {
-                let event = Event::Notification(notification);
-                session.calls.deliver(call, event).await;
-            }
-            None => sink(notification),
-        },
-        Message::Request(request) => {
-            let answer = if request.method == "ping" {
-                Response::result(&request.id, "{}")
-            } else if let Some(call) = session.calls.of_request(&request) {
-                session.calls.deliver(call, Event::Request(request)).await;
-                return;
-            } else {
-                Response::error(Some(&request.id), &no_caller())
-            };
-            if let Err(error) = session.post(&answer.text).await {
-                tracing::debug!(%error, "a request of an upstream could not be answered");
-            }
-        }
-        // Answers of resumed calls may come here; each call reads its own stream.
-        Message::Response(response) => {
-            if let Some(call) = response.id.as_ref().and_then(|id| session.calls.of_id(id)) {
-                session.calls.deliver(call, Event::Response(response)).await;
-            }
-        }
-    }
-}
-
-/// What an upstream gets that asks without a call that could be meant.
-pub(in crate::upstream) fn no_caller() -> WireError {
-    WireError::invalid_request(
-        "no single call is in flight that this request could belong to; send it on the stream of its call",
-    )
 }

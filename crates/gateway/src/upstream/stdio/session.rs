@@ -11,18 +11,15 @@ use std::{
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Message, Notification, Outcome, Request, Response, json};
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use super::{StdioEvent, StdioHandle, StdioProcess, StdioReader, StdioSpec, StdioWriter};
 use crate::upstream::{
-    Event, Exchange, Outgoing, UpstreamError,
-    calls::{Calls, is_of_session},
-    eras::{Eras, modern_probe, read_discover},
+    Eras, Event, UpstreamError,
+    calls::Calls,
     exchange::Source,
-    http::no_caller,
-    request_text,
-    session::{
-        Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
-    },
+    probe::{modern_probe, read_discover},
+    session::{Hello, Session, Sink, Welcome, initialize_params, read_initialize},
 };
 
 /// How long a server has to answer the probe before it is asked in the other era as well. Not
@@ -112,38 +109,23 @@ impl StdioSession {
         self.closed.load(Ordering::Relaxed)
     }
 
-    pub(in crate::upstream) async fn call(
-        session: &Arc<Self>,
-        call: &Outgoing<'_>,
-    ) -> Result<Exchange, UpstreamError> {
-        if session.is_closed() {
-            return Err(UpstreamError::SessionLost);
-        }
-        let id = session.calls.next_id();
-        let params = with_progress_token(call.params.clone(), &id, call.progress_token.is_some());
-        let text = request_text(call, &id, params.as_deref());
-        let events = session.calls.begin(&id);
-        let mut exchange = Exchange {
-            id,
-            source: Source::Channel(events),
-            progress_token: call.progress_token.clone(),
-            session: Some(Session::Stdio(session.clone())),
-            over: false,
-        };
-        if let Err(error) = session.send(&text).await {
-            exchange.over = true;
+    /// Writes a call, whose events come out of `events`.
+    pub(in crate::upstream) async fn begin(
+        &self,
+        text: &ByteString,
+        events: mpsc::Receiver<Event>,
+    ) -> Result<Source, UpstreamError> {
+        self.send(text).await.map_err(|error| match error {
             // What could not be queued was not read by anybody: a new process may get it.
-            return Err(match error {
-                UpstreamError::Closed => UpstreamError::SessionLost,
-                error => error,
-            });
-        }
+            UpstreamError::Closed => UpstreamError::SessionLost,
+            error => error,
+        })?;
         // The reader may have ended between the check and the registration. Whether the process
         // took the call before is not known, so it is not made again.
-        if session.is_closed() {
+        if self.is_closed() {
             return Err(UpstreamError::Closed);
         }
-        Ok(exchange)
+        Ok(Source::Channel(events))
     }
 
     pub(in crate::upstream) async fn send(&self, text: &ByteString) -> Result<(), UpstreamError> {
@@ -261,7 +243,7 @@ async fn read(session: std::sync::Weak<StdioSession>, mut reader: StdioReader, s
         };
         match event {
             StdioEvent::Message(line) => match Message::parse(line) {
-                Ok(message) => dispatch(&session, message, &sink).await,
+                Ok(message) => Session::Stdio(session).take(message, &sink).await,
                 Err(error) => {
                     tracing::warn!(upstream = %session.name, %error, "a stdio upstream wrote a line that is not MCP");
                 }
@@ -287,45 +269,5 @@ async fn too_long(session: &StdioSession, limit: usize) {
     let nobody = Notification::new("notifications/message", None);
     if let Some(call) = session.calls.of_notification(&nobody) {
         session.calls.deliver(call, Event::TooLarge(limit)).await;
-    }
-}
-
-async fn dispatch(session: &StdioSession, message: Message, sink: &Sink) {
-    match message {
-        Message::Response(response) => {
-            let call = response.id.as_ref().and_then(|id| session.calls.of_id(id));
-            match call {
-                Some(call) => session.calls.deliver(call, Event::Response(response)).await,
-                None => {
-                    tracing::debug!(upstream = %session.name, "a response to no call in flight was dropped");
-                }
-            }
-        }
-        Message::Notification(notification) => {
-            if let Some(call) = session.calls.of_subscription(&notification) {
-                session
-                    .calls
-                    .deliver(call, Event::Notification(notification))
-                    .await;
-            } else if is_of_session(&notification) {
-                sink(notification);
-            } else if let Some(call) = session.calls.of_notification(&notification) {
-                session
-                    .calls
-                    .deliver(call, Event::Notification(notification))
-                    .await;
-            }
-        }
-        Message::Request(request) => {
-            let answer = if request.method == "ping" {
-                Response::result(&request.id, "{}")
-            } else if let Some(call) = session.calls.of_request(&request) {
-                session.calls.deliver(call, Event::Request(request)).await;
-                return;
-            } else {
-                Response::error(Some(&request.id), &no_caller())
-            };
-            drop(session.send(&answer.text).await);
-        }
     }
 }
