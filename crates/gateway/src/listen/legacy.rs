@@ -16,7 +16,7 @@ use crate::{
     reply::Down,
     session::Live,
     stages::route,
-    upstream::{Behalf, Event, OnBehalf, Outgoing, Session, UpstreamError},
+    upstream::{Behalf, OnBehalf, Outgoing, Session, UpstreamError},
 };
 
 /// How long an upstream may take to answer to a subscription.
@@ -133,11 +133,7 @@ async fn ask(session: &Session, uri: &str, wanted: bool) -> Result<Outcome, Upst
         ..Outgoing::default()
     };
     let mut exchange = session.call(&outgoing).await?;
-    loop {
-        if let Event::Response(response) = exchange.next().await? {
-            return Ok(response.outcome);
-        }
-    }
+    Ok(exchange.answer_of_own().await?.outcome)
 }
 
 fn behalf(gateway: &Arc<Gateway>, routed: &Routed) -> Behalf {

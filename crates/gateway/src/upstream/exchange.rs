@@ -154,6 +154,26 @@ impl Exchange {
         Some(notification.with_params(params.edit().set("progressToken", &**token).finish()))
     }
 
+    /// The answer to a call of the gateway's own, on whose way there is nobody to be asked or told
+    /// anything.
+    ///
+    /// # Errors
+    /// As [`Exchange::next`].
+    pub async fn answer_of_own(&mut self) -> Result<Response, UpstreamError> {
+        loop {
+            match self.next().await? {
+                Event::Response(response) => return Ok(response),
+                Event::Request(request) => {
+                    // A modern upstream, which has no session, must not send requests.
+                    if let Some(session) = &self.session {
+                        session.answer_itself(&request).await;
+                    }
+                }
+                Event::Notification(_) | Event::TooLarge(_) => {}
+            }
+        }
+    }
+
     /// Answers a server-to-client request of this call.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub struct Hello {
     pub client_info: ByteString,
     /// The legacy revision that is asked for.
     pub version: Version,
+    /// Whether the gateway speaks for itself: there is nobody that the upstream could ask.
+    pub own: bool,
 }
 
 /// What an upstream said about itself when the session opened.
@@ -164,6 +166,14 @@ impl Session {
         match self {
             Self::Http(session) => &session.calls,
             Self::Stdio(session) => &session.calls,
+        }
+    }
+
+    /// Whether the gateway has opened it for itself.
+    pub(super) fn is_own(&self) -> bool {
+        match self {
+            Self::Http(session) => session.own,
+            Self::Stdio(session) => session.own,
         }
     }
 

@@ -34,6 +34,7 @@ pub struct HttpSession {
     /// `Mcp-Session-Id`, where the upstream gave one.
     id: Option<HeaderValue>,
     version: Version,
+    pub(in crate::upstream) own: bool,
     pub(in crate::upstream) welcome: Welcome,
     pub(in crate::upstream) calls: Calls,
     lost: AtomicBool,
@@ -83,6 +84,7 @@ impl HttpSession {
             id: head.get(headers::SESSION_ID).cloned(),
             transport,
             version,
+            own: hello.own,
             welcome,
             calls: Calls::default(),
             lost: AtomicBool::new(false),

@@ -35,6 +35,7 @@ pub struct StdioSession {
     handle: Mutex<Option<StdioHandle>>,
     closed: AtomicBool,
     era: Era,
+    pub(in crate::upstream) own: bool,
     pub(in crate::upstream) welcome: Welcome,
     pub(in crate::upstream) calls: Calls,
 }
@@ -93,6 +94,7 @@ impl StdioSession {
             handle: Mutex::new(Some(handle)),
             closed: AtomicBool::new(false),
             era,
+            own: hello.own,
             welcome,
             calls: Calls::default(),
         });
