@@ -77,7 +77,8 @@ impl Keepers {
         }
     }
 
-    /// A call has failed in a way that looks as if the upstream were down.
+    /// A call has failed in a way that looks as if the upstream were down, or another than it was
+    /// when it was read.
     pub(crate) fn suspect(&self, name: &str) {
         if let Some(keeper) = self.keepers.lock().get(name) {
             keeper.wake.notify_one();

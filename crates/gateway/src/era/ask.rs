@@ -34,6 +34,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             }
         };
         if !asks_for_input(&answer) {
+            talk.note_mismatch(&answer);
             let kind = outcome_of(&answer);
             reply.finish(&inbound::aged(&talk.routed, answer)).await;
             return kind;

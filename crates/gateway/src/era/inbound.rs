@@ -182,6 +182,14 @@ pub(super) fn aged(routed: &Routed, outcome: Outcome) -> Outcome {
     }
 }
 
+/// The code of an error; `None` for a result.
+pub(super) fn code(outcome: &Outcome) -> Option<i64> {
+    match outcome {
+        Outcome::Result(_) => None,
+        Outcome::Error(error) => Object::parse(error).ok()?.get("code")?.parse().ok(),
+    }
+}
+
 fn with_code(error: &ByteString, map: impl FnOnce(i64) -> i64) -> ByteString {
     let Ok(object) = Object::parse(error) else {
         return error.clone();

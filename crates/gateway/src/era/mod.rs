@@ -21,7 +21,7 @@ mod url_elicitation;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use mcp_ultra_protocol::{Era, Id, WireError};
+use mcp_ultra_protocol::{Era, Id, Outcome as Answer, WireError, error};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -181,6 +181,14 @@ impl Talk {
             _ = reply.message(text) => Ok(()),
             () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
             () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
+        }
+    }
+
+    /// A modern upstream that misses headers which mirror arguments, or others than it got, has
+    /// changed its tools since they were read (2026-07-28, Streamable HTTP, Server Validation).
+    fn note_mismatch(&self, outcome: &Answer) {
+        if inbound::code(outcome) == Some(error::HEADER_MISMATCH) {
+            self.gateway.keepers.suspect(self.routed.upstream.name());
         }
     }
 

@@ -53,7 +53,10 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
 
 pub(super) async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
     let outcome = match talk.routed.call.caller.era() {
-        Era::Modern => inbound::modern(&talk.gateway, &talk.routed, outcome),
+        Era::Modern => {
+            talk.note_mismatch(&outcome);
+            inbound::modern(&talk.gateway, &talk.routed, outcome)
+        }
         Era::Legacy => inbound::legacy(&talk.routed, outcome),
     };
     let asks = state::asks_for_input(&outcome);
