@@ -7,6 +7,7 @@ use mcp_ultra_protocol::{
     json::{self, Object},
 };
 use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::{Change, Feed, list_changed};
 use crate::{
@@ -40,50 +41,55 @@ pub(crate) async fn subscribe(
     let name = routed.upstream.name();
     let failed = |error: crate::upstream::UpstreamError| error.to_wire(name);
     let target = routed.upstream.era_for(Era::Legacy).await.map_err(failed)?;
-    if target == Era::Modern {
-        if wanted && session.subscribe(public, true) {
-            let behalf = behalf(gateway, routed);
-            let uris = [routed.original.to_string()];
-            let opened = Feed::of_resources(routed.upstream.clone(), behalf, &uris, &[]).await;
-            match opened {
-                Ok((feed, agreed)) if !agreed.resources.is_empty() => {
-                    tokio::spawn(relay(
-                        gateway.clone(),
-                        feed,
-                        session.clone(),
-                        public.to_owned(),
-                    ));
-                }
-                Ok((feed, _)) => {
-                    session.subscribe(public, false);
-                    feed.close().await;
-                    return Err(WireError::invalid_params(
-                        "the resource can't be subscribed to",
-                    ));
-                }
-                Err(error) => {
-                    session.subscribe(public, false);
-                    return Err(failed(error));
-                }
-            }
-        } else if !wanted {
-            // The relay ends when it sees that nobody wants it any more.
-            session.subscribe(public, false);
-            session.subscriptions_changed();
-        }
-        return Ok(());
-    }
-    if wanted == session.subscriptions().contains(public) {
-        return Ok(());
-    }
-    let answered = watched(gateway, routed, wanted).await.map_err(failed)?;
-    match answered {
-        Outcome::Result(_) => {
-            session.subscribe(public, wanted);
-            Ok(())
-        }
+    let watch = async |wanted| match watched(gateway, routed, wanted).await.map_err(failed)? {
+        Outcome::Result(_) => Ok(()),
         Outcome::Error(error) => Err(upstream_error(&error)),
+    };
+    if !wanted {
+        // What relays a modern upstream's updates ends with the subscription.
+        let ended = session.unsubscribe(public);
+        return match target {
+            Era::Legacy if ended => watch(false).await,
+            _ => Ok(()),
+        };
     }
+    let Some(subscription) = session.subscribe(public) else {
+        return Ok(());
+    };
+    let opened = match target {
+        Era::Legacy => watch(true).await,
+        Era::Modern => relayed(gateway, session, routed, public, subscription.clone()).await,
+    };
+    // Where it has been taken back meanwhile, there may be another one already.
+    if opened.is_err() && !subscription.is_cancelled() {
+        session.unsubscribe(public);
+    }
+    opened
+}
+
+/// Opens a stream of a resource of a modern upstream for as long as the session is subscribed to
+/// it.
+async fn relayed(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Live>,
+    routed: &Routed,
+    public: &str,
+    subscription: CancellationToken,
+) -> Result<(), WireError> {
+    let behalf = behalf(gateway, routed);
+    let uris = [routed.original.to_string()];
+    let (feed, agreed) = Feed::of_resources(routed.upstream.clone(), behalf, &uris, &[])
+        .await
+        .map_err(|error| error.to_wire(routed.upstream.name()))?;
+    if agreed.resources.is_empty() {
+        feed.close().await;
+        return Err(WireError::invalid_params(
+            "the resource can't be subscribed to",
+        ));
+    }
+    let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
+    tokio::spawn(relay(gateway, feed, session, public, subscription));
+    Ok(())
 }
 
 /// Subscribes to a resource with a legacy upstream, or ends that: several callers may share the
@@ -160,13 +166,18 @@ fn upstream_error(error: &str) -> WireError {
 }
 
 /// Brings the updates of one resource of a modern upstream to a legacy session.
-async fn relay(gateway: Arc<Gateway>, mut feed: Feed<Behalf>, session: Arc<Live>, public: String) {
-    let ended = session.ended();
-    while session.subscriptions().contains(&public) {
+async fn relay(
+    gateway: Arc<Gateway>,
+    mut feed: Feed<Behalf>,
+    session: Arc<Live>,
+    public: String,
+    subscription: CancellationToken,
+) {
+    loop {
         let update = tokio::select! {
-            () = ended.cancelled() => break,
+            biased;
+            () = subscription.cancelled() => break,
             () = gateway.draining() => break,
-            () = session.subscriptions_change() => continue,
             update = feed.next() => update,
         };
         if update.method == "notifications/resources/updated" {
@@ -206,7 +217,7 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
     };
     let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
     // It counts as new here, or the subscription would be taken for open already.
-    session.subscribe(&public, false);
+    session.unsubscribe(&public);
     tokio::spawn(async move {
         if let Err(error) = subscribe(&gateway, &session, &routed, &public, true).await {
             tracing::warn!(upstream = %routed.upstream.name(), error = %error.message, "a subscription could not be opened again");
