@@ -218,7 +218,7 @@ pub(super) fn notification(
         return None;
     }
     match &*notification.method {
-        // It names a request by the upstream's own id, which means nothing here.
+        // It names a question by the upstream's own id. Whoever has asked it deals with that.
         "notifications/cancelled" => return None,
         // Removed with 2026-07-28.
         "notifications/elicitation/complete" if routed.call.caller.session.is_none() => {

@@ -1,21 +1,18 @@
 //! Caller and upstream speak the same era.
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Outcome as Answer, Request, Response};
 
-use super::{Ended, Talk, inbound, state};
-use crate::{reply::Reply, stages::forward::Outcome, upstream::Event};
-
-/// How many requests of one call may wait for the client at once.
-const MAX_ASKED: usize = 64;
+use super::{Ended, Talk, inbound, questions::Questions, state};
+use crate::{reply::Reply, session::Asked, stages::forward::Outcome, upstream::Event};
 
 pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     let era = talk.routed.call.caller.era();
-    let mut asked = FuturesUnordered::new();
+    let mut asked = Questions::default();
     loop {
         let event = tokio::select! {
             event = talk.next(&reply) => event,
-            Some(answer) = asked.next(), if !asked.is_empty() => {
+            answer = asked.answered(), if !asked.is_empty() => {
                 if let Err(error) = talk.exchange.answer(answer).await {
                     return talk.end(Ended::Failed(error), reply).await;
                 }
@@ -26,6 +23,16 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             }
         };
         match event {
+            Ok(Event::Notification(notification)) if notification.cancels().is_some() => {
+                if let Some(told) = asked.withdraw(&notification)
+                    && let Err(ended) = tell_asked(&talk, &reply, told).await
+                {
+                    return talk.end(ended, reply).await;
+                }
+                if asked.is_empty() {
+                    talk.deadline.resume();
+                }
+            }
             Ok(Event::Notification(notification)) => {
                 if let Some(notification) = inbound::notification(&talk.routed, notification, era)
                     && let Err(ended) = talk.tell(&reply, notification.text).await
@@ -33,13 +40,13 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                     return talk.end(ended, reply).await;
                 }
             }
-            Ok(Event::Request(request)) if asked.len() >= MAX_ASKED => {
+            Ok(Event::Request(request)) if asked.is_full() => {
                 let why = "too many requests of this call wait for the client";
                 refuse(&talk, &request.id, why).await;
             }
             Ok(Event::Request(request)) => {
-                if let Some(answer) = ask_caller(&talk, &reply, request).await {
-                    asked.push(answer);
+                if let Some(question) = ask_caller(&talk, &reply, &request).await {
+                    asked.add(request.id.detached(), question);
                     talk.deadline.pause();
                 }
             }
@@ -72,13 +79,19 @@ pub(super) fn outcome_of(answer: &Answer) -> Outcome {
     }
 }
 
-/// Sends a server-to-client request on to the caller's session. The future is its answer, under
-/// the upstream's own id; `None` where it has been answered already.
-async fn ask_caller(
-    talk: &Talk,
-    reply: &Reply,
-    request: Request,
-) -> Option<impl Future<Output = Response> + use<>> {
+/// Tells the client of a question that it has been asked, where that was: on the stream of the
+/// call, or on the one of its session.
+async fn tell_asked(talk: &Talk, reply: &Reply, text: ByteString) -> Result<(), Ended> {
+    let told = talk.tell(reply, text.clone()).await?;
+    if let Some(session) = talk.routed.call.caller.session.as_ref().filter(|_| !told) {
+        session.push(text);
+    }
+    Ok(())
+}
+
+/// Sends a server-to-client request on to the caller's session; `None` where it has been answered
+/// already.
+async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Option<Asked> {
     let Some(session) = talk.routed.call.caller.session.clone() else {
         // A modern upstream must not send requests.
         refuse(
@@ -99,13 +112,8 @@ async fn ask_caller(
         .await;
         return None;
     }
-    let answer = session
-        .ask(&request.method, request.params.as_deref(), Some(reply))
-        .await;
-    Some(async move {
-        let answer = answer.wait().await;
-        answer.with_id(&request.id)
-    })
+    let params = request.params.as_deref();
+    Some(session.ask(&request.method, params, Some(reply)).await)
 }
 
 async fn refuse(talk: &Talk, id: &Id, why: &str) {

@@ -6,7 +6,7 @@ use std::{
 
 use bytestring::ByteString;
 use mcp_ultra_domain::{Principal, ports::SessionState};
-use mcp_ultra_protocol::{Id, Notification, Request, Response, Version, WireError, json::Object};
+use mcp_ultra_protocol::{Id, Notification, Request, Response, Version, WireError};
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -244,21 +244,18 @@ impl Live {
     /// A notification of the client.
     pub(crate) fn notified(&self, notification: &Notification) {
         self.touch();
-        if notification.method != "notifications/cancelled" {
-            return;
-        }
-        let id = notification
-            .params
-            .as_deref()
-            .and_then(|params| Object::parse(params).ok())
-            .and_then(|params| Id::from_raw(params.get("requestId")?.to_owned().into()));
-        if let Some(id) = id {
+        if let Some(id) = notification.cancels() {
             self.cancel_call(&id);
         }
     }
 }
 
 impl Asked {
+    /// The id that the client was asked under.
+    pub(crate) fn id(&self) -> &Id {
+        &self.id
+    }
+
     /// The client's answer, or an error in its place where none comes.
     pub(crate) async fn wait(mut self) -> Response {
         let failed = |why: &'static str| Response::error(Some(&self.id), &WireError::internal(why));

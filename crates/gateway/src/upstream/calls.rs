@@ -13,6 +13,8 @@ use super::Event;
 /// How many events of one call may wait for their reader. A caller that does not read slows its
 /// upstream session down, it does not make the gateway grow.
 const QUEUE: usize = 64;
+/// How many questions of an upstream are known at once.
+const MAX_QUESTIONS: usize = 1024;
 /// How often a session that waits for its only caller looks whether others have come.
 const OTHERS: Duration = Duration::from_millis(100);
 
@@ -25,6 +27,8 @@ const FIRST_CALL: u64 = 2;
 pub(super) struct Calls {
     next: AtomicU64,
     in_flight: Mutex<HashMap<Id, mpsc::Sender<Event>>>,
+    /// The calls that the upstream's own requests were given to, by the ids of these.
+    questions: Mutex<HashMap<Id, Id>>,
     /// The log level that the session was last set to.
     log_level: Mutex<Option<String>>,
     /// How many callers are subscribed to each resource.
@@ -46,11 +50,13 @@ impl Calls {
 
     /// Forgets the call `id`; `true` where it was in flight.
     pub(super) fn end(&self, id: &Id) -> bool {
+        self.questions.lock().retain(|_, call| call != id);
         self.in_flight.lock().remove(id).is_some()
     }
 
     /// Forgets all calls: their receivers end.
     pub(super) fn end_all(&self) {
+        self.questions.lock().clear();
         self.in_flight.lock().clear();
     }
 
@@ -126,8 +132,9 @@ impl Calls {
         tracing::debug!("a notification for a caller that does not read was dropped");
     }
 
-    /// Where to send a notification: the call whose progress token it names, or the only one in
-    /// flight. Progress tokens towards upstreams are the ids of their calls.
+    /// Where to send a notification: the call whose progress token it names, the one whose question
+    /// it takes back, or the only one in flight. Progress tokens towards upstreams are the ids of
+    /// their calls.
     pub(super) fn of_notification(
         &self,
         notification: &Notification,
@@ -140,7 +147,11 @@ impl Calls {
             let token = Object::parse(params).ok()?.get("progressToken")?;
             return self.of_id(&Id::from_raw(token.to_owned().into())?);
         }
-        self.sole()
+        if let Some(question) = notification.cancels() {
+            let call = self.questions.lock().remove(&question)?;
+            return self.of_id(&call);
+        }
+        Some(self.sole()?.1)
     }
 
     /// The `subscriptions/listen` call that a notification names (2026-07-28, Subscriptions).
@@ -156,15 +167,31 @@ impl Calls {
     }
 
     /// Where to send a request that names no call: the only one in flight, or nowhere.
-    pub(super) fn of_request(&self, _request: &Request) -> Option<mpsc::Sender<Event>> {
-        self.sole()
+    pub(super) fn of_request(&self, request: &Request) -> Option<mpsc::Sender<Event>> {
+        let (call, events) = self.sole()?;
+        self.asked(&request.id, &call);
+        Some(events)
     }
 
-    fn sole(&self) -> Option<mpsc::Sender<Event>> {
+    /// Notes that the upstream has asked something in the call `call`: what it says of the
+    /// question later may come elsewhere, and names only that.
+    pub(super) fn asked(&self, question: &Id, call: &Id) {
+        let mut questions = self.questions.lock();
+        if questions.len() < MAX_QUESTIONS {
+            questions.insert(question.detached(), call.clone());
+        }
+    }
+
+    /// Notes that a question has its answer.
+    pub(super) fn answered(&self, question: &Id) {
+        self.questions.lock().remove(question);
+    }
+
+    fn sole(&self) -> Option<(Id, mpsc::Sender<Event>)> {
         let in_flight = self.in_flight.lock();
-        let mut senders = in_flight.values();
-        match (senders.next(), senders.next()) {
-            (Some(sender), None) => Some(sender.clone()),
+        let mut calls = in_flight.iter();
+        match (calls.next(), calls.next()) {
+            (Some((id, events)), None) => Some((id.clone(), events.clone())),
             _ => None,
         }
     }
@@ -207,6 +234,32 @@ mod tests {
         assert!(calls.of_notification(&progress(a.as_raw())).is_some());
         assert!(calls.of_notification(&progress("99")).is_none());
         assert!(calls.end(&a) && !calls.end(&a));
+    }
+
+    #[test]
+    fn a_question_that_is_taken_back_is_taken_back_from_the_call_it_was_put_to() {
+        let calls = Calls::default();
+        let cancelled = |id: &str| {
+            let params = format!("{{\"requestId\":{id}}}");
+            calls.of_notification(&Notification::new("notifications/cancelled", Some(&params)))
+        };
+        let question = |id: u64| Request::new(Id::from(id), "elicitation/create", None);
+        let a = calls.next_id();
+        let mut asked = calls.begin(&a);
+        assert!(calls.of_request(&question(7)).is_some());
+        assert!(calls.of_request(&question(8)).is_some());
+        let b = calls.next_id();
+        let _other = calls.begin(&b);
+        let call = cancelled("7").expect("known though two are in flight");
+        call.try_send(Event::TooLarge(1)).unwrap();
+        assert!(asked.try_recv().is_ok(), "to the one that was asked");
+        assert!(cancelled("7").is_none(), "once");
+        calls.answered(&Id::from(8));
+        assert!(cancelled("8").is_none(), "answered already");
+        assert!(cancelled("9").is_none(), "never asked");
+        calls.asked(&Id::from(9), &b);
+        calls.end(&b);
+        assert!(cancelled("9").is_none(), "over");
     }
 
     #[tokio::test(start_paused = true)]

@@ -180,7 +180,12 @@ impl Exchange {
     /// [`UpstreamError`] where the answer can't be delivered.
     pub async fn answer(&self, response: Response) -> Result<(), UpstreamError> {
         match &self.session {
-            Some(session) => session.send_response(response).await,
+            Some(session) => {
+                if let Some(question) = &response.id {
+                    session.calls().answered(question);
+                }
+                session.send_response(response).await
+            }
             // A modern upstream sends no requests, so there is nothing to answer.
             None => Ok(()),
         }

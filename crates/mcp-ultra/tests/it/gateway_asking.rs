@@ -22,11 +22,14 @@ use axum::{
     routing::post,
 };
 use futures_util::stream;
-use mcp_ultra_testkit::raw::{Reply, modern::Caller};
+use mcp_ultra_testkit::{
+    raw::{Reply, modern::Caller},
+    schema::Revision,
+};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, broadcast, mpsc};
 
-use crate::gateway_rig::{SOON, gateway, modern, names as listed, only, text};
+use crate::gateway_rig::{SOON, gateway, judge, modern, names as listed, only, text};
 
 /// A legacy server that asks.
 struct Asking {
@@ -283,4 +286,55 @@ async fn a_server_that_asks_the_catalog_for_roots_is_told_that_there_are_none() 
     assert_eq!(listed(&tools, "tools").len(), 4);
     let described = &tools.result()["tools"][0]["description"];
     assert_eq!(*described, r#"{"roots":[]}"#);
+}
+
+/// What a server no longer needs to know is taken back under the id that the client was asked
+/// with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_taken_back_is_taken_back_from_a_legacy_client() {
+    let gateway = gateway(&only(&start().await, "")).await;
+    let able = json!({ "elicitation": {} });
+    let session = gateway.session("2025-11-25", able).await.unwrap();
+    let params = json!({ "name": "withdrawn", "arguments": {} });
+    let (_, answer) = session.send("tools/call", params).await.unwrap();
+    let mut events = answer.events();
+    let mut next = async || {
+        let message = events.message().await.unwrap().unwrap();
+        judge(Revision::V2025_11_25, "tools/call", &message);
+        message
+    };
+    let asked = next().await;
+    assert_eq!(asked["method"], "elicitation/create");
+    assert_ne!(asked["id"], "vain", "an id of the session");
+    let cancelled = next().await;
+    assert_eq!(cancelled["method"], "notifications/cancelled");
+    let expected = json!({ "requestId": asked["id"], "reason": "no longer needed" });
+    assert_eq!(cancelled["params"], expected);
+    let late = json!({ "action": "accept", "content": { "name": "late" } });
+    session.respond(&asked, Some(late)).await.unwrap();
+    let last = next().await;
+    assert_eq!(last["result"]["content"][0]["text"], "went on", "{last}");
+}
+
+/// A modern client that comes back with its answer is not asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_taken_back_holds_up_no_modern_client() {
+    for answer in [
+        json!({}),
+        json!({ "input-1": { "action": "accept", "content": { "name": "late" } } }),
+    ] {
+        let gateway = gateway(&only(&start().await, "")).await;
+        let mut caller = gateway.caller();
+        caller.capabilities = json!({ "elicitation": { "form": {} } });
+        let mut params = json!({ "name": "withdrawn", "arguments": {} });
+        let asked = modern(&caller, "tools/call", params.clone()).await;
+        let state = asked.result()["requestState"].clone();
+        assert!(state.is_string(), "{}", asked.message);
+        // Until it is taken back.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        params["requestState"] = state;
+        params["inputResponses"] = answer;
+        let reply = modern(&caller, "tools/call", params).await;
+        assert_eq!(text(&reply), "went on", "{}", reply.message);
+    }
 }
