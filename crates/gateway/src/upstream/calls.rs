@@ -8,7 +8,7 @@ use mcp_ultra_protocol::{Id, Notification, Request, json::Object, meta};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::Event;
+use super::{Event, Role};
 
 /// How many events of one call may wait for their reader. A caller that does not read slows its
 /// upstream session down, it does not make the gateway grow.
@@ -22,11 +22,18 @@ const OTHERS: Duration = Duration::from_millis(100);
 /// `initialize`. All are small, since servers read ids into all kinds of numbers.
 const FIRST_CALL: u64 = 2;
 
+/// A call in flight, as messages are brought to it.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    events: mpsc::Sender<Event>,
+    role: Role,
+}
+
 /// The calls in flight of one upstream session.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     next: AtomicU64,
-    in_flight: Mutex<HashMap<Id, mpsc::Sender<Event>>>,
+    in_flight: Mutex<HashMap<Id, Call>>,
     /// The calls that the upstream's own requests were given to, by the ids of these.
     questions: Mutex<HashMap<Id, Id>>,
     /// The log level that the session was last set to.
@@ -42,9 +49,11 @@ impl Calls {
     }
 
     /// Registers the call `id`; its events come out of the receiver.
-    pub(super) fn begin(&self, id: &Id) -> mpsc::Receiver<Event> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        self.in_flight.lock().insert(id.clone(), sender);
+    pub(super) fn begin(&self, id: &Id, role: Role) -> mpsc::Receiver<Event> {
+        let (events, receiver) = mpsc::channel(QUEUE);
+        self.in_flight
+            .lock()
+            .insert(id.clone(), Call { events, role });
         receiver
     }
 
@@ -96,12 +105,15 @@ impl Calls {
         !self.subscribed.lock().is_empty()
     }
 
+    /// How many calls are in flight that somebody needs.
     pub(super) fn count(&self) -> usize {
-        self.in_flight.lock().len()
+        let in_flight = self.in_flight.lock();
+        let needed = |call: &&Call| call.role != Role::Background;
+        in_flight.values().filter(needed).count()
     }
 
     /// Where to send what belongs to the call `id`.
-    pub(super) fn of_id(&self, id: &Id) -> Option<mpsc::Sender<Event>> {
+    pub(super) fn of_id(&self, id: &Id) -> Option<Call> {
         self.in_flight.lock().get(id).cloned()
     }
 
@@ -109,18 +121,18 @@ impl Calls {
     /// does not read slows its upstream down where it is the only one; where there are others, its
     /// notifications are dropped once its queue is full. Requests and answers never are: there is
     /// one of them at a time.
-    pub(super) async fn deliver(&self, call: mpsc::Sender<Event>, event: Event) {
-        let event = match call.try_send(event) {
+    pub(super) async fn deliver(&self, call: Call, event: Event) {
+        let event = match call.events.try_send(event) {
             Ok(()) | Err(TrySendError::Closed(_)) => return,
             Err(TrySendError::Full(event)) => event,
         };
         if !matches!(event, Event::Notification(_)) {
-            tokio::spawn(async move { call.send(event).await });
+            tokio::spawn(async move { call.events.send(event).await });
             return;
         }
-        while self.count() <= 1 {
+        while call.role != Role::Background && self.count() <= 1 {
             tokio::select! {
-                room = call.reserve() => {
+                room = call.events.reserve() => {
                     if let Ok(room) = room {
                         room.send(event);
                     }
@@ -135,10 +147,7 @@ impl Calls {
     /// Where to send a notification: the call whose progress token it names, the one whose question
     /// it takes back, or the only one in flight. Progress tokens towards upstreams are the ids of
     /// their calls.
-    pub(super) fn of_notification(
-        &self,
-        notification: &Notification,
-    ) -> Option<mpsc::Sender<Event>> {
+    pub(super) fn of_notification(&self, notification: &Notification) -> Option<Call> {
         if let Some(listen) = self.of_subscription(notification) {
             return Some(listen);
         }
@@ -155,10 +164,7 @@ impl Calls {
     }
 
     /// The `subscriptions/listen` call that a notification names (2026-07-28, Subscriptions).
-    pub(super) fn of_subscription(
-        &self,
-        notification: &Notification,
-    ) -> Option<mpsc::Sender<Event>> {
+    pub(super) fn of_subscription(&self, notification: &Notification) -> Option<Call> {
         let params = notification.params.as_ref()?;
         memchr::memmem::find(params.as_bytes(), b"subscriptionId")?;
         let meta = Object::parse(params).ok()?.get("_meta")?;
@@ -167,10 +173,10 @@ impl Calls {
     }
 
     /// Where to send a request that names no call: the only one in flight, or nowhere.
-    pub(super) fn of_request(&self, request: &Request) -> Option<mpsc::Sender<Event>> {
-        let (call, events) = self.sole()?;
-        self.asked(&request.id, &call);
-        Some(events)
+    pub(super) fn of_request(&self, request: &Request) -> Option<Call> {
+        let (id, call) = self.sole()?;
+        self.asked(&request.id, &id);
+        Some(call)
     }
 
     /// Notes that the upstream has asked something in the call `call`: what it says of the
@@ -187,11 +193,11 @@ impl Calls {
         self.questions.lock().remove(question);
     }
 
-    fn sole(&self) -> Option<(Id, mpsc::Sender<Event>)> {
+    fn sole(&self) -> Option<(Id, Call)> {
         let in_flight = self.in_flight.lock();
-        let mut calls = in_flight.iter();
+        let mut calls = in_flight.iter().filter(|(_, call)| call.role == Role::Call);
         match (calls.next(), calls.next()) {
-            (Some((id, events)), None) => Some((id.clone(), events.clone())),
+            (Some((id, call)), None) => Some((id.clone(), call.clone())),
             _ => None,
         }
     }
@@ -224,9 +230,9 @@ mod tests {
         let log = Notification::new("notifications/message", None);
         assert!(calls.of_notification(&log).is_none());
         let (a, b) = (calls.next_id(), calls.next_id());
-        let _a = calls.begin(&a);
+        let _a = calls.begin(&a, Role::Call);
         assert!(calls.of_notification(&log).is_some());
-        let _b = calls.begin(&b);
+        let _b = calls.begin(&b, Role::Call);
         assert!(
             calls.of_notification(&log).is_none(),
             "two in flight: it could be either's"
@@ -234,6 +240,25 @@ mod tests {
         assert!(calls.of_notification(&progress(a.as_raw())).is_some());
         assert!(calls.of_notification(&progress("99")).is_none());
         assert!(calls.end(&a) && !calls.end(&a));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_of_notifications_is_in_nobodys_way() {
+        let calls = Calls::default();
+        let (stream, call) = (calls.next_id(), calls.next_id());
+        let mut told = calls.begin(&stream, Role::Background);
+        let log = Notification::new("notifications/message", None);
+        assert!(calls.of_notification(&log).is_none(), "names no stream");
+        assert_eq!(calls.count(), 0, "keeps no session open");
+        for _ in 0..2 * QUEUE {
+            let changed = Notification::new("notifications/tools/list_changed", None);
+            let stream = calls.of_id(&stream).unwrap();
+            calls.deliver(stream, Event::Notification(changed)).await;
+        }
+        let _call = calls.begin(&call, Role::Call);
+        let sole = calls.of_notification(&log).unwrap();
+        calls.deliver(sole, Event::Notification(log)).await;
+        assert!(told.recv().await.is_some());
     }
 
     #[test]
@@ -245,13 +270,13 @@ mod tests {
         };
         let question = |id: u64| Request::new(Id::from(id), "elicitation/create", None);
         let a = calls.next_id();
-        let mut asked = calls.begin(&a);
+        let mut asked = calls.begin(&a, Role::Call);
         assert!(calls.of_request(&question(7)).is_some());
         assert!(calls.of_request(&question(8)).is_some());
         let b = calls.next_id();
-        let _other = calls.begin(&b);
+        let _other = calls.begin(&b, Role::Call);
         let call = cancelled("7").expect("known though two are in flight");
-        call.try_send(Event::TooLarge(1)).unwrap();
+        call.events.try_send(Event::TooLarge(1)).unwrap();
         assert!(asked.try_recv().is_ok(), "to the one that was asked");
         assert!(cancelled("7").is_none(), "once");
         calls.answered(&Id::from(8));
@@ -266,7 +291,7 @@ mod tests {
     async fn a_caller_that_does_not_read_holds_up_nobody_else() {
         let calls = Calls::default();
         let (a, b) = (calls.next_id(), calls.next_id());
-        let (mut slow, mut other) = (calls.begin(&a), calls.begin(&b));
+        let (mut slow, mut other) = (calls.begin(&a, Role::Call), calls.begin(&b, Role::Call));
         let note = || Event::Notification(progress("1"));
         for _ in 0..QUEUE + 10 {
             calls.deliver(calls.of_id(&a).unwrap(), note()).await;
@@ -289,7 +314,7 @@ mod tests {
     async fn the_only_caller_slows_its_upstream_down() {
         let calls = Calls::default();
         let a = calls.next_id();
-        let mut slow = calls.begin(&a);
+        let mut slow = calls.begin(&a, Role::Call);
         let call = calls.of_id(&a).unwrap();
         let all = async {
             for _ in 0..2 * QUEUE {

@@ -102,8 +102,7 @@ impl Upstream {
             }
             (None, Transport::Stdio(_)) => {
                 // Only a running server can be asked; the catalogue's process does for that.
-                self.session(None, &self.own_behalf(Arc::new(|_| {})))
-                    .await?;
+                self.session(None, &self.own_behalf()).await?;
                 let found = self.eras.lock().map(|(eras, _)| eras);
                 found.unwrap_or(Eras::only(Era::Legacy))
             }

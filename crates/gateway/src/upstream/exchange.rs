@@ -201,6 +201,14 @@ impl Exchange {
         answer
     }
 
+    /// Whether its session has ended, and nothing of the call is left to be read.
+    pub fn is_closed(&self) -> bool {
+        match &self.source {
+            Source::Channel(events) => events.is_closed() && events.is_empty(),
+            Source::Opening(_) | Source::Ready(_) | Source::Stream(..) => false,
+        }
+    }
+
     /// The code of the error that the upstream answered with at once, where it did.
     pub fn error_code(&self) -> Option<i64> {
         match &self.source {

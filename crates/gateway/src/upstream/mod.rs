@@ -24,12 +24,12 @@ mod sessions;
 mod settings;
 pub mod stdio;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mcp_ultra_protocol::{Era, Id, names::Naming};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
@@ -39,7 +39,7 @@ pub use error::UpstreamError;
 use exchange::Source;
 pub use exchange::{Event, Exchange};
 use http::{HttpStream, HttpTransport, ModernHeaders, Reply};
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, Role};
 pub use pool::Holder;
 use pool::Pool;
 pub use session::{Hello, Session, Sink, Welcome};
@@ -64,11 +64,15 @@ pub struct Upstream {
     /// fails with it.
     detecting: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
     pool: Pool,
+    /// Where notifications of the gateway's own sessions go that belong to no call.
+    own_sink: OnceLock<Sink>,
     /// Places for calls in flight (`limits.calls_per_server`).
     places: Arc<Semaphore>,
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
+    /// Told when the session that all callers share was opened.
+    shared_opened: Notify,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -99,11 +103,13 @@ impl Upstream {
                 Transport::Http(_) => MAX_HTTP_SESSIONS,
                 Transport::Stdio(_) => MAX_PROCESSES,
             }),
+            own_sink: OnceLock::new(),
             places: Arc::new(Semaphore::new(
                 settings.max_calls.min(Semaphore::MAX_PERMITS),
             )),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),
+            shared_opened: Notify::new(),
             transport,
             settings,
         }

@@ -1,11 +1,26 @@
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Id, Request, json::Object};
 
+/// What a call is to the session that it runs in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// One of those that messages without a name may belong to.
+    #[default]
+    Call,
+    /// A stream of notifications, each of which names it.
+    Stream,
+    /// A stream that is good for as long as the session is there for something else: it does not
+    /// keep it open, and never slows it down.
+    Background,
+}
+
 /// A call on its way to an upstream, in the upstream's own names.
 #[derive(Debug, Default)]
 pub struct Outgoing<'a> {
     /// The method.
     pub method: &'a str,
+    /// What it is to its session, where it runs in one.
+    pub role: Role,
     /// The caller's own request, where this is one: its other members travel on.
     pub envelope: Option<&'a Request>,
     /// The text of `params` as the target era has them, without a progress token.

@@ -57,7 +57,7 @@ impl Session {
         }
         let id = self.calls().next_id();
         let text = call.text(&id);
-        let events = self.calls().begin(&id);
+        let events = self.calls().begin(&id, call.role);
         // From here on a drop takes the call off the list again, and cancels it upstream.
         let mut exchange = Exchange {
             id,

@@ -1,7 +1,7 @@
 //! The sessions that are open with an upstream: opened on whose behalf, started again when, ended
 //! for what reason.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_protocol::Era;
 use tokio::time::Instant;
@@ -36,12 +36,19 @@ impl Restart {
 
 impl Upstream {
     /// The gateway's own behalf, for the catalog.
-    pub fn own_behalf(&self, sink: Sink) -> Behalf {
+    pub fn own_behalf(&self) -> Behalf {
+        let sink = self.own_sink.get().cloned();
         Behalf {
             holder: Holder::Catalog,
             hello: self.settings.hello.clone(),
-            sink,
+            sink: sink.unwrap_or_else(|| Arc::new(|_| {})),
         }
+    }
+
+    /// From here on `sink` gets the notifications of the gateway's own sessions that belong to no
+    /// call, whatever these are opened for. The first one stays.
+    pub fn hear(&self, sink: Sink) {
+        self.own_sink.get_or_init(|| sink);
     }
 
     /// The open session on `behalf` of the caller, or a new one; in any era where none is given.
@@ -86,9 +93,18 @@ impl Upstream {
                 if ended {
                     self.restart.lock().count_end();
                 }
-                self.start(spec, era, hello, sink).await
+                let started = self.start(spec, era, hello, sink).await;
+                if started.is_ok() && self.settings.shared {
+                    self.shared_opened.notify_waiters();
+                }
+                started
             }
         }
+    }
+
+    /// Completes when a process that all callers share was started, for whatever reason.
+    pub async fn shared_process_started(&self) {
+        self.shared_opened.notified().await;
     }
 
     /// Starts a child process, not sooner than its failures allow.
@@ -136,7 +152,7 @@ impl Upstream {
         self.pool.get(&self.holder_in_force(holder.clone()))
     }
 
-    fn holder_in_force(&self, holder: Holder) -> Holder {
+    pub(super) fn holder_in_force(&self, holder: Holder) -> Holder {
         if self.settings.shared {
             Holder::Shared
         } else {
