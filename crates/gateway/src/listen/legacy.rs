@@ -1,6 +1,6 @@
 //! Subscriptions and the server-to-client stream of legacy clients.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mcp_ultra_protocol::{
     Era, Method, Notification, Outcome, Request, WireError,
@@ -17,11 +17,9 @@ use crate::{
     reply::Down,
     session::Live,
     stages::route,
-    upstream::{Behalf, OnBehalf, Outgoing, Session, UpstreamError},
+    upstream::{Behalf, OnBehalf, UpstreamError},
 };
 
-/// How long an upstream may take to answer to a subscription.
-const ASK_TIME: Duration = Duration::from_secs(30);
 /// How many resources one session may be subscribed to.
 const MAX_SUBSCRIPTIONS: usize = 1000;
 
@@ -76,7 +74,7 @@ async fn relayed(
     public: &str,
     subscription: CancellationToken,
 ) -> Result<(), WireError> {
-    let behalf = behalf(gateway, routed);
+    let behalf = ForCall { gateway, routed }.known();
     let uris = [routed.original.to_string()];
     let (feed, agreed) = Feed::of_resources(routed.upstream.clone(), behalf, &uris, &[])
         .await
@@ -92,8 +90,7 @@ async fn relayed(
     Ok(())
 }
 
-/// Subscribes to a resource with a legacy upstream, or ends that: several callers may share the
-/// session, and the upstream is told of the first and of the last.
+/// Subscribes to a resource with a legacy upstream, or ends that.
 pub(super) async fn watched(
     gateway: &Arc<Gateway>,
     routed: &Routed,
@@ -101,53 +98,10 @@ pub(super) async fn watched(
 ) -> Result<Outcome, UpstreamError> {
     let behalf = ForCall { gateway, routed };
     let uri = &*routed.original;
-    let session = if wanted {
-        routed.upstream.session(Some(Era::Legacy), &behalf).await?
+    if wanted {
+        routed.upstream.subscribe(&behalf, uri).await
     } else {
-        match routed.upstream.open_session(&behalf.holder()) {
-            Some(session) => session,
-            None => return Ok(Outcome::Result("{}".into())),
-        }
-    };
-    let tell = if wanted {
-        session.subscribe(uri)
-    } else {
-        session.unsubscribe(uri)
-    };
-    if !tell {
-        return Ok(Outcome::Result("{}".into()));
-    }
-    let asking = ask(&session, uri, wanted);
-    let outcome = tokio::time::timeout(ASK_TIME, asking)
-        .await
-        .unwrap_or(Err(UpstreamError::Timeout(ASK_TIME.as_secs())));
-    if wanted && !matches!(outcome, Ok(Outcome::Result(_))) {
-        session.unsubscribe(uri);
-    }
-    outcome
-}
-
-async fn ask(session: &Session, uri: &str, wanted: bool) -> Result<Outcome, UpstreamError> {
-    let method = if wanted {
-        Method::ResourcesSubscribe
-    } else {
-        Method::ResourcesUnsubscribe
-    };
-    let outgoing = Outgoing {
-        method: method.as_str(),
-        params: Some(format!("{{\"uri\":{}}}", json::quote(uri)).into()),
-        ..Outgoing::default()
-    };
-    let mut exchange = session.call(&outgoing).await?;
-    Ok(exchange.answer_of_own().await?.outcome)
-}
-
-fn behalf(gateway: &Arc<Gateway>, routed: &Routed) -> Behalf {
-    let of_call = ForCall { gateway, routed };
-    Behalf {
-        holder: of_call.holder(),
-        hello: of_call.hello(),
-        sink: of_call.sink(),
+        routed.upstream.unsubscribe(&behalf.holder(), uri).await
     }
 }
 

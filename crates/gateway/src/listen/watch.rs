@@ -146,11 +146,7 @@ impl Group {
             gateway,
             routed: &routed,
         };
-        let behalf = Behalf {
-            holder: of_call.holder(),
-            hello: of_call.hello(),
-            sink: of_call.sink(),
-        };
+        let behalf = of_call.known();
         let naming = routed.upstream.naming().clone();
         let ids: Vec<String> = tasks.keys().cloned().collect();
         match Feed::of_resources(routed.upstream.clone(), behalf, &uris, &ids).await {

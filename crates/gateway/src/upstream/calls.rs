@@ -38,8 +38,6 @@ pub(super) struct Calls {
     questions: Mutex<HashMap<Id, Id>>,
     /// The log level that the session was last set to.
     log_level: Mutex<Option<String>>,
-    /// How many callers are subscribed to each resource.
-    subscribed: Mutex<HashMap<String, usize>>,
 }
 
 impl Calls {
@@ -77,32 +75,6 @@ impl Calls {
         }
         *current = Some(level.to_owned());
         true
-    }
-
-    /// Notes a subscription; `true` where it is the resource's first.
-    pub(super) fn subscribe(&self, uri: &str) -> bool {
-        let mut subscribed = self.subscribed.lock();
-        let count = subscribed.entry(uri.to_owned()).or_default();
-        *count += 1;
-        *count == 1
-    }
-
-    /// Notes the end of a subscription; `true` where it was the resource's last.
-    pub(super) fn unsubscribe(&self, uri: &str) -> bool {
-        let mut subscribed = self.subscribed.lock();
-        let Some(count) = subscribed.get_mut(uri) else {
-            return false;
-        };
-        *count -= 1;
-        let last = *count == 0;
-        if last {
-            subscribed.remove(uri);
-        }
-        last
-    }
-
-    pub(super) fn has_subscriptions(&self) -> bool {
-        !self.subscribed.lock().is_empty()
     }
 
     /// How many calls are in flight that somebody needs.

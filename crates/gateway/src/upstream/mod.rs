@@ -23,6 +23,7 @@ mod session;
 mod sessions;
 mod settings;
 pub mod stdio;
+mod subscriptions;
 
 use std::sync::{Arc, OnceLock};
 
@@ -73,6 +74,8 @@ pub struct Upstream {
     restart: Mutex<Restart>,
     /// Told when the session that all callers share was opened.
     shared_opened: Notify,
+    /// Lets one task at a time open sessions again for their subscriptions.
+    restoring: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -110,6 +113,7 @@ impl Upstream {
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),
             shared_opened: Notify::new(),
+            restoring: tokio::sync::Mutex::default(),
             transport,
             settings,
         }

@@ -136,21 +136,9 @@ impl Session {
         self.calls().remember_log_level(level)
     }
 
-    /// Whether somebody needs the session: a call is in flight, or a resource subscribed to.
+    /// Whether a call is in flight that somebody needs.
     pub fn is_busy(&self) -> bool {
-        let calls = self.calls();
-        calls.count() > 0 || calls.has_subscriptions()
-    }
-
-    /// Notes a subscription; `true` where it is the first one of the resource, so that the
-    /// upstream has to be told.
-    pub fn subscribe(&self, uri: &str) -> bool {
-        self.calls().subscribe(uri)
-    }
-
-    /// Notes the end of a subscription; `true` where it was the last one of the resource.
-    pub fn unsubscribe(&self, uri: &str) -> bool {
-        self.calls().unsubscribe(uri)
+        self.calls().count() > 0
     }
 
     /// Whether it is the same session as `other`.

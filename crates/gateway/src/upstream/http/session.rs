@@ -169,17 +169,20 @@ impl HttpSession {
             .transport
             .post_legacy(text, self.id.as_ref(), Some(self.version))
             .await?;
-        // 404 in a session means that the session is gone (2025-11-25, Session Management). Some
-        // servers say 400 with a JSON-RPC error; that one is passed on as it is.
-        let gone = matches!(&reply, Reply::Status(404));
-        let gone_with_reason = self.id.is_some()
-            && matches!(&reply, Reply::Answer(answer, _) if answer.id.is_none())
-            && reply.error_code() == Some(-32001);
-        if self.id.is_some() && (gone || gone_with_reason) {
+        if self.is_gone(&reply) {
             self.lost.store(true, Ordering::Relaxed);
             return Err(UpstreamError::SessionLost);
         }
         Ok(reply)
+    }
+
+    /// Whether the upstream says that it no longer knows the session: 404 (2025-11-25, Session
+    /// Management). Some servers say 400 with a JSON-RPC error; that one is passed on as it is.
+    fn is_gone(&self, reply: &Reply) -> bool {
+        let gone = matches!(reply, Reply::Status(404));
+        let gone_with_reason = matches!(reply, Reply::Answer(answer, _) if answer.id.is_none())
+            && reply.error_code() == Some(-32001);
+        self.id.is_some() && (gone || gone_with_reason)
     }
 
     pub(super) async fn reopen(&self, last_event: &str) -> Result<Reply, UpstreamError> {
@@ -247,6 +250,7 @@ async fn read_pushed(
     opened: oneshot::Sender<()>,
 ) {
     let mut opened = Some(opened);
+    let mut had_stream = false;
     let mut pause = PUSH_PAUSE.0;
     loop {
         let Some(open) = session.upgrade() else {
@@ -256,6 +260,11 @@ async fn read_pushed(
             () = stop.cancelled() => return,
             reply = open.transport.get_legacy(open.id.as_ref(), open.version, None) => reply,
         };
+        // A server without such streams may say 404 to all that ask for one.
+        if had_stream && reply.as_ref().is_ok_and(|reply| open.is_gone(reply)) {
+            open.lost.store(true, Ordering::Relaxed);
+            return;
+        }
         drop(open);
         if let Some(opened) = opened.take() {
             // The session may have stopped waiting.
@@ -263,6 +272,7 @@ async fn read_pushed(
         }
         match reply {
             Ok(Reply::Stream(body, _)) => {
+                had_stream = true;
                 let since = tokio::time::Instant::now();
                 if !read_stream(&session, body, &stop, &sink).await {
                     return;
