@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 # Port of `make run`; 0 takes any free one.
-PORT ?= 8080
+PORT ?= $(or $(MCP_ULTRA_SERVER_PORT),8080)
 # Endpoint that `make smoke-tests` checks; empty: a quickstart of its own.
 TARGET ?=
 # Seconds for each target of `make fuzz`.
@@ -23,7 +23,7 @@ help: ## List the targets
 
 run: ## Build the release binary and start it with a demo server behind it (PORT)
 	@scripts/setup build
-	@scripts/cargo run --release --quiet -p mcp-ultra -- quickstart --port $(PORT)
+	@scripts/cargo run --release -p mcp-ultra -- quickstart --port $(PORT)
 
 build: ## Build the release binary
 	@scripts/setup build

@@ -102,10 +102,9 @@ mod tests {
     use crate::{LogLevel, Period, SealingKey, Secret, sections::nonzero};
 
     fn base() -> Config {
-        Config::quickstart([
-            Upstream::stdio("files", "npx", ["-y", "server"]),
-            Upstream::stdio("notes", "notes", ["serve"]),
-        ])
+        Config::default()
+            .with_server(Upstream::stdio("files", "npx", ["-y", "server"]))
+            .with_server(Upstream::stdio("notes", "notes", ["serve"]))
     }
 
     #[test]

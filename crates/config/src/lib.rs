@@ -21,6 +21,7 @@ mod nearest;
 mod node;
 mod origin;
 mod period;
+mod quantity;
 mod read;
 mod reference;
 mod schema;

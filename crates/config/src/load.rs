@@ -77,21 +77,29 @@ impl Sources {
     /// The sources of this process: `file`, else the file named by `MCP_ULTRA_CONFIG`, else none;
     /// and the environment. Variables that are not UTF-8 are left out.
     pub fn from_process(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        let named = environment
-            .get(CONFIG_VARIABLE)
-            .filter(|name| !name.is_empty());
+        let mut sources = Self::from_environment();
         let path = file
             .map(Path::to_path_buf)
-            .or_else(|| named.map(PathBuf::from));
-        let file = path.as_deref().map(SourceFile::read).transpose()?;
-        Ok(Self {
-            file,
+            .or_else(|| sources.named_file().map(PathBuf::from));
+        sources.file = path.as_deref().map(SourceFile::read).transpose()?;
+        Ok(sources)
+    }
+
+    /// The environment of this process alone. Variables that are not UTF-8 are left out.
+    pub fn from_environment() -> Self {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self {
             environment,
             ..Self::default()
-        })
+        }
+    }
+
+    /// The file that the environment names, whether it is read or not.
+    pub fn named_file(&self) -> Option<&str> {
+        let name = self.environment.get(CONFIG_VARIABLE)?;
+        (!name.is_empty()).then_some(name)
     }
 
     /// These sources with a value from the command line.

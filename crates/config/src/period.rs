@@ -3,13 +3,12 @@
 use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::quantity::{self, Quantity};
 
 /// The longest period that is accepted: 366 days. Longer ones overflow timers and are mistakes.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
-
-/// What a period looks like, for messages.
-const EXPECTED: &str = "a time with its unit, such as 250ms, 30s, 5m or 1h";
 
 /// A length of time, written as a whole number with a unit: `ms`, `s`, `m`, `h` or `d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,25 +42,28 @@ impl From<Period> for Duration {
     }
 }
 
+impl Quantity for Period {
+    const EXPECTED: &'static str = "a time with its unit, such as 250ms, 30s, 5m or 1h";
+}
+
 impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let Ok(number) = number.parse::<u64>() else {
-            return Err(format!("`{text}` is not {EXPECTED}"));
-        };
-        let millis = match unit.trim() {
+        let (number, unit) = quantity::split::<Self>(text)?;
+        let millis = match unit {
             "ms" => Some(number),
             "s" => number.checked_mul(1000),
             "m" | "min" => number.checked_mul(60_000),
             "h" => number.checked_mul(3_600_000),
             "d" => number.checked_mul(86_400_000),
             "" if number == 0 => Some(0),
-            "" => return Err(format!("`{text}` has no unit: expected {EXPECTED}")),
-            _ => return Err(format!("`{text}` is not {EXPECTED}")),
+            "" => {
+                let expected = Self::EXPECTED;
+                return Err(format!("`{text}` has no unit: expected {expected}"));
+            }
+            _ => return Err(quantity::not_one::<Self>(text)),
         };
         match millis.map(Duration::from_millis) {
             Some(period) if period <= LONGEST => Ok(Self(period)),
@@ -73,16 +75,9 @@ impl FromStr for Period {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-            if millis != 0 && millis.is_multiple_of(size) {
-                return write!(f, "{}{unit}", millis / size);
-            }
-        }
-        if millis == 0 {
-            f.write_str("0s")
-        } else {
-            write!(f, "{millis}ms")
-        }
+        let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+        let (number, unit) = quantity::in_largest_unit(millis, &units).unwrap_or((0, "s"));
+        write!(f, "{number}{unit}")
     }
 }
 
@@ -94,27 +89,7 @@ impl Serialize for Period {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PeriodVisitor;
-        impl de::Visitor<'_> for PeriodVisitor {
-            type Value = Period;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(EXPECTED)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Period, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Period, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Period, E> {
-                self.visit_str(&number.to_string())
-            }
-        }
-        deserializer.deserialize_any(PeriodVisitor)
+        quantity::deserialize(deserializer)
     }
 }
 

@@ -3,10 +3,9 @@
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What a size looks like, for messages.
-const EXPECTED: &str = "a size such as 65536, 64KiB, 4MiB or 1GiB";
+use crate::quantity::{self, Quantity};
 
 /// A number of bytes, at most 1 TiB. `KiB`, `MiB`, `GiB` count in 1024s; `kB`, `MB`, `GB` in 1000s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,17 +36,17 @@ impl Size {
     }
 }
 
+impl Quantity for Size {
+    const EXPECTED: &'static str = "a size such as 65536, 64KiB, 4MiB or 1GiB";
+}
+
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let Ok(number) = number.parse::<u64>() else {
-            return Err(format!("`{text}` is not {EXPECTED}"));
-        };
-        let factor = match unit.trim() {
+        let (number, unit) = quantity::split::<Self>(text)?;
+        let factor = match unit {
             "" | "B" => 1,
             "KiB" | "Ki" => 1 << 10,
             "MiB" | "Mi" => 1 << 20,
@@ -55,7 +54,7 @@ impl FromStr for Size {
             "kB" | "KB" => 1_000,
             "MB" => 1_000_000,
             "GB" => 1_000_000_000,
-            _ => return Err(format!("`{text}` is not {EXPECTED}")),
+            _ => return Err(quantity::not_one::<Self>(text)),
         };
         match number.checked_mul(factor) {
             Some(bytes) if bytes <= Self::LARGEST => Ok(Self(bytes)),
@@ -66,12 +65,15 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (unit, size) in [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-            if self.0 != 0 && self.0.is_multiple_of(size) {
-                return write!(f, "{}{unit}", self.0 / size);
-            }
-        }
-        write!(f, "{}B", self.0)
+        let units = [
+            ("GiB", 1 << 30),
+            ("MiB", 1 << 20),
+            ("KiB", 1 << 10),
+            ("B", 1),
+        ];
+        let bytes = u128::from(self.0);
+        let (number, unit) = quantity::in_largest_unit(bytes, &units).unwrap_or((0, "B"));
+        write!(f, "{number}{unit}")
     }
 }
 
@@ -83,27 +85,7 @@ impl Serialize for Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SizeVisitor;
-        impl de::Visitor<'_> for SizeVisitor {
-            type Value = Size;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(EXPECTED)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Size, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Size, E> {
-                self.visit_str(&number.to_string())
-            }
-        }
-        deserializer.deserialize_any(SizeVisitor)
+        quantity::deserialize(deserializer)
     }
 }
 

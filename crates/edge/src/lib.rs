@@ -4,6 +4,7 @@
 //!   headers, time, streams) and hands requests to a service. A TLS listener and the identity of
 //!   the peer's certificate belong here too, between `accept` and [`listener::Peer`].
 //! - [`shutdown`] ends the listeners in two phases: drain, then abort what is left.
+//! - [`workers`] are the threads that connections are served on.
 //! - [`outbound`] is the HTTP client towards upstreams. Guards on where it may connect belong into
 //!   its connector.
 //!
@@ -14,6 +15,7 @@
 pub mod listener;
 pub mod outbound;
 pub mod shutdown;
+pub mod workers;
 
 /// Any error, as hyper and tower pass them around.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -71,6 +71,26 @@ pub(crate) struct Call {
     pub trace: OnceLock<String>,
 }
 
+impl Call {
+    /// A call of which nothing is known but who makes it, and what it asks for.
+    pub(crate) fn new(caller: Caller, request: Request, method: Method) -> Self {
+        Self {
+            caller,
+            request,
+            method,
+            progress_token: None,
+            log_level: None,
+            headers: CallHeaders::default(),
+            name: None,
+            arguments: None,
+            continues: false,
+            peer: None,
+            place: None,
+            trace: OnceLock::new(),
+        }
+    }
+}
+
 /// How log lines name a call.
 #[derive(Debug)]
 pub(crate) struct Ids {
@@ -136,6 +156,24 @@ impl CallHeaders {
         }
         kept
     }
+
+    /// The trace that the headers name: `traceparent`, and the text of `tracestate` where there is
+    /// one. `None` without a valid `traceparent`, which the other means nothing without (W3C Trace
+    /// Context, section 3.3).
+    pub(crate) fn trace_context(&self) -> Option<(&str, Option<String>)> {
+        let of = |wanted: &'static str| {
+            let values = self.trace.iter().filter(move |(name, _)| name == wanted);
+            values.filter_map(|(_, value)| value.to_str().ok())
+        };
+        let mut parents = of("traceparent");
+        let parent = parents.next()?;
+        if parents.next().is_some() || trace_id_of(parent).is_none() {
+            return None;
+        }
+        // A list over several headers is one list (W3C Trace Context, section 3.3.1).
+        let states: Vec<&str> = of("tracestate").filter(|state| !state.is_empty()).collect();
+        Some((parent, (!states.is_empty()).then(|| states.join(","))))
+    }
 }
 
 /// A call whose upstream and name there are known.
@@ -166,7 +204,36 @@ fn trace_id_of(traceparent: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::trace_id_of;
+    use super::*;
+
+    #[test]
+    fn the_trace_of_the_headers_is_one_or_none() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let of = |headers: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            let kept = CallHeaders::of(&map);
+            let trace = kept.trace_context();
+            trace.map(|(parent, state)| (parent.to_owned(), state))
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("traceparent", parent)]), Some((parent.into(), None)));
+        assert_eq!(
+            of(&[
+                ("tracestate", "a=1"),
+                ("traceparent", parent),
+                ("tracestate", "b=2")
+            ]),
+            Some((parent.into(), Some("a=1,b=2".into())))
+        );
+        assert_eq!(of(&[("traceparent", "00-x"), ("tracestate", "a=1")]), None);
+        assert_eq!(
+            of(&[("traceparent", parent), ("traceparent", parent)]),
+            None
+        );
+    }
 
     #[test]
     fn only_valid_trace_ids_are_taken() {

@@ -23,6 +23,7 @@ mod metrics;
 pub mod pipeline;
 mod random;
 mod reply;
+mod room;
 mod session;
 mod snapshot;
 mod stages;

@@ -6,7 +6,10 @@ use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Outcome, Response, WireError, error, json::Object};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-/// How many messages may wait for a client that reads slowly, before its call waits too.
+use crate::room::{Place, Room};
+
+/// How many messages may wait for a client that reads slowly, before its call waits too; in bytes
+/// they are bounded by their [`Room`].
 const QUEUE: usize = 16;
 
 /// How long an answer waits for a client that does not read what came before it.
@@ -15,10 +18,25 @@ const LAST_WAIT: Duration = Duration::from_secs(30);
 /// What goes back to the client.
 #[derive(Debug)]
 pub(crate) enum Down {
-    /// A notification or a server-to-client request on the way to the answer.
-    Message(ByteString),
+    /// A notification or a server-to-client request on the way to the answer, and the room that it
+    /// takes among those that wait.
+    Message { text: ByteString, _place: Place },
     /// The answer: the last one.
     Answer(Answer),
+}
+
+impl Down {
+    /// A message that no room is counted for.
+    pub(crate) fn uncounted(text: ByteString) -> Self {
+        Self::counted(text, None)
+    }
+
+    pub(crate) fn counted(text: ByteString, place: Place) -> Self {
+        Self::Message {
+            text,
+            _place: place,
+        }
+    }
 }
 
 /// The answer to a request.
@@ -37,7 +55,11 @@ pub(crate) struct Answer {
 pub(crate) struct Reply {
     id: Id,
     era: Era,
+    /// Whether the client takes anything before the answer.
+    streams: bool,
     sender: mpsc::Sender<Down>,
+    /// For what comes before the answer.
+    room: Room,
 }
 
 /// The other end: what the HTTP side sends on.
@@ -50,7 +72,9 @@ pub(crate) fn channel(id: Id) -> (Reply, Replies) {
         Reply {
             id,
             era: Era::Legacy,
+            streams: true,
             sender,
+            room: Room::default(),
         },
         receiver,
     )
@@ -60,6 +84,19 @@ impl Reply {
     /// Sets the era by whose rules errors get their HTTP status.
     pub(crate) fn in_era(self, era: Era) -> Self {
         Self { era, ..self }
+    }
+
+    /// The same way back for a client that takes the answer alone.
+    pub(crate) fn answer_only(self) -> Self {
+        Self {
+            streams: false,
+            ..self
+        }
+    }
+
+    /// Whether the client takes anything before the answer.
+    pub(crate) fn streams(&self) -> bool {
+        self.streams
     }
 
     /// The same way back without the request's memory: for streams that stay open for long.
@@ -75,9 +112,15 @@ impl Reply {
         &self.id
     }
 
-    /// Sends a message before the answer; `false` where the client is gone.
+    /// Sends a message before the answer; `false` where the client is gone, or takes the answer
+    /// alone. Waits while too many wait before it, or too much.
     pub(crate) async fn message(&self, text: ByteString) -> bool {
-        self.sender.send(Down::Message(text)).await.is_ok()
+        if !self.streams {
+            return false;
+        }
+        // What waits is let go with the other end, so that this does not wait for ever.
+        let place = self.room.enter(text.len()).await;
+        self.sender.send(Down::counted(text, place)).await.is_ok()
     }
 
     /// Completes when the client is gone.
@@ -85,21 +128,21 @@ impl Reply {
         self.sender.closed().await;
     }
 
-    /// Answers with the outcome of an upstream.
-    pub(crate) async fn finish(self, outcome: &Outcome) {
-        let (response, status) = match outcome {
-            Outcome::Result(result) => (Response::result(&self.id, result), 200),
-            Outcome::Error(text) => {
-                let status = match self.era {
-                    // The request was accepted here, whatever the upstream says of it: a legacy
-                    // client reads no answer of another status.
-                    Era::Legacy => 200,
-                    Era::Modern => {
-                        code(text).map_or(200, |code| error::http_status(code, self.era))
-                    }
-                };
-                (Response::raw_error(&self.id, text), status)
+    /// Answers with the outcome of an upstream, as it is for this client. `original` is the
+    /// upstream's response, where it has members that must not be lost.
+    pub(crate) async fn finish(self, original: Option<&Response>, outcome: &Outcome) {
+        let status = match (outcome, self.era) {
+            // An error of a request that was accepted here, whatever the upstream says of it: a
+            // legacy client reads no answer of another status.
+            (Outcome::Result(_), _) | (_, Era::Legacy) => 200,
+            (Outcome::Error(text), Era::Modern) => {
+                code(text).map_or(200, |code| error::http_status(code, self.era))
             }
+        };
+        let response = match (original, outcome) {
+            (Some(original), outcome) => original.passed_on(&self.id, outcome),
+            (None, Outcome::Result(result)) => Response::result(&self.id, result),
+            (None, Outcome::Error(text)) => Response::raw_error(&self.id, text),
         };
         self.send(response, status, None).await;
     }
@@ -153,7 +196,7 @@ mod tests {
     async fn status(era: Era, error: &'static str) -> u16 {
         let (reply, mut replies) = channel(Id::from(1));
         let outcome = Outcome::Error(ByteString::from_static(error));
-        reply.in_era(era).finish(&outcome).await;
+        reply.in_era(era).finish(None, &outcome).await;
         match replies.recv().await {
             Some(Down::Answer(answer)) => answer.status,
             other => panic!("an answer, not {other:?}"),
@@ -168,5 +211,33 @@ mod tests {
         let unknown = r#"{"code":-32601,"message":"no"}"#;
         assert_eq!(status(Era::Legacy, unknown).await, 200);
         assert_eq!(status(Era::Modern, unknown).await, 404);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_the_answer_alone_gets_nothing_before_it() {
+        let (reply, mut replies) = channel(Id::from(1));
+        let reply = reply.answer_only();
+        assert!(!reply.message("{}".into()).await);
+        reply.result("{}").await;
+        assert!(matches!(replies.recv().await, Some(Down::Answer(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_slow_client_is_bounded_in_bytes() {
+        let (reply, mut replies) = channel(Id::from(1));
+        let large = ByteString::from("x".repeat(crate::room::BYTES / 2));
+        let soon = Duration::from_secs(1);
+        let queued = async |text: &ByteString| {
+            tokio::time::timeout(soon, reply.message(text.clone()))
+                .await
+                .is_ok()
+        };
+        assert!(queued(&large).await && queued(&large).await);
+        assert!(!queued(&"{}".into()).await, "the room is full");
+        assert!(replies.recv().await.is_some());
+        assert!(queued(&"{}".into()).await, "there is room again");
+        let waiting = reply.message(large.clone());
+        drop(replies);
+        assert!(!waiting.await, "nobody reads any more");
     }
 }

@@ -23,7 +23,11 @@ fn main() {
         "message", "bytes", "parse ns", "re-envelop ns"
     );
     for size in [64, 4 * 1024, 256 * 1024] {
-        for (shape, text) in [("one string", text(size)), ("many values", values(size))] {
+        for (shape, text) in [
+            ("one string", text(size)),
+            ("prose", prose(size)),
+            ("many values", values(size)),
+        ] {
             let call = call(&text);
             report(&format!("tools/call, {shape}"), &call, re_envelope);
             let response = response(&text);
@@ -35,6 +39,18 @@ fn main() {
 /// A payload of one string.
 fn text(size: usize) -> String {
     json::quote(&"The quick brown fox, ".repeat(size / 21 + 1)[..size])
+}
+
+/// A payload of one string as people write it: quotes, line ends, accents.
+fn prose(size: usize) -> String {
+    let line = "Order \"PED-417\" has left the warehouse; solicitação registrada, aguardando.\n";
+    let mut text = line.repeat(size / line.len() + 1);
+    let mut end = size;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    json::quote(&text)
 }
 
 /// A payload of many small values.

@@ -26,7 +26,7 @@ pub use bytestring::ByteString;
 pub use error::WireError;
 pub use id::Id;
 pub use message::{
-    Body, EnvelopeError, MAX_BATCH, Message, Notification, Outcome, Request, Response,
+    Body, EnvelopeError, Glimpse, MAX_BATCH, Message, Notification, Outcome, Request, Response,
 };
 pub use method::Method;
 pub use version::{Era, Version};

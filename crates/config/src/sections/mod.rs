@@ -69,14 +69,6 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The embedded defaults with `servers` behind them: what `mcp-ultra quickstart` runs.
-    pub fn quickstart(servers: impl IntoIterator<Item = Upstream>) -> Self {
-        Self {
-            servers: servers.into_iter().collect(),
-            ..Self::default()
-        }
-    }
-
     /// This configuration with one server more.
     pub fn with_server(mut self, server: Upstream) -> Self {
         self.servers.push(server);

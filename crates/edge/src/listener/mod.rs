@@ -36,7 +36,7 @@ pub use self::{
     service::Peer,
 };
 use self::{connection::Protocols, slots::Slots};
-use crate::{BoxError, shutdown::Shutdown};
+use crate::{BoxError, shutdown::Shutdown, workers::Workers};
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -96,12 +96,13 @@ impl Listener {
     }
 
     /// Accepts and serves connections until [`Shutdown::drain`]; then returns, while the open
-    /// connections finish in tasks of their own, which [`Shutdown::finish`] waits for.
+    /// connections finish in tasks of their own, which [`Shutdown::finish`] waits for. They are
+    /// served by `workers`; without any, in the runtime that this is called in.
     ///
     /// `service` is cloned per connection. Its requests carry [`Peer`] as an extension. An error
     /// of the service closes the connection (HTTP/2: resets the stream) without an answer. A tower
     /// service goes through `hyper_util::service::TowerToHyperService`.
-    pub async fn serve<S, B>(self, service: S, shutdown: Shutdown)
+    pub async fn serve<S, B>(self, service: S, shutdown: Shutdown, workers: Option<Arc<Workers>>)
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -145,11 +146,26 @@ impl Listener {
             }
             let (protocols, service) = (Arc::clone(&protocols), service.clone());
             let (shutdown, open) = (shutdown.clone(), shutdown.track());
-            tokio::spawn(async move {
-                protocols
-                    .serve(stream, Peer::new(address), service, &shutdown)
-                    .await;
-                drop((slot, open));
+            let Some((runtime, place)) = workers.as_ref().and_then(|all| all.least_loaded()) else {
+                tokio::spawn(async move {
+                    protocols
+                        .serve(stream, Peer::new(address), service, &shutdown)
+                        .await;
+                    drop((slot, open));
+                });
+                continue;
+            };
+            // The socket is handed over to the poller of its worker.
+            let Ok(stream) = stream.into_std() else {
+                continue;
+            };
+            runtime.spawn(async move {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    protocols
+                        .serve(stream, Peer::new(address), service, &shutdown)
+                        .await;
+                }
+                drop((slot, open, place));
             });
         }
     }

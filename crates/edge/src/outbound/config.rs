@@ -9,11 +9,13 @@ pub struct OutboundConfig {
     pub connect_timeout: Duration,
     /// How long an unused connection is kept for the next request.
     pub pool_idle_timeout: Duration,
-    /// Unused HTTP/1.1 connections kept per upstream (scheme, host and port).
+    /// Unused HTTP/1.1 connections kept per upstream (scheme, host and port) and worker.
     pub pool_max_idle_per_host: usize,
     /// A PEM file of certificate authorities to trust besides Mozilla's roots, which are compiled
     /// in: a container without any files of its own has no others.
     pub extra_ca_file: Option<PathBuf>,
+    /// How many [`workers`](crate::workers) send requests, each over connections of its own.
+    pub workers: usize,
 }
 
 impl Default for OutboundConfig {
@@ -24,6 +26,7 @@ impl Default for OutboundConfig {
             pool_idle_timeout: Duration::from_secs(50),
             pool_max_idle_per_host: 128,
             extra_ca_file: None,
+            workers: 0,
         }
     }
 }

@@ -12,7 +12,7 @@ mod config;
 mod connector;
 mod error;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, uri::Scheme};
@@ -28,6 +28,7 @@ pub use self::{
     config::OutboundConfig,
     error::{OutboundConfigError, OutboundError, OutboundErrorKind, Side},
 };
+use crate::workers;
 
 /// The most that is buffered of one HTTP/1.1 response, which also bounds its header.
 const HTTP1_BUFFER: usize = 256 * 1024;
@@ -39,20 +40,24 @@ const HTTP2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// all requests to an upstream share it, and would all hang.
 const HTTP2_PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
-/// The client towards upstreams. Clones share one pool of connections.
+/// The client towards upstreams. Clones share its pools of connections.
 #[derive(Clone, Debug)]
 pub struct Outbound {
-    client: Client<Connector, Full<Bytes>>,
+    /// A pool for each worker, since a connection is driven where it was made, and behind them the
+    /// one of all other threads.
+    pools: Arc<[Client<Connector, Full<Bytes>>]>,
 }
 
 impl Outbound {
-    /// A client with an empty pool. Requests are to be sent within a tokio runtime.
+    /// A client with empty pools. Requests are to be sent within a tokio runtime.
     ///
     /// # Errors
     ///
     /// The file of extra authorities is not usable.
     pub fn new(config: &OutboundConfig) -> Result<Self, OutboundConfigError> {
-        let client = Client::builder(TokioExecutor::new())
+        let connector = Connector::new(config)?;
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(config.pool_idle_timeout)
@@ -61,9 +66,11 @@ impl Outbound {
             .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
             .http2_keep_alive_interval(HTTP2_PING.0)
-            .http2_keep_alive_timeout(HTTP2_PING.1)
-            .build(Connector::new(config)?);
-        Ok(Self { client })
+            .http2_keep_alive_timeout(HTTP2_PING.1);
+        let pools = (0..=config.workers).map(|_| builder.build(connector.clone()));
+        Ok(Self {
+            pools: pools.collect(),
+        })
     }
 
     /// Sends a request, whose URI is absolute, and returns the response once its header is there.
@@ -85,9 +92,15 @@ impl Outbound {
         if !web || uri.host().is_none_or(str::is_empty) {
             return Err(OutboundError::invalid(&uri));
         }
-        self.client
+        self.pool()
             .request(request)
             .await
             .map_err(|error| OutboundError::new(&uri, error))
+    }
+
+    fn pool(&self) -> &Client<Connector, Full<Bytes>> {
+        let outside = self.pools.len() - 1;
+        let at = workers::current().filter(|worker| *worker < outside);
+        &self.pools[at.unwrap_or(outside)]
     }
 }

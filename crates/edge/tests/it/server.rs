@@ -91,7 +91,7 @@ pub(crate) fn start(adjust: impl FnOnce(&mut ListenerConfig)) -> Server {
     let listener = Listener::bind(config).unwrap();
     let (address, metrics) = (listener.local_addr(), listener.metrics());
     let shutdown = Shutdown::new();
-    tokio::spawn(listener.serve(service_fn(answer), shutdown.clone()));
+    tokio::spawn(listener.serve(service_fn(answer), shutdown.clone(), None));
     Server {
         address,
         metrics,

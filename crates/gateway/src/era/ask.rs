@@ -17,7 +17,7 @@ const MAX_ROUNDS: usize = 32;
 
 pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     for _ in 0..MAX_ROUNDS {
-        let answer = loop {
+        let response = loop {
             match talk.next(&reply).await {
                 Ok(Event::Notification(notification)) => {
                     let notification =
@@ -29,17 +29,19 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                     }
                 }
                 Ok(Event::Request(_) | Event::TooLarge(_)) => {}
-                Ok(Event::Response(response)) => break response.outcome,
+                Ok(Event::Response(response)) => break response,
                 Err(ended) => return talk.end(ended, reply).await,
             }
         };
-        if !asks_for_input(&answer) {
-            talk.note_mismatch(&answer);
-            let kind = outcome_of(&answer);
-            reply.finish(&inbound::aged(&talk.routed, answer)).await;
+        if !asks_for_input(&response.outcome) {
+            talk.note_mismatch(&response.outcome);
+            let kind = outcome_of(&response.outcome);
+            let original = response.has_more().then(|| response.clone());
+            let outcome = inbound::aged(&talk.routed, response.outcome);
+            reply.finish(original.as_ref(), &outcome).await;
             return kind;
         }
-        let Answer::Result(result) = &answer else {
+        let Answer::Result(result) = &response.outcome else {
             return Outcome::Error;
         };
         talk.deadline.pause();

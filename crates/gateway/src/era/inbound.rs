@@ -22,11 +22,11 @@ pub(super) enum Kind {
 
 /// The kind of `result`; absent means complete.
 pub(super) fn kind(result: &str) -> Kind {
-    // The key is rare enough to look for its bytes first: most results are long and have none.
-    if memchr::memmem::find(result.as_bytes(), b"resultType").is_none() {
+    if is_plainly_complete(result) {
         return Kind::Complete;
     }
-    if is_plainly_complete(result) {
+    // Most results are long and have no such key: its bytes are sooner looked for than it is read.
+    if memchr::memmem::find(result.as_bytes(), b"resultType").is_none() {
         return Kind::Complete;
     }
     match Object::parse(result)
@@ -58,13 +58,14 @@ fn is_plainly_complete(result: &str) -> bool {
     })
 }
 
-/// An outcome of a modern upstream for a modern caller.
-pub(super) fn modern(gateway: &Gateway, routed: &Routed, outcome: Outcome) -> Outcome {
+/// An outcome of a modern upstream for a modern caller, and its kind.
+pub(super) fn modern(gateway: &Gateway, routed: &Routed, outcome: Outcome) -> (Outcome, Kind) {
     let Outcome::Result(result) = outcome else {
-        return outcome;
+        return (outcome, Kind::Complete);
     };
     let result = public_uris(routed, result);
-    let sealed = match kind(&result) {
+    let kind = kind(&result);
+    let sealed = match kind {
         Kind::InputRequired => state::seal_upstream(gateway, routed, &result),
         Kind::Other => public_task(gateway, routed, &result),
         Kind::Complete if is_task_method(routed.call.method) => {
@@ -72,7 +73,8 @@ pub(super) fn modern(gateway: &Gateway, routed: &Routed, outcome: Outcome) -> Ou
         }
         Kind::Complete => None,
     };
-    Outcome::Result(sealed.map_or(result, ByteString::from))
+    let result = sealed.map_or(result, ByteString::from);
+    (Outcome::Result(result), kind)
 }
 
 fn is_task_method(method: Method) -> bool {
@@ -276,27 +278,46 @@ pub(crate) fn reaches_level(wanted: Option<&str>, notification: &Notification) -
     level.is_none_or(|level| level >= wanted)
 }
 
-/// A result with public URIs in `contents`, resource links, embedded resources and `_meta.ui`.
+/// A result with public URIs in `contents`, resource links and embedded resources; for a task, in
+/// the result that it has come to.
 fn public_uris(routed: &Routed, result: ByteString) -> ByteString {
     let naming = routed.upstream.naming();
-    if naming.is_identity() {
-        return result;
-    }
-    let changed = Object::parse(&result).ok().and_then(|object| {
-        let mut edit = object.edit();
-        let mut changed = false;
-        for key in ["content", "contents", "messages"] {
-            let Some(array) = object.get(key) else {
-                continue;
-            };
-            if let Some(array) = public_array(naming, array) {
-                edit = edit.set(key, array);
-                changed = true;
-            }
-        }
-        changed.then(|| edit.finish())
-    });
+    let changed = if is_task_method(routed.call.method) {
+        public_task_result(naming, &result)
+    } else {
+        public_result(naming, &result)
+    };
     changed.map_or(result, ByteString::from)
+}
+
+/// A task with public URIs in the result of the request that it stands for (Tasks extension,
+/// `CompletedTask`); `None` where nothing changes.
+pub(crate) fn public_task_result(naming: &Naming, task: &str) -> Option<String> {
+    if naming.is_identity() {
+        return None;
+    }
+    let object = Object::parse(task).ok()?;
+    let result = public_result(naming, object.get("result")?)?;
+    Some(object.edit().set("result", result).finish())
+}
+
+fn public_result(naming: &Naming, result: &str) -> Option<String> {
+    if naming.is_identity() {
+        return None;
+    }
+    let object = Object::parse(result).ok()?;
+    let mut edit = object.edit();
+    let mut changed = false;
+    for key in ["content", "contents", "messages"] {
+        let Some(array) = object.get(key) else {
+            continue;
+        };
+        if let Some(array) = public_array(naming, array) {
+            edit = edit.set(key, array);
+            changed = true;
+        }
+    }
+    changed.then(|| edit.finish())
 }
 
 fn public_array(naming: &Naming, array: &str) -> Option<String> {
@@ -377,6 +398,23 @@ mod tests {
             public_array(&naming, r#"[{"type":"text","text":"uri"}]"#),
             None
         );
+    }
+
+    #[test]
+    fn uris_in_the_result_of_a_task_become_public() {
+        let naming = Naming::prefixed("f").unwrap();
+        let task = r#"{"taskId":"t","status":"completed","result":{"content":[{"type":"resource_link","uri":"a://1"}],"x":1}}"#;
+        assert_eq!(
+            public_task_result(&naming, task).unwrap(),
+            r#"{"taskId":"t","status":"completed","result":{"content":[{"type":"resource_link","uri":"f+a://1"}],"x":1}}"#
+        );
+        let contents = r#"{"result":{"contents":[{"uri":"a://1","text":""}]}}"#;
+        assert!(
+            public_task_result(&naming, contents)
+                .unwrap()
+                .contains("f+a://1")
+        );
+        assert_eq!(public_task_result(&naming, r#"{"status":"working"}"#), None);
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::{
 };
 
 use deadline::Deadline;
-pub(crate) use inbound::{public_update, reaches_level};
+pub(crate) use inbound::{public_task_result, public_update, reaches_level};
 pub(crate) use open::ForCall;
 
 /// Carries one call to its upstream and everything that comes back to the client.
@@ -126,7 +126,7 @@ async fn in_flight(
     match (talk.routed.call.caller.era(), target) {
         (Era::Modern, Era::Modern) | (Era::Legacy, Era::Legacy) => {
             match talk.exchange.take_answer() {
-                Some(response) => relay::finish(talk, reply, response.outcome).await,
+                Some(response) => relay::finish(talk, reply, response).await,
                 None => Box::pin(relay::run(talk, reply)).await,
             }
         }

@@ -67,9 +67,13 @@ pub(super) async fn send(
     let params = route::original_params(routed)
         .and_then(|params| outbound::params(routed, target, &params, input))
         .map_err(|error| UpstreamError::Protocol(error.message))?;
-    let headers = match target {
-        Era::Modern => mirrored(routed, &params),
-        Era::Legacy => Vec::new(),
+    // Only a modern call over HTTP has headers of its own: elsewhere the trace goes on in `_meta`.
+    let (params, headers) = match target {
+        Era::Modern if !routed.upstream.is_stdio() => {
+            let headers = mirrored(routed, &params);
+            (params, headers)
+        }
+        _ => (outbound::with_trace(params, &call.headers), Vec::new()),
     };
     let behalf = ForCall { gateway, routed };
     if target == Era::Legacy {

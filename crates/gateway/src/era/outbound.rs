@@ -13,7 +13,7 @@ use mcp_ultra_protocol::{
 
 use super::open;
 use crate::{
-    call::Routed,
+    call::{CallHeaders, Routed},
     upstream::{Hello, Holder, OnBehalf, Outgoing},
 };
 
@@ -113,6 +113,26 @@ pub(super) fn params(
         };
     }
     Ok(edit.finish().into())
+}
+
+/// `params` with the trace that the headers name in `_meta` (2026-07-28, Base Protocol, `_meta`,
+/// Trace Context). What the client wrote there is another trace, or the same, and stays.
+pub(super) fn with_trace(params: ByteString, headers: &CallHeaders) -> ByteString {
+    let Some((parent, state)) = headers.trace_context() else {
+        return params;
+    };
+    let changed = Object::parse(&params).ok().and_then(|object| {
+        let meta = Object::parse(object.get("_meta").unwrap_or("{}")).ok()?;
+        if meta.get("traceparent").is_some() || meta.get("tracestate").is_some() {
+            return None;
+        }
+        let mut edit = meta.edit().set_str("traceparent", parent);
+        if let Some(state) = &state {
+            edit = edit.set_str("tracestate", state);
+        }
+        Some(object.edit().set("_meta", edit.finish()).finish())
+    });
+    changed.map_or(params, ByteString::from)
 }
 
 /// `_meta` of a legacy request with what a modern one says each time.
@@ -218,5 +238,40 @@ pub(super) async fn set_log_level(routed: &Routed, behalf: &dyn OnBehalf) {
     };
     if let Err(error) = set.await {
         tracing::debug!(upstream = %routed.upstream.name(), %error, "the log level could not be set");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_of_the_headers_goes_on_in_meta_unless_the_client_wrote_one() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let mut map = http::HeaderMap::new();
+        map.insert("traceparent", http::HeaderValue::from_static(parent));
+        map.insert("tracestate", http::HeaderValue::from_static("a=\"1\""));
+        let headers = CallHeaders::of(&map);
+        let traced = |params: &'static str| {
+            let params = with_trace(ByteString::from_static(params), &headers);
+            params.replace(parent, "P")
+        };
+        let state = r#""tracestate":"a=\"1\"""#;
+        assert_eq!(
+            traced(r#"{"name":"x"}"#),
+            format!(r#"{{"name":"x","_meta":{{"traceparent":"P",{state}}}}}"#)
+        );
+        assert_eq!(
+            traced(r#"{"_meta":{"baggage":"b=1"},"n":1e2}"#),
+            format!(r#"{{"_meta":{{"baggage":"b=1","traceparent":"P",{state}}},"n":1e2}}"#)
+        );
+        for own in [
+            r#"{"_meta":{"traceparent":"mine"}}"#,
+            r#"{"_meta":{"tracestate":"mine=1"}}"#,
+        ] {
+            assert_eq!(traced(own), own);
+        }
+        let none = CallHeaders::default();
+        assert_eq!(with_trace(ByteString::from_static("{}"), &none), "{}");
     }
 }

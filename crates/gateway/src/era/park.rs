@@ -11,14 +11,17 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{Talk, inbound, relay::outcome_of, state, url_elicitation};
-use crate::{random, reply::Reply, stages::forward::Outcome, upstream::Event};
+use crate::{random, reply::Reply, room, stages::forward::Outcome, upstream::Event};
 
 /// How long a call waits for its caller.
 const WAIT: Duration = Duration::from_mins(10);
-/// How many notifications are kept for a caller that is away.
+/// How many notifications are kept for a caller that is away, and how many bytes of them.
 const MAX_KEPT: usize = 256;
-/// How many requests of one call may wait for its caller at once.
+const MAX_KEPT_BYTES: usize = room::BYTES;
+/// How many requests of one call may wait for its caller at once, and how many bytes of them. One
+/// that waits alone may be larger.
 const MAX_ASKED: usize = 16;
+const MAX_ASKED_BYTES: usize = room::BYTES;
 
 /// A caller that has come back.
 #[derive(Debug)]
@@ -88,6 +91,14 @@ impl Asked {
         }
     }
 
+    /// Whether one more may wait.
+    fn has_room_for(&self, request: &Request) -> bool {
+        let waiting = self.open.iter().map(|(_, request)| request.text.len());
+        self.open.is_empty()
+            || (self.open.len() < MAX_ASKED
+                && waiting.sum::<usize>() + request.text.len() <= MAX_ASKED_BYTES)
+    }
+
     /// The answers that `responses` has to what was asked. What it has no answer to stays open,
     /// and what was not asked is passed over.
     fn answered(&mut self, responses: &str) -> Vec<Response> {
@@ -114,7 +125,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             talk.deadline.resume();
             reply = match waited {
                 Ok(Back::Answered(reply)) => reply,
-                Ok(Back::Over(reply, outcome)) => return finish(talk, reply, outcome).await,
+                Ok(Back::Over(reply, response)) => return finish(talk, reply, response).await,
                 Err(outcome) => return outcome,
             };
             continue;
@@ -135,7 +146,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 }
                 asked.add(request);
             }
-            Ok(Event::Response(response)) => return finish(talk, reply, response.outcome).await,
+            Ok(Event::Response(response)) => return finish(talk, reply, response).await,
             Ok(Event::TooLarge(_)) => {}
             Err(ended) => return talk.end(ended, reply).await,
         }
@@ -143,8 +154,8 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
 }
 
 /// Gives the caller the upstream's answer.
-async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
-    if let Answer::Error(error) = &outcome
+async fn finish(talk: Talk, reply: Reply, response: Response) -> Outcome {
+    if let Answer::Error(error) = &response.outcome
         && url_elicitation::is_required(error)
     {
         let caller = &talk.routed.call.caller;
@@ -160,10 +171,10 @@ async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
             return Outcome::InputRequired;
         }
     }
-    let kind = outcome_of(&outcome);
-    reply
-        .finish(&inbound::modernised(&talk.routed, outcome))
-        .await;
+    let kind = outcome_of(&response.outcome);
+    let original = response.has_more().then(|| response.clone());
+    let outcome = inbound::modernised(&talk.routed, response.outcome);
+    reply.finish(original.as_ref(), &outcome).await;
     kind
 }
 
@@ -196,7 +207,7 @@ enum Back {
     /// The upstream has its answers.
     Answered(Reply),
     /// The upstream has finished the call without them.
-    Over(Reply, Answer),
+    Over(Reply, Response),
 }
 
 /// Asks the caller for input and waits for its return. The upstream's requests are answered then;
@@ -259,8 +270,9 @@ async fn until_return(
     talk: &mut Talk,
     returns: &mut mpsc::Receiver<Resume>,
     asked: &mut Asked,
-) -> Option<(Resume, Vec<Notification>, Option<Answer>)> {
+) -> Option<(Resume, Vec<Notification>, Option<Response>)> {
     let mut kept = Vec::new();
+    let mut kept_bytes = 0;
     let mut over = None;
     let late = tokio::time::sleep(WAIT);
     tokio::pin!(late);
@@ -275,8 +287,12 @@ async fn until_return(
             Ok(Event::Notification(notification)) => {
                 asked.withdraw(&notification);
                 let notification = inbound::notification(&talk.routed, notification, Era::Legacy);
-                if kept.len() < MAX_KEPT {
-                    kept.extend(notification);
+                if let Some(notification) = notification
+                    && kept.len() < MAX_KEPT
+                    && kept_bytes + notification.text.len() <= MAX_KEPT_BYTES
+                {
+                    kept_bytes += notification.text.len();
+                    kept.push(notification);
                 }
             }
             Ok(Event::Request(request)) => {
@@ -289,7 +305,7 @@ async fn until_return(
                         &format!("the client did not declare {missing}"),
                     )
                     .await;
-                } else if asked.open.len() >= MAX_ASKED {
+                } else if !asked.has_room_for(&request) {
                     refuse(
                         talk,
                         &request,
@@ -300,7 +316,7 @@ async fn until_return(
                     asked.add(request);
                 }
             }
-            Ok(Event::Response(response)) => over = Some(response.outcome),
+            Ok(Event::Response(response)) => over = Some(response),
             Ok(Event::TooLarge(_)) | Err(_) => return None,
         }
     }
@@ -378,6 +394,23 @@ mod tests {
         ));
         assert_eq!(asked.open.len(), 1, "withdrawn");
         assert!(asked.answered("[]").is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_a_caller_is_bounded_in_number_and_bytes() {
+        let large = |bytes: usize| {
+            let params = format!("{{\"message\":\"{}\"}}", "x".repeat(bytes));
+            Request::new(1.into(), "elicitation/create", Some(&params))
+        };
+        let mut asked = Asked::default();
+        assert!(asked.has_room_for(&large(2 * MAX_ASKED_BYTES)));
+        asked.add(large(MAX_ASKED_BYTES / 2));
+        assert!(asked.has_room_for(&request(2)));
+        assert!(!asked.has_room_for(&large(MAX_ASKED_BYTES / 2)));
+        for id in 1..16 {
+            asked.add(request(id));
+        }
+        assert!(!asked.has_room_for(&request(17)));
     }
 
     #[tokio::test]

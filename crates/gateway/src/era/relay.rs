@@ -3,7 +3,11 @@
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Outcome as Answer, Request, Response};
 
-use super::{Ended, Talk, inbound, questions::Questions, state};
+use super::{
+    Ended, Talk,
+    inbound::{self, Kind},
+    questions::Questions,
+};
 use crate::{reply::Reply, session::Asked, stages::forward::Outcome, upstream::Event};
 
 pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
@@ -44,13 +48,16 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 let why = "too many requests of this call wait for the client";
                 refuse(&talk, &request.id, why).await;
             }
-            Ok(Event::Request(request)) => {
-                if let Some(question) = ask_caller(&talk, &reply, &request).await {
+            Ok(Event::Request(request)) => match ask_caller(&talk, &reply, &request).await {
+                Ok(Some(question)) => {
+                    // Nothing of the request but its id need be kept while a person thinks.
                     asked.add(request.id.detached(), question);
                     talk.deadline.pause();
                 }
-            }
-            Ok(Event::Response(response)) => return finish(talk, reply, response.outcome).await,
+                Ok(None) => {}
+                Err(ended) => return talk.end(ended, reply).await,
+            },
+            Ok(Event::Response(response)) => return finish(talk, reply, response).await,
             // Turned into an error where events are read.
             Ok(Event::TooLarge(_)) => {}
             Err(ended) => return talk.end(ended, reply).await,
@@ -58,18 +65,26 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     }
 }
 
-pub(super) async fn finish(talk: Talk, reply: Reply, outcome: Answer) -> Outcome {
-    let outcome = match talk.routed.call.caller.era() {
+pub(super) async fn finish(talk: Talk, reply: Reply, response: Response) -> Outcome {
+    // Kept only where it has more than its outcome.
+    let original = response.has_more().then(|| response.clone());
+    let (outcome, kind) = match talk.routed.call.caller.era() {
         Era::Modern => {
-            talk.note_mismatch(&outcome);
-            inbound::modern(&talk.gateway, &talk.routed, outcome)
+            talk.note_mismatch(&response.outcome);
+            inbound::modern(&talk.gateway, &talk.routed, response.outcome)
         }
-        Era::Legacy => inbound::legacy(&talk.routed, outcome),
+        Era::Legacy => (
+            inbound::legacy(&talk.routed, response.outcome),
+            Kind::Complete,
+        ),
     };
-    let asks = state::asks_for_input(&outcome);
-    let kind = outcome_of(&outcome);
-    reply.finish(&outcome).await;
-    if asks { Outcome::InputRequired } else { kind }
+    let as_it_came = outcome_of(&outcome);
+    reply.finish(original.as_ref(), &outcome).await;
+    if kind == Kind::InputRequired {
+        Outcome::InputRequired
+    } else {
+        as_it_came
+    }
 }
 
 pub(super) fn outcome_of(answer: &Answer) -> Outcome {
@@ -90,8 +105,8 @@ async fn tell_asked(talk: &Talk, reply: &Reply, text: ByteString) -> Result<(), 
 }
 
 /// Sends a server-to-client request on to the caller's session; `None` where it has been answered
-/// already.
-async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Option<Asked> {
+/// already. A client that does not read what came before it can't keep its call from ending.
+async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Result<Option<Asked>, Ended> {
     let Some(session) = talk.routed.call.caller.session.clone() else {
         // A modern upstream must not send requests.
         refuse(
@@ -100,7 +115,7 @@ async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Option<Ask
             "requests of servers are not part of revision 2026-07-28",
         )
         .await;
-        return None;
+        return Ok(None);
     };
     let can = talk.routed.call.caller.can();
     if let Some(missing) = can.missing_for(&request.method, request.params.as_deref()) {
@@ -110,10 +125,14 @@ async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Option<Ask
             &format!("the client did not declare the capability {missing}"),
         )
         .await;
-        return None;
+        return Ok(None);
     }
-    let params = request.params.as_deref();
-    Some(session.ask(&request.method, params, Some(reply)).await)
+    tokio::select! {
+        biased;
+        asked = session.ask(&request.method, request.params.as_deref(), Some(reply)) => Ok(Some(asked)),
+        () = super::cancellation(talk.cancelled.as_ref()) => Err(Ended::Cancelled),
+        () = talk.deadline.reached() => Err(Ended::Failed(super::timed_out(&talk.routed))),
+    }
 }
 
 async fn refuse(talk: &Talk, id: &Id, why: &str) {

@@ -105,7 +105,7 @@ impl Stream {
             None => self.replies.poll_recv(cx),
         };
         let bytes = match next {
-            Poll::Ready(Some(Down::Message(text))) => sse::encode(&text),
+            Poll::Ready(Some(Down::Message { text, .. })) => sse::encode(&text),
             Poll::Ready(Some(Down::Answer(answer))) => {
                 self.ended = true;
                 sse::encode(&answer.text)

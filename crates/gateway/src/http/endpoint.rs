@@ -38,6 +38,9 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
     }
 }
 
+/// What nearly every client sends, and is understood without being taken apart.
+const USUAL_ACCEPT: &str = "application/json, text/event-stream";
+
 /// Which media types of ours a client takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Accepts {
@@ -48,6 +51,15 @@ pub(super) struct Accepts {
 impl Accepts {
     /// Reads `Accept`. A client that sends none takes both, as the specification demands of it.
     pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(header::ACCEPT).iter();
+        if let (Some(value), None) = (values.next(), values.next())
+            && value == USUAL_ACCEPT
+        {
+            return Self {
+                json: true,
+                stream: true,
+            };
+        }
         let mut accepts = Self {
             json: false,
             stream: false,

@@ -38,7 +38,11 @@ fn host_matches(entry: &str, host: &str) -> bool {
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     // An IPv6 address has colons of its own, inside brackets.
-    let after_address = authority.rfind(']').map_or(0, |at| at + 1);
+    let after_address = if authority.starts_with('[') {
+        authority.rfind(']').map_or(0, |at| at + 1)
+    } else {
+        0
+    };
     match authority[after_address..].find(':') {
         Some(at) => {
             let at = after_address + at;

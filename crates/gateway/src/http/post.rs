@@ -134,11 +134,13 @@ async fn read(
 /// Brings a request to its answer, as JSON where the answer comes first, as a stream otherwise.
 async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Response<Body> {
     let (reply, mut replies) = reply::channel(arrival.request.id.clone());
-    let mut call = InFlight::new(pipeline::call(gateway.clone(), arrival, reply));
     if !accepts.stream {
-        call.detach();
+        // Nothing can be asked on the way: what a server asks goes elsewhere, or is refused.
+        let call = pipeline::call(gateway.clone(), arrival, reply.answer_only());
+        InFlight::new(call).detach();
         return last(replies).await;
     }
+    let mut call = InFlight::new(pipeline::call(gateway.clone(), arrival, reply));
     match tokio::time::timeout(STREAM_AFTER, call.first(&mut replies)).await {
         // An error keeps its status also for a client that would rather have a stream.
         Ok(Some(Down::Answer(answer))) if accepts.json || answer.status >= 400 => {
@@ -254,7 +256,7 @@ impl Batch {
                     let error = WireError::invalid_request("initialize can't be part of a batch");
                     let text = McpResponse::error(Some(&request.id), &error).text;
                     let sender = sender.clone();
-                    tokio::spawn(async move { sender.send(Down::Message(text)).await });
+                    tokio::spawn(async move { sender.send(Down::uncounted(text)).await });
                 }
                 Ok(Message::Request(request)) => {
                     expected += 1;
@@ -264,7 +266,7 @@ impl Batch {
                     expected += 1;
                     let text = McpResponse::error(error.id(), &error.to_wire()).text;
                     let sender = sender.clone();
-                    tokio::spawn(async move { sender.send(Down::Message(text)).await });
+                    tokio::spawn(async move { sender.send(Down::uncounted(text)).await });
                 }
             }
         }
@@ -281,7 +283,10 @@ impl Batch {
     /// Starts one request of the batch. Its answer is a message among others here: the stream
     /// ends when all have come.
     fn start(&self, gateway: &Arc<Gateway>, request: McpRequest, out: mpsc::Sender<Down>) {
-        let (reply, mut replies) = reply::channel(request.id.clone());
+        let (mut reply, mut replies) = reply::channel(request.id.clone());
+        if !self.accepts.stream {
+            reply = reply.answer_only();
+        }
         let arrival = Arrival {
             request,
             headers: self.headers.clone(),
@@ -291,10 +296,11 @@ impl Batch {
         tokio::spawn(pipeline::call(gateway.clone(), arrival, reply));
         tokio::spawn(async move {
             while let Some(down) = replies.recv().await {
-                let text = match down {
-                    Down::Message(text) | Down::Answer(Answer { text, .. }) => text,
+                let message = match down {
+                    Down::Answer(Answer { text, .. }) => Down::uncounted(text),
+                    message @ Down::Message { .. } => message,
                 };
-                if out.send(Down::Message(text)).await.is_err() {
+                if out.send(message).await.is_err() {
                     return;
                 }
             }
@@ -306,12 +312,8 @@ impl Batch {
 async fn all(mut replies: Replies, expected: usize) -> Response<Body> {
     let mut texts: Vec<ByteString> = Vec::with_capacity(expected);
     while let Some(down) = replies.recv().await {
-        if let Down::Message(text) = down
-            && matches!(
-                Message::parse(text.clone().into_bytes()),
-                Ok(Message::Response(_))
-            )
-        {
+        // Answers alone: a client without a stream is sent nothing before them.
+        if let Down::Message { text, .. } = down {
             texts.push(text);
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Change, Feed, list_changed};
 use crate::{
     Gateway,
-    call::{Call, CallHeaders, Caller, Routed},
+    call::{Call, Caller, Routed},
     era::ForCall,
     reply::Down,
     session::Live,
@@ -146,25 +146,17 @@ async fn relay(
 pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
     let params = format!("{{\"uri\":{}}}", json::quote(public));
     let method = Method::ResourcesSubscribe;
+    let caller = Caller {
+        principal: session.principal.clone(),
+        version: session.version,
+        capabilities: session.capabilities.clone(),
+        client_info: session.client_info.clone(),
+        session: Some(session.clone()),
+    };
+    let request = Request::new(0.into(), method.as_str(), Some(&params));
     let call = Box::new(Call {
-        caller: Caller {
-            principal: session.principal.clone(),
-            version: session.version,
-            capabilities: session.capabilities.clone(),
-            client_info: session.client_info.clone(),
-            session: Some(session.clone()),
-        },
-        request: Request::new(0.into(), method.as_str(), Some(&params)),
-        method,
-        progress_token: None,
-        log_level: None,
-        headers: CallHeaders::default(),
         name: Some(public.to_owned().into()),
-        arguments: None,
-        continues: false,
-        peer: None,
-        place: None,
-        trace: std::sync::OnceLock::new(),
+        ..Call::new(caller, request, method)
     });
     let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {
         return;
@@ -204,7 +196,7 @@ pub(crate) async fn push_changes(
                     let params = format!("{{\"uri\":{}}}", json::quote(&uri));
                     let update =
                         Notification::new("notifications/resources/updated", Some(&params));
-                    drop(stream.try_send(Down::Message(update.text)));
+                    drop(stream.try_send(Down::uncounted(update.text)));
                 }
                 continue;
             }
@@ -214,7 +206,7 @@ pub(crate) async fn push_changes(
         };
         for kind in kinds {
             let notification = Notification::new(list_changed(*kind), None);
-            drop(stream.try_send(Down::Message(notification.text)));
+            drop(stream.try_send(Down::uncounted(notification.text)));
         }
     }
 }

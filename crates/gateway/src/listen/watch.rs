@@ -12,7 +12,7 @@ use mcp_ultra_protocol::{
 use super::{Feed, legacy::watched as watched_by, stream::updated};
 use crate::{
     Gateway,
-    call::{Call, CallHeaders, Routed},
+    call::{Call, Routed},
     era::ForCall,
     snapshot::Snapshot,
     stages::route,
@@ -51,6 +51,11 @@ impl Watch {
             )),
             "notifications/tasks" => {
                 let sealed = self.tasks.get(&*params.get_str("taskId")?)?;
+                let task = crate::era::public_task_result(&self.naming, update.params.as_deref()?);
+                let params = match &task {
+                    Some(task) => Object::parse(task).ok()?,
+                    None => params,
+                };
                 let meta = Object::parse(params.get("_meta").unwrap_or("{}")).ok()?;
                 let meta = meta.edit().set(meta::SUBSCRIPTION_ID, id.as_raw()).finish();
                 let params = params.edit().set_str("taskId", sealed).set("_meta", meta);
@@ -182,19 +187,11 @@ fn task_of(call: &Call, task: &str) -> Box<Call> {
 
 fn call_of(call: &Call, method: Method, key: &str, name: &str) -> Box<Call> {
     let params = format!("{{\"{key}\":{}}}", json::quote(name));
+    let request = Request::new(call.request.id.clone(), method.as_str(), Some(&params));
     Box::new(Call {
-        caller: call.caller.clone(),
-        request: Request::new(call.request.id.clone(), method.as_str(), Some(&params)),
-        method,
-        progress_token: None,
-        log_level: None,
-        headers: CallHeaders::default(),
         name: Some(name.to_owned().into()),
-        arguments: None,
-        continues: false,
         peer: call.peer,
-        place: None,
-        trace: std::sync::OnceLock::new(),
+        ..Call::new(call.caller.clone(), request, method)
     })
 }
 

@@ -15,12 +15,19 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Negotiated;
-use crate::reply::{Down, Reply};
+use crate::{
+    reply::{Down, Reply},
+    room::Room,
+};
 
 /// How long a client has to answer a question. People answer elicitations.
 const ANSWER_TIME: Duration = Duration::from_mins(10);
-/// How many messages may wait on the server-to-client stream.
+/// How many messages may wait on the server-to-client stream; in bytes they are bounded by their
+/// [`Room`].
 const PUSH_QUEUE: usize = 64;
+
+/// What a server is told that asks a client which can't be reached.
+const NOWHERE: &str = "the client can't be asked: its request does not accept text/event-stream, or its stream is gone, and it has no GET stream open";
 
 /// A legacy session as far as it lives in this process.
 pub(crate) struct Live {
@@ -37,7 +44,7 @@ pub(crate) struct Live {
     questions: Mutex<Questions>,
     /// The open server-to-client streams, the newest last. Each message goes on one of them only
     /// (2025-11-25, Streamable HTTP, Multiple Connections).
-    push: Mutex<Vec<mpsc::Sender<Down>>>,
+    push: Mutex<Vec<Push>>,
     /// Cancelled when the session ends.
     ended: CancellationToken,
     /// Cancelled when its server-to-client streams end: with it, or before where the gateway
@@ -60,6 +67,12 @@ impl std::fmt::Debug for Live {
 struct Questions {
     next: u64,
     waiting: HashMap<Id, oneshot::Sender<Response>>,
+}
+
+/// An open server-to-client stream.
+struct Push {
+    stream: mpsc::Sender<Down>,
+    room: Room,
 }
 
 /// A question to the client that has been sent.
@@ -96,7 +109,7 @@ impl Live {
 
     /// For how long nothing has happened; `None` while something is open.
     pub(super) fn idle_for(&self) -> Option<Duration> {
-        let open = self.push.lock().iter().any(|stream| !stream.is_closed());
+        let open = self.push.lock().iter().any(Push::is_open);
         let busy = open || !self.calls.lock().is_empty();
         (!busy).then(|| self.used.lock().elapsed())
     }
@@ -160,7 +173,7 @@ impl Live {
     }
 
     /// Sends a request to the client: on the stream of the call that it belongs to, or on the
-    /// server-to-client stream where that one is gone.
+    /// server-to-client stream where that one is gone, or the client takes none for its call.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         method: &str,
@@ -176,19 +189,21 @@ impl Live {
             id
         };
         let request = Request::new(id.clone(), method, params);
+        // Made before anything is awaited: dropped half-way, it takes the question back.
+        let asked = Asked {
+            session: self.clone(),
+            id,
+            answer,
+        };
         let sent = match on {
             Some(reply) => reply.message(request.text.clone()).await,
             None => false,
         };
         if !sent && !self.push(request.text) {
             // Nowhere to ask: the answer is an error at once.
-            self.questions.lock().waiting.remove(&id);
+            self.questions.lock().waiting.remove(&asked.id);
         }
-        Asked {
-            session: self.clone(),
-            id,
-            answer,
-        }
+        asked
     }
 
     /// Takes the client's answer to a question; `false` where it is to none.
@@ -203,24 +218,30 @@ impl Live {
     /// full.
     pub(crate) fn push(&self, text: ByteString) -> bool {
         let push = self.push.lock();
-        let newest = push.iter().rev().find(|stream| !stream.is_closed());
-        newest.is_some_and(|stream| stream.try_send(Down::Message(text)).is_ok())
+        let newest = push.iter().rev().find(|push| push.is_open());
+        newest.is_some_and(|push| {
+            let place = push.room.try_enter(text.len());
+            place.is_some() && push.stream.try_send(Down::counted(text, place)).is_ok()
+        })
     }
 
     /// Opens a server-to-client stream. Older ones stay open, but get no more messages.
     pub(crate) fn open_push(&self) -> (mpsc::Sender<Down>, mpsc::Receiver<Down>) {
         let (sender, receiver) = mpsc::channel(PUSH_QUEUE);
         let mut push = self.push.lock();
-        push.retain(|stream| !stream.is_closed());
-        push.push(sender.clone());
+        push.retain(Push::is_open);
+        push.push(Push {
+            stream: sender.clone(),
+            room: Room::default(),
+        });
         (sender, receiver)
     }
 
     /// Whether messages go on this stream.
     pub(crate) fn pushes_on(&self, stream: &mpsc::Sender<Down>) -> bool {
         let push = self.push.lock();
-        let newest = push.iter().rev().find(|stream| !stream.is_closed());
-        newest.is_some_and(|newest| newest.same_channel(stream))
+        let newest = push.iter().rev().find(|push| push.is_open());
+        newest.is_some_and(|newest| newest.stream.same_channel(stream))
     }
 
     /// Ends everything that is open.
@@ -250,6 +271,12 @@ impl Live {
     }
 }
 
+impl Push {
+    fn is_open(&self) -> bool {
+        !self.stream.is_closed()
+    }
+}
+
 impl Asked {
     /// The id that the client was asked under.
     pub(crate) fn id(&self) -> &Id {
@@ -261,7 +288,7 @@ impl Asked {
         let failed = |why: &'static str| Response::error(Some(&self.id), &WireError::internal(why));
         match tokio::time::timeout(ANSWER_TIME, &mut self.answer).await {
             Ok(Ok(response)) => response,
-            Ok(Err(_)) => failed("the client has no open stream to be asked on"),
+            Ok(Err(_)) => failed(NOWHERE),
             Err(_) => failed("the client did not answer in time"),
         }
     }
@@ -297,7 +324,7 @@ mod tests {
         assert!(live.pushes_on(&second) && !live.pushes_on(&first));
         drop(two);
         assert!(live.push("b".into()), "the older one takes over");
-        assert!(matches!(one.recv().await, Some(Down::Message(text)) if text == "b"));
+        assert!(matches!(one.recv().await, Some(Down::Message { text, .. }) if text == "b"));
         assert!(live.idle_for().is_none());
         live.end();
         drop((first, one));
@@ -326,5 +353,35 @@ mod tests {
         assert!(token.is_cancelled());
         live.end_call(&id);
         assert!(live.begin_call(&id).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_the_answer_alone_is_asked_on_its_other_stream_or_not_at_all() {
+        let live = Arc::new(live());
+        let (reply, _replies) = crate::reply::channel(Id::from(1));
+        let reply = reply.answer_only();
+        let asked = live.ask("roots/list", None, Some(&reply)).await;
+        let answer = tokio::time::timeout(Duration::from_secs(5), asked.wait()).await;
+        let text = answer.expect("an error at once").text;
+        assert!(text.contains("text/event-stream"), "{text}");
+
+        let (_sender, mut pushed) = live.open_push();
+        let asked = live.ask("roots/list", None, Some(&reply)).await;
+        let Some(Down::Message { text: question, .. }) = pushed.recv().await else {
+            panic!("a question")
+        };
+        assert!(question.contains("roots/list"), "{question}");
+        assert!(live.answered(Response::result(&asked.id, "{}")));
+        assert!(asked.wait().await.text.contains("result"));
+    }
+
+    #[tokio::test]
+    async fn what_waits_on_a_stream_is_bounded_in_bytes() {
+        let live = live();
+        let (_sender, mut pushed) = live.open_push();
+        let large = ByteString::from("x".repeat(crate::room::BYTES));
+        assert!(live.push(large) && !live.push("{}".into()));
+        assert!(pushed.recv().await.is_some());
+        assert!(live.push("{}".into()));
     }
 }

@@ -173,15 +173,7 @@ fn modern(
         progress_token: progress_token(meta, &request)?,
         log_level: meta.log_level.as_deref().map(str::to_owned),
         headers: CallHeaders::of(headers),
-        caller,
-        request,
-        method,
-        name: None,
-        arguments: None,
-        continues: false,
-        peer: None,
-        place: None,
-        trace: std::sync::OnceLock::new(),
+        ..Call::new(caller, request, method)
     }))
 }
 
@@ -285,20 +277,7 @@ fn initialize(
         client_info: object("clientInfo").map(part),
         session: None,
     };
-    Ok(Box::new(Call {
-        caller,
-        request,
-        method: Method::Initialize,
-        progress_token: None,
-        log_level: None,
-        headers: CallHeaders::default(),
-        name: None,
-        arguments: None,
-        continues: false,
-        peer: None,
-        place: None,
-        trace: std::sync::OnceLock::new(),
-    }))
+    Ok(Box::new(Call::new(caller, request, Method::Initialize)))
 }
 
 async fn in_session(
@@ -321,17 +300,8 @@ async fn in_session(
     };
     Ok(Box::new(Call {
         progress_token: progress_token(meta, &request)?,
-        log_level: None,
         headers: CallHeaders::of(headers),
-        caller,
-        request,
-        method,
-        name: None,
-        arguments: None,
-        continues: false,
-        peer: None,
-        place: None,
-        trace: std::sync::OnceLock::new(),
+        ..Call::new(caller, request, method)
     }))
 }
 

@@ -49,6 +49,12 @@ pub(crate) async fn answer(
         Method::Initialize => initialize(gateway, snapshot, &call, reply).await,
         Method::Ping => reply.result("{}").await,
         Method::Discover => reply.result(&discover(gateway, snapshot)).await,
+        Method::Listen if !reply.streams() => {
+            let error = WireError::invalid_request(
+                "subscriptions/listen is answered by a stream: Accept must list text/event-stream",
+            );
+            reply.error_with_status(&error, 406).await;
+        }
         Method::Listen => Box::pin(listen::open(gateway, snapshot, call, reply)).await,
         Method::ToolsList => list(gateway, snapshot, Kind::Tool, &call, reply).await,
         Method::PromptsList => list(gateway, snapshot, Kind::Prompt, &call, reply).await,

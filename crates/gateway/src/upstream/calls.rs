@@ -9,9 +9,11 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{Event, Role};
+use crate::room::{Place, Room};
 
-/// How many events of one call may wait for their reader. A caller that does not read slows its
-/// upstream session down, it does not make the gateway grow.
+/// How many events of one call may wait for their reader; in bytes they are bounded by their
+/// [`Room`]. A caller that does not read slows its upstream session down, it does not make the
+/// gateway grow.
 const QUEUE: usize = 64;
 /// How many questions of an upstream are known at once.
 const MAX_QUESTIONS: usize = 1024;
@@ -22,22 +24,66 @@ const OTHERS: Duration = Duration::from_millis(100);
 /// `initialize`. All are small, since servers read ids into all kinds of numbers.
 const FIRST_CALL: u64 = 2;
 
-/// A call in flight, as messages are brought to it.
-#[derive(Debug, Clone)]
-pub(super) struct Call {
-    events: mpsc::Sender<Event>,
-    role: Role,
+/// Why no call has got a request of the upstream.
+#[derive(Debug)]
+pub(super) enum Unasked {
+    /// No single call is in flight that could be meant.
+    OfNobody(Request),
+    /// The caller has not read what was sent before, or is gone: the id of the request.
+    Refused(Id),
 }
 
 /// The calls in flight of one upstream session.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     next: AtomicU64,
-    in_flight: Mutex<HashMap<Id, Call>>,
+    in_flight: Mutex<HashMap<Id, InFlight>>,
     /// The calls that the upstream's own requests were given to, by the ids of these.
     questions: Mutex<HashMap<Id, Id>>,
     /// The log level that the session was last set to.
     log_level: Mutex<Option<String>>,
+}
+
+/// A call as far as its session knows it.
+#[derive(Debug)]
+struct InFlight {
+    role: Role,
+    events: mpsc::Sender<Queued>,
+    /// For what comes before the answer.
+    room: Room,
+    /// The answer has come, or what may have been it: there is one.
+    answered: bool,
+}
+
+/// An event that waits for its reader.
+#[derive(Debug)]
+struct Queued {
+    event: Event,
+    _place: Place,
+}
+
+/// Where to send what belongs to a call and is not its answer.
+#[derive(Debug)]
+pub(super) struct Line {
+    role: Role,
+    events: mpsc::Sender<Queued>,
+    room: Room,
+}
+
+/// The events of one call.
+#[derive(Debug)]
+pub(super) struct Events(mpsc::Receiver<Queued>);
+
+impl Events {
+    /// The next event; `None` where the session has ended. Cancel-safe.
+    pub(super) async fn recv(&mut self) -> Option<Event> {
+        self.0.recv().await.map(|queued| queued.event)
+    }
+
+    /// Whether the session has ended, or forgotten the call, and nothing is left to be read.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_closed() && self.0.is_empty()
+    }
 }
 
 impl Calls {
@@ -47,12 +93,16 @@ impl Calls {
     }
 
     /// Registers the call `id`; its events come out of the receiver.
-    pub(super) fn begin(&self, id: &Id, role: Role) -> mpsc::Receiver<Event> {
+    pub(super) fn begin(&self, id: &Id, role: Role) -> Events {
         let (events, receiver) = mpsc::channel(QUEUE);
-        self.in_flight
-            .lock()
-            .insert(id.clone(), Call { events, role });
-        receiver
+        let call = InFlight {
+            role,
+            events,
+            room: Room::default(),
+            answered: false,
+        };
+        self.in_flight.lock().insert(id.clone(), call);
+        Events(receiver)
     }
 
     /// Forgets the call `id`; `true` where it was in flight.
@@ -80,46 +130,95 @@ impl Calls {
     /// How many calls are in flight that somebody needs.
     pub(super) fn count(&self) -> usize {
         let in_flight = self.in_flight.lock();
-        let needed = |call: &&Call| call.role != Role::Background;
+        let needed = |call: &&InFlight| call.role != Role::Background;
         in_flight.values().filter(needed).count()
     }
 
-    /// Where to send what belongs to the call `id`.
-    pub(super) fn of_id(&self, id: &Id) -> Option<Call> {
-        self.in_flight.lock().get(id).cloned()
+    /// Gives the call `id` its answer, or says that it was too large: the last event. `false` where
+    /// no such call waits for one.
+    ///
+    /// It is not counted, and does not wait for a caller that is slow: there is one for each call.
+    pub(super) fn answer(&self, id: &Id, event: Event) -> bool {
+        let events = match self.in_flight.lock().get_mut(id) {
+            Some(call) if !call.answered => {
+                call.answered = true;
+                call.events.clone()
+            }
+            _ => return false,
+        };
+        let queued = Queued {
+            event,
+            _place: None,
+        };
+        if let Err(TrySendError::Full(queued)) = events.try_send(queued) {
+            tokio::spawn(async move { events.send(queued).await });
+        }
+        true
     }
 
-    /// Brings an event to its call without holding up the session's other calls. A caller that
-    /// does not read slows its upstream down where it is the only one; where there are others, its
-    /// notifications are dropped once its queue is full. Requests and answers never are: there is
-    /// one of them at a time.
-    pub(super) async fn deliver(&self, call: Call, event: Event) {
-        let event = match call.events.try_send(event) {
-            Ok(()) | Err(TrySendError::Closed(_)) => return,
-            Err(TrySendError::Full(event)) => event,
-        };
-        if !matches!(event, Event::Notification(_)) {
-            tokio::spawn(async move { call.events.send(event).await });
-            return;
+    /// Tells all calls that what may have been their answer was over `limit`.
+    pub(super) fn answer_all_too_large(&self, limit: usize) {
+        let ids: Vec<Id> = self.in_flight.lock().keys().cloned().collect();
+        for id in &ids {
+            self.answer(id, Event::TooLarge(limit));
         }
-        while call.role != Role::Background && self.count() <= 1 {
+    }
+
+    /// Brings an event that is not the answer to its call without holding up the session's other
+    /// calls. A caller that does not read slows its upstream down where it is the only one; where
+    /// there are others, the event comes back once its queue is full: notifications are dropped
+    /// then, and requests refused.
+    pub(super) async fn deliver(&self, line: Line, event: Event) -> Result<(), Event> {
+        let size = size_of(&event);
+        let event = match line.room.try_enter(size) {
+            Some(place) => {
+                let queued = Queued {
+                    event,
+                    _place: Some(place),
+                };
+                match line.events.try_send(queued) {
+                    Ok(()) => return Ok(()),
+                    Err(TrySendError::Closed(queued)) => return Err(queued.event),
+                    Err(TrySendError::Full(queued)) => queued.event,
+                }
+            }
+            None => event,
+        };
+        while line.role != Role::Background && self.count() <= 1 {
+            let room = async {
+                let place = line.room.enter(size).await;
+                (place, line.events.reserve().await)
+            };
             tokio::select! {
-                room = call.events.reserve() => {
-                    if let Ok(room) = room {
-                        room.send(event);
-                    }
-                    return;
+                (place, room) = room => {
+                    let Ok(room) = room else { return Err(event) };
+                    room.send(Queued { event, _place: place });
+                    return Ok(());
                 }
                 () = tokio::time::sleep(OTHERS) => {}
             }
         }
-        tracing::debug!("a notification for a caller that does not read was dropped");
+        tracing::debug!("a message for a caller that does not read was dropped or refused");
+        Err(event)
+    }
+
+    /// Brings a request of the upstream to its call.
+    pub(super) async fn ask(&self, request: Request) -> Result<(), Unasked> {
+        let Some(call) = self.of_request(&request) else {
+            return Err(Unasked::OfNobody(request));
+        };
+        let id = request.id.clone();
+        let asked = self.deliver(call, Event::Request(request)).await;
+        asked.map_err(|_| {
+            self.answered(&id);
+            Unasked::Refused(id)
+        })
     }
 
     /// Where to send a notification: the call whose progress token it names, the one whose question
     /// it takes back, or the only one in flight. Progress tokens towards upstreams are the ids of
     /// their calls.
-    pub(super) fn of_notification(&self, notification: &Notification) -> Option<Call> {
+    pub(super) fn of_notification(&self, notification: &Notification) -> Option<Line> {
         if let Some(listen) = self.of_subscription(notification) {
             return Some(listen);
         }
@@ -136,7 +235,7 @@ impl Calls {
     }
 
     /// The `subscriptions/listen` call that a notification names (2026-07-28, Subscriptions).
-    pub(super) fn of_subscription(&self, notification: &Notification) -> Option<Call> {
+    pub(super) fn of_subscription(&self, notification: &Notification) -> Option<Line> {
         let params = notification.params.as_ref()?;
         memchr::memmem::find(params.as_bytes(), b"subscriptionId")?;
         let meta = Object::parse(params).ok()?.get("_meta")?;
@@ -145,7 +244,7 @@ impl Calls {
     }
 
     /// Where to send a request that names no call: the only one in flight, or nowhere.
-    pub(super) fn of_request(&self, request: &Request) -> Option<Call> {
+    fn of_request(&self, request: &Request) -> Option<Line> {
         let (id, call) = self.sole()?;
         self.asked(&request.id, &id);
         Some(call)
@@ -165,13 +264,38 @@ impl Calls {
         self.questions.lock().remove(question);
     }
 
-    fn sole(&self) -> Option<(Id, Call)> {
+    fn of_id(&self, id: &Id) -> Option<Line> {
+        self.in_flight.lock().get(id).map(InFlight::line)
+    }
+
+    /// The call of a request or notification that names none: the only one in flight, or none.
+    fn sole(&self) -> Option<(Id, Line)> {
         let in_flight = self.in_flight.lock();
         let mut calls = in_flight.iter().filter(|(_, call)| call.role == Role::Call);
         match (calls.next(), calls.next()) {
-            (Some((id, call)), None) => Some((id.clone(), call.clone())),
+            (Some((id, call)), None) => Some((id.clone(), call.line())),
             _ => None,
         }
+    }
+}
+
+impl InFlight {
+    fn line(&self) -> Line {
+        Line {
+            role: self.role,
+            events: self.events.clone(),
+            room: self.room.shared(),
+        }
+    }
+}
+
+/// The bytes of an event that waits.
+fn size_of(event: &Event) -> usize {
+    match event {
+        Event::Notification(notification) => notification.text.len(),
+        Event::Request(request) => request.text.len(),
+        Event::Response(response) => response.text.len(),
+        Event::TooLarge(_) => 0,
     }
 }
 
@@ -189,6 +313,9 @@ pub(super) fn is_of_session(notification: &Notification) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use mcp_ultra_protocol::Response;
+
     use super::*;
 
     fn progress(token: &str) -> Notification {
@@ -214,6 +341,16 @@ mod tests {
         assert!(calls.end(&a) && !calls.end(&a));
     }
 
+    fn note() -> Event {
+        Event::Notification(progress("1"))
+    }
+
+    /// A log message of this many bytes.
+    fn log(bytes: usize) -> Event {
+        let params = format!("{{\"data\":\"{}\"}}", "x".repeat(bytes));
+        Event::Notification(Notification::new("notifications/message", Some(&params)))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_stream_of_notifications_is_in_nobodys_way() {
         let calls = Calls::default();
@@ -225,11 +362,12 @@ mod tests {
         for _ in 0..2 * QUEUE {
             let changed = Notification::new("notifications/tools/list_changed", None);
             let stream = calls.of_id(&stream).unwrap();
-            calls.deliver(stream, Event::Notification(changed)).await;
+            drop(calls.deliver(stream, Event::Notification(changed)).await);
         }
         let _call = calls.begin(&call, Role::Call);
         let sole = calls.of_notification(&log).unwrap();
-        calls.deliver(sole, Event::Notification(log)).await;
+        let delivered = calls.deliver(sole, Event::Notification(log)).await;
+        assert!(delivered.is_ok());
         assert!(told.recv().await.is_some());
     }
 
@@ -248,8 +386,10 @@ mod tests {
         let b = calls.next_id();
         let _other = calls.begin(&b, Role::Call);
         let call = cancelled("7").expect("known though two are in flight");
-        call.events.try_send(Event::TooLarge(1)).unwrap();
-        assert!(asked.try_recv().is_ok(), "to the one that was asked");
+        let told = calls.deliver(call, note()).now_or_never();
+        assert!(matches!(told, Some(Ok(()))));
+        let told = asked.recv().now_or_never();
+        assert!(told.flatten().is_some(), "to the one that was asked");
         assert!(cancelled("7").is_none(), "once");
         calls.answered(&Id::from(8));
         assert!(cancelled("8").is_none(), "answered already");
@@ -264,14 +404,17 @@ mod tests {
         let calls = Calls::default();
         let (a, b) = (calls.next_id(), calls.next_id());
         let (mut slow, mut other) = (calls.begin(&a, Role::Call), calls.begin(&b, Role::Call));
-        let note = || Event::Notification(progress("1"));
+        let mut dropped = 0;
         for _ in 0..QUEUE + 10 {
-            calls.deliver(calls.of_id(&a).unwrap(), note()).await;
+            let delivered = calls.deliver(calls.of_id(&a).unwrap(), note()).await;
+            dropped += usize::from(delivered.is_err());
         }
-        let answer = Event::Response(mcp_ultra_protocol::Response::result(&a, "{}"));
-        calls.deliver(calls.of_id(&a).unwrap(), answer).await;
-        calls.deliver(calls.of_id(&b).unwrap(), note()).await;
-        assert!(other.recv().await.is_some());
+        assert_eq!(dropped, 10);
+        let answer = || Event::Response(Response::result(&a, "{}"));
+        assert!(calls.answer(&a, answer()));
+        assert!(!calls.answer(&a, answer()), "a second answer is none");
+        let to_other = calls.deliver(calls.of_id(&b).unwrap(), note()).await;
+        assert!(to_other.is_ok() && other.recv().await.is_some());
         let mut got = 0;
         while !matches!(slow.recv().await, Some(Event::Response(_))) {
             got += 1;
@@ -283,16 +426,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_waits_for_a_caller_is_bounded_in_bytes() {
+        let calls = Calls::default();
+        let (a, b) = (calls.next_id(), calls.next_id());
+        let mut slow = calls.begin(&a, Role::Call);
+        let other = calls.begin(&b, Role::Call);
+        let line = || calls.of_id(&a).unwrap();
+        let half = || log(crate::room::BYTES * 2 / 3);
+        assert!(calls.deliver(line(), half()).await.is_ok());
+        assert!(calls.deliver(line(), half()).await.is_err(), "among others");
+        let question = Request::new(Id::from(1), "roots/list", None);
+        let params = format!("{{\"m\":\"{}\"}}", "x".repeat(crate::room::BYTES * 2 / 3));
+        let large = Request::new(Id::from(1), "sampling/createMessage", Some(&params));
+        assert!(
+            calls
+                .deliver(line(), Event::Request(question))
+                .await
+                .is_ok()
+        );
+        let refused = calls.deliver(line(), Event::Request(large)).await;
+        assert!(matches!(refused, Err(Event::Request(_))), "{refused:?}");
+
+        drop(other);
+        calls.end(&b);
+        let (delivered, ()) = tokio::join!(calls.deliver(line(), half()), async {
+            tokio::time::sleep(OTHERS * 3).await;
+            assert!(slow.recv().await.is_some());
+        });
+        assert!(delivered.is_ok(), "alone, it waited for its reader");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_only_caller_slows_its_upstream_down() {
         let calls = Calls::default();
         let a = calls.next_id();
         let mut slow = calls.begin(&a, Role::Call);
-        let call = calls.of_id(&a).unwrap();
         let all = async {
             for _ in 0..2 * QUEUE {
-                calls
-                    .deliver(call.clone(), Event::Notification(progress("1")))
-                    .await;
+                let line = calls.of_id(&a).unwrap();
+                assert!(calls.deliver(line, note()).await.is_ok());
             }
         };
         let read = async {
@@ -301,5 +473,15 @@ mod tests {
             }
         };
         tokio::join!(all, read);
+    }
+
+    #[tokio::test]
+    async fn all_calls_hear_of_what_may_have_been_their_answer() {
+        let calls = Calls::default();
+        let (a, b) = (calls.next_id(), calls.next_id());
+        let (mut one, mut other) = (calls.begin(&a, Role::Call), calls.begin(&b, Role::Call));
+        calls.answer_all_too_large(9);
+        assert!(matches!(one.recv().await, Some(Event::TooLarge(9))));
+        assert!(matches!(other.recv().await, Some(Event::TooLarge(9))));
     }
 }

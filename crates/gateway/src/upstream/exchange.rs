@@ -5,9 +5,8 @@ use std::pin::Pin;
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Id, Notification, Request, Response, json::Object};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
-use super::{UpstreamError, http::HttpStream, session::Session};
+use super::{UpstreamError, calls::Events, http::HttpStream, session::Session};
 
 /// What an upstream sends during a call.
 #[derive(Debug)]
@@ -45,9 +44,9 @@ pub(super) enum Source {
     /// The answer came as one JSON document.
     Ready(Option<Response>),
     /// An SSE stream of this call alone, and what came for it elsewhere in its session.
-    Stream(Box<HttpStream>, Option<mpsc::Receiver<Event>>),
+    Stream(Box<HttpStream>, Option<Events>),
     /// A line of its own in a session that many calls share.
-    Channel(mpsc::Receiver<Event>),
+    Channel(Events),
 }
 
 /// A reply on its way.
@@ -60,7 +59,7 @@ pub(super) struct Opening {
     /// The event that came before it.
     pub first: Option<Event>,
     /// More of them.
-    pub elsewhere: mpsc::Receiver<Event>,
+    pub elsewhere: Events,
 }
 
 impl std::fmt::Debug for Opening {
@@ -78,7 +77,7 @@ pub(super) enum Head {
 
 impl Head {
     /// What comes of the call from here on.
-    pub(super) fn with(self, elsewhere: mpsc::Receiver<Event>) -> Source {
+    pub(super) fn with(self, elsewhere: Events) -> Source {
         match self {
             Self::Answer(answer) => Source::Ready(Some(answer)),
             Self::Stream(stream) => Source::Stream(stream, Some(elsewhere)),
@@ -204,7 +203,7 @@ impl Exchange {
     /// Whether its session has ended, and nothing of the call is left to be read.
     pub fn is_closed(&self) -> bool {
         match &self.source {
-            Source::Channel(events) => events.is_closed() && events.is_empty(),
+            Source::Channel(events) => events.is_over(),
             Source::Opening(_) | Source::Ready(_) | Source::Stream(..) => false,
         }
     }

@@ -3,7 +3,10 @@
 
 use mcp_ultra_protocol::{Message, Request, Response, WireError};
 
-use super::{Event, Session, Sink, calls::is_of_session};
+use super::{
+    Event, Session, Sink,
+    calls::{Unasked, is_of_session},
+};
 
 impl Session {
     /// Takes a message that has not come on the stream of a call.
@@ -16,22 +19,30 @@ impl Session {
                     (!of_session).then(|| calls.of_notification(&notification))?
                 });
                 match call {
-                    Some(call) => calls.deliver(call, Event::Notification(notification)).await,
+                    Some(call) => {
+                        let event = Event::Notification(notification);
+                        drop(calls.deliver(call, event).await);
+                    }
                     None => sink(notification),
                 }
             }
-            Message::Request(request) => match calls.of_request(&request) {
-                Some(call) if request.method != "ping" => {
-                    calls.deliver(call, Event::Request(request)).await;
+            Message::Request(request) if request.method == "ping" => {
+                self.answer_itself(&request).await;
+            }
+            Message::Request(request) => match calls.ask(request).await {
+                Ok(()) => {}
+                Err(Unasked::OfNobody(request)) => self.answer_itself(&request).await,
+                Err(Unasked::Refused(id)) => {
+                    self.respond(Response::error(Some(&id), &too_much())).await;
                 }
-                _ => self.answer_itself(&request).await,
             },
             // Over HTTP answers of resumed calls may come here; each call reads its own stream.
             Message::Response(response) => {
-                let Some(call) = response.id.as_ref().and_then(|id| calls.of_id(id)) else {
-                    return tracing::debug!("a response to no call in flight was dropped");
-                };
-                calls.deliver(call, Event::Response(response)).await;
+                let id = response.id.clone();
+                let answers = |id| calls.answer(&id, Event::Response(response));
+                if !id.is_some_and(answers) {
+                    tracing::debug!("a response to no call in flight was dropped");
+                }
             }
         }
     }
@@ -45,6 +56,10 @@ impl Session {
             "roots/list" if self.is_own() => Response::result(&request.id, r#"{"roots":[]}"#),
             _ => Response::error(Some(&request.id), &no_caller()),
         };
+        self.respond(answer).await;
+    }
+
+    async fn respond(&self, answer: Response) {
         if let Err(error) = self.send_response(answer).await {
             tracing::debug!(%error, "a request of an upstream could not be answered");
         }
@@ -56,4 +71,9 @@ fn no_caller() -> WireError {
     WireError::invalid_request(
         "no single call is in flight that this request could belong to; send it on the stream of its call",
     )
+}
+
+/// What an upstream gets that asks a caller which does not read.
+fn too_much() -> WireError {
+    WireError::internal("the caller has not read what was sent before, or is gone")
 }

@@ -101,7 +101,7 @@ impl Settings {
                     .response_timeout
                     .map(mcp_ultra_config::Period::get);
                 let transport =
-                    HttpTransport::new(client.clone(), uri, headers, max_message, timeout);
+                    HttpTransport::new(client.clone(), uri, &headers, max_message, timeout);
                 Reach::Http(Arc::new(transport))
             }
             Some(mcp_ultra_config::Transport::Stdio {

@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use mcp_ultra_config::{Config, LogFormat, LogLevel, Prefix, Upstream};
+use mcp_ultra_config::{
+    CONFIG_VARIABLE, ConfigError, Loaded, Prefix, SourceFile, Sources, Upstream,
+};
 
-use super::exit::{CommandResult, Failure, print};
+use super::{
+    config,
+    exit::{CommandResult, Failure, print},
+};
 use crate::wiring::{self, ServeError, Server, log};
+
+/// What differs from the defaults of the configuration: its log stands beside the screen.
+const DEFAULTS: &str = "log: { level: warn, format: text }";
 
 /// How long the demo server may take to come up before the screen is shown without its tools.
 const DEMO_TIME: Duration = Duration::from_secs(5);
@@ -13,10 +21,10 @@ const DEMO_TIME: Duration = Duration::from_secs(5);
 /// Arguments of `quickstart`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The port to listen on, on this machine only; 0 for any free one
-    #[arg(long, default_value_t = 8080)]
-    port: u16,
-    /// Log every call
+    /// The port to listen on, 0 for any free one (server.port) [default: 8080]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Log every call (log.level=info)
     #[arg(long)]
     verbose: bool,
 }
@@ -27,15 +35,18 @@ pub(super) fn run(args: &Args) -> CommandResult {
         std::env::current_exe().map_err(|error| Failure::failed(ServeError::System(error)))?;
     let mut demo = Upstream::stdio("demo", program.to_string_lossy(), ["demo-server"]);
     demo.prefix = Prefix::None;
-    let mut config = Config::quickstart([demo]);
-    config.server.port = args.port;
-    config.log.level = if args.verbose {
-        LogLevel::Info
-    } else {
-        LogLevel::Warn
-    };
-    config.log.format = Some(LogFormat::Text);
+    let sources = sources(args);
+    let loaded = load(&sources).map_err(|error| config::failure(&error))?;
+    let config = loaded.config.with_server(demo);
     let level = log::start(&config.log, log::Output::Stderr);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(name) = sources.named_file() {
+        tracing::warn!(
+            "quickstart reads no configuration file: {CONFIG_VARIABLE}={name} is for `mcp-ultra serve`"
+        );
+    }
     let serving = wiring::block_on(async {
         let server = Server::start(config, level)?;
         drop(tokio::time::timeout(DEMO_TIME, server.gateway().warmed()).await);
@@ -46,6 +57,29 @@ pub(super) fn run(args: &Args) -> CommandResult {
         server.run(None).await
     });
     serving.map_err(Failure::failed)
+}
+
+/// The environment, below the flags.
+fn sources(args: &Args) -> Sources {
+    let mut sources = Sources::from_environment();
+    if let Some(port) = args.port {
+        sources = sources.with_flag("--port", "server.port", port.to_string());
+    }
+    if args.verbose {
+        sources = sources.with_flag("--verbose", "log.level", "info");
+    }
+    sources
+}
+
+/// What `sources` say, above the defaults of this command.
+fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    mcp_ultra_config::load(&Sources {
+        file: Some(SourceFile {
+            name: "the defaults of quickstart".into(),
+            text: DEFAULTS.into(),
+        }),
+        ..sources.clone()
+    })
 }
 
 fn screen(endpoint: &str, offered: &str) -> String {

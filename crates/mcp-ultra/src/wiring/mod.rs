@@ -21,6 +21,7 @@ use mcp_ultra_edge::{
     listener::{Listener, ListenerConfig},
     outbound::{Outbound, OutboundConfig, OutboundConfigError},
     shutdown::Shutdown,
+    workers::Workers,
 };
 use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -54,6 +55,7 @@ pub(crate) enum ServeError {
 pub(crate) struct Server {
     gateway: Arc<Gateway>,
     listener: Listener,
+    workers: Arc<Workers>,
     config: Config,
     ready: Arc<AtomicBool>,
     log: log::Level,
@@ -65,7 +67,10 @@ impl Server {
         let address = SocketAddr::new(config.server.host, config.server.port);
         let listener = Listener::bind(listener_config(address, &config.limits))
             .map_err(|source| ServeError::Bind { address, source })?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = Workers::start(threads).map_err(ServeError::System)?;
         let outbound = Outbound::new(&OutboundConfig {
+            workers: workers.count(),
             connect_timeout: config.limits.connect_timeout.get(),
             ..OutboundConfig::default()
         })?;
@@ -80,6 +85,7 @@ impl Server {
         Ok(Self {
             gateway,
             listener,
+            workers: Arc::new(workers),
             config,
             ready: Arc::new(AtomicBool::new(true)),
             log,
@@ -106,7 +112,10 @@ impl Server {
         let is_ready: Arc<dyn Fn() -> bool + Send + Sync> =
             Arc::new(move || ready.load(Ordering::Relaxed));
         let service = Service::new(self.gateway.clone(), is_ready);
-        let serving = tokio::spawn(self.listener.serve(service, shutdown.clone()));
+        let serving = self
+            .listener
+            .serve(service, shutdown.clone(), Some(self.workers.clone()));
+        let serving = tokio::spawn(serving);
         let reloading = sources.map(|sources| {
             let task = reload::run(sources, self.config.clone(), self.gateway.clone(), self.log);
             tokio::spawn(task)
@@ -143,6 +152,8 @@ impl Server {
             signal = stop.wait() => tracing::warn!(signal, "stopping at once"),
         }
         serving.abort();
+        // Not before: they serve what is in flight while the listener has long ended.
+        drop(tokio::task::spawn_blocking(|| drop(self.workers)).await);
         tracing::info!("stopped");
         Ok(())
     }

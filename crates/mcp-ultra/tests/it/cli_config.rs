@@ -64,6 +64,25 @@ async fn a_configuration_is_checked() {
 }
 
 #[tokio::test]
+async fn two_servers_with_the_same_prefix_keep_the_gateway_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "servers:\n  - { name: a, url: \"http://127.0.0.1:9/mcp\", prefix: same }\n  - name: b\n    url: \"http://127.0.0.1:9/mcp\"\n    prefix: same\n";
+    let serve = ["serve", "--port", "0", "--config", "gateway.yaml"];
+    let run = with_file(folder.path(), file, &serve).await;
+    assert_eq!(run.code, 2, "{}", run.err);
+    for word in ["gateway.yaml:5:13", "`same`", "`a`"] {
+        assert!(run.err.contains(word), "{word} is missing:\n{}", run.err);
+    }
+    // A name is a prefix where none is written.
+    let file = file
+        .replacen("prefix: same", "prefix: b", 1)
+        .replace("    prefix: same\n", "");
+    let run = with_file(folder.path(), &file, &serve).await;
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert!(run.err.contains("gateway.yaml:3:"), "{}", run.err);
+}
+
+#[tokio::test]
 async fn every_value_is_explained_and_secrets_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let explain = ["config", "explain", "--config", "gateway.yaml"];

@@ -23,13 +23,17 @@ use axum::{
 };
 use futures_util::stream;
 use mcp_ultra_testkit::{
+    fixture::Era,
     raw::{Reply, modern::Caller},
     schema::Revision,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, broadcast, mpsc};
 
-use crate::gateway_rig::{SOON, gateway, judge, modern, names as listed, only, text};
+use crate::gateway_rig::{
+    SOON, call_headers, call_text, fixture, gateway, judge, legacy_tool, modern, names as listed,
+    only, text,
+};
 
 /// A legacy server that asks.
 struct Asking {
@@ -85,7 +89,7 @@ async fn list_tools(server: &Asking, id: &Value) -> Response {
                 break answer;
             }
         };
-        let tools = ["pushed", "both", "signed", "withdrawn"].map(|name| {
+        let tools = ["pushed", "both", "signed", "withdrawn", "traced"].map(|name| {
             json!({
                 "name": name, "inputSchema": { "type": "object" },
                 "description": answer["result"].to_string(),
@@ -164,6 +168,7 @@ async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
         }
         Some("tools/list") => list_tools(&server, &id).await,
         Some("tools/call") => match message["params"]["name"].as_str().unwrap() {
+            "traced" => document(&said(&message["params"]["_meta"].to_string())),
             "pushed" => {
                 let answers = server.answers.subscribe();
                 let pushed = server.pushed.lock().await.clone().unwrap();
@@ -283,7 +288,7 @@ async fn a_server_that_asks_the_catalog_for_roots_is_told_that_there_are_none() 
         assert_eq!(answer["result"], json!({ "roots": [] }), "{answer}");
     }
     let tools = modern(&gateway.caller(), "tools/list", json!({})).await;
-    assert_eq!(listed(&tools, "tools").len(), 4);
+    assert_eq!(listed(&tools, "tools").len(), 5);
     let described = &tools.result()["tools"][0]["description"];
     assert_eq!(*described, r#"{"roots":[]}"#);
 }
@@ -337,4 +342,54 @@ async fn a_question_that_is_taken_back_holds_up_no_modern_client() {
         let reply = modern(&caller, "tools/call", params).await;
         assert_eq!(text(&reply), "went on", "{}", reply.message);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_legacy_client_that_takes_json_only_is_asked_on_its_own_stream_or_not_at_all() {
+    for era in [Era::Legacy, Era::Modern] {
+        let upstream = fixture(era).await;
+        let gateway = gateway(&only(&upstream.url(), "")).await;
+        let capabilities = json!({ "elicitation": {} });
+        let mut session = gateway.session("2025-11-25", capabilities).await.unwrap();
+        let json_only = "application/json".parse().unwrap();
+        session.extra_headers.insert("accept", json_only);
+        let call = || legacy_tool(&session, "test_elicitation", json!({}));
+        let reply = tokio::time::timeout(SOON, call()).await;
+        let reply = reply.unwrap_or_else(|_| panic!("{era:?}: it waits"));
+        let message = reply.message.to_string();
+        assert!(message.contains("text/event-stream"), "{era:?}: {message}");
+
+        let stream = session.stream(None).await.unwrap();
+        let answering = session.answer_on_stream(stream, |_| {
+            let content = json!({ "username": "ana", "email": "ana@example.com" });
+            Some(json!({ "action": "accept", "content": content }))
+        });
+        tokio::select! {
+            reply = tokio::time::timeout(SOON, call()) => {
+                let reply = reply.unwrap();
+                assert!(text(&reply).contains("ana@example.com"), "{era:?}: {}", reply.message);
+            }
+            ended = answering => panic!("{era:?}: the stream ended: {ended:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_of_a_request_reaches_a_legacy_server_over_http() {
+    let gateway = gateway(&only(&start().await, "")).await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut headers = call_headers("traced");
+    headers.insert("traceparent", parent.parse().unwrap());
+    headers.insert("tracestate", "vendor=1".parse().unwrap());
+    let answer = gateway
+        .client()
+        .post(headers, call_text("traced", "{}"))
+        .await;
+    let answer = answer.unwrap().json().await.unwrap();
+    let meta = answer["result"]["content"][0]["text"].as_str().unwrap();
+    let meta: Value = serde_json::from_str(meta).unwrap();
+    assert_eq!(
+        meta,
+        json!({ "traceparent": parent, "tracestate": "vendor=1" })
+    );
 }

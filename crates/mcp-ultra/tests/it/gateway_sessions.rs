@@ -503,3 +503,25 @@ async fn sessions_are_bounded_and_the_idle_ones_come_back() {
         assert!(text(&reply).starts_with("This is"), "{}", reply.message);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_without_accept_opens_the_stream_of_its_session() {
+    let upstream = fixture(Era::Dual).await;
+    let gateway = gateway(&only(&upstream.url(), "")).await;
+    let session = open(&gateway).await;
+    let mut headers = session.headers();
+    headers.remove("accept");
+    headers.remove("content-type");
+    let answer = gateway.client().get(headers.clone()).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert!(answer.is_event_stream(), "{:?}", answer.headers);
+    // The stream is one: what is asked goes there.
+    let mut events = answer.events();
+    assert!(quiet(&mut events).await);
+
+    headers.insert("accept", "application/json".parse().unwrap());
+    let answer = gateway.client().get(headers).await.unwrap();
+    assert_eq!(answer.status, 406, "one that takes no stream");
+    let answer = gateway.client().get(HeaderMap::new()).await.unwrap();
+    assert_eq!(answer.status, 405, "without a session there is none");
+}

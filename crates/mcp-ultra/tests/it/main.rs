@@ -10,6 +10,7 @@
 mod cli;
 mod cli_config;
 mod cli_connect;
+mod cli_quickstart;
 mod cli_smoke;
 mod cli_stdio;
 mod cli_tools;
@@ -32,9 +33,11 @@ mod gateway_listen;
 mod gateway_lost;
 mod gateway_mutated;
 mod gateway_operations;
+mod gateway_passing;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_sessions;
+mod gateway_stdio;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]

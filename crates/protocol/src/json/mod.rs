@@ -7,6 +7,7 @@
 //! ([`to_line`]).
 
 mod array;
+mod beginning;
 mod depth;
 mod edit;
 mod line;
@@ -14,6 +15,7 @@ mod object;
 mod scan;
 
 pub(crate) use array::read_elements;
+pub(crate) use beginning::beginning;
 pub use depth::{MAX_DEPTH, TooDeep, check_depth};
 pub use edit::Edit;
 pub use line::to_line;

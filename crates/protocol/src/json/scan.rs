@@ -23,6 +23,9 @@ pub(super) struct Scanner<'a> {
     at: usize,
     /// How many arrays and objects are open around the value that is read next.
     depth: usize,
+    /// Whether a byte below 0x20 stands anywhere in the text. Most texts have none, so that no
+    /// string of theirs need be looked through for one.
+    has_controls: bool,
 }
 
 /// Which containers are open inside a value, innermost in the lowest bit: 1 is an object, 0 an
@@ -57,6 +60,7 @@ impl<'a> Scanner<'a> {
             text,
             at: 0,
             depth: 0,
+            has_controls: has_controls(text.as_bytes()),
         }
     }
 
@@ -181,7 +185,7 @@ impl<'a> Scanner<'a> {
             if let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
                 let special = special_bytes(*eight);
                 if special == 0 {
-                    at = plain_run(bytes, at + eight.len())?;
+                    at = self.plain_run(at + eight.len())?;
                 } else {
                     at += (special.trailing_zeros() / 8) as usize;
                 }
@@ -195,6 +199,16 @@ impl<'a> Scanner<'a> {
         }
         self.at = at + 1;
         Ok(())
+    }
+
+    /// Where the string that goes on at `at` ends or escapes.
+    fn plain_run(&self, at: usize) -> Result<usize, Fault> {
+        let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+        let found = memchr2(b'"', b'\\', rest).ok_or(Fault::Syntax)?;
+        if self.has_controls && has_controls(&rest[..found]) {
+            return Err(Fault::Syntax);
+        }
+        Ok(at + found)
     }
 
     fn skip_number(&mut self) -> Result<(), Fault> {
@@ -235,16 +249,9 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Where the string that goes on at `at` ends or escapes.
-fn plain_run(bytes: &[u8], at: usize) -> Result<usize, Fault> {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let found = memchr2(b'"', b'\\', rest).ok_or(Fault::Syntax)?;
-    // Without a branch inside, so that the compiler compares many bytes at once.
-    let least = rest[..found].iter().copied().fold(u8::MAX, u8::min);
-    if least < 0x20 {
-        return Err(Fault::Syntax);
-    }
-    Ok(at + found)
+/// Without a branch inside, so that the compiler compares many bytes at once.
+fn has_controls(bytes: &[u8]) -> bool {
+    bytes.iter().copied().fold(u8::MAX, u8::min) < 0x20
 }
 
 /// Marks the highest bit of the bytes that end a string, escape or are control characters. A byte

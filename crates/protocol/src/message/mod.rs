@@ -1,14 +1,15 @@
 //! JSON-RPC messages as MCP has them (JSON-RPC 2.0; 2026-07-28, Base Protocol, Messages).
 //!
 //! `read` takes a message apart into slices of its text, `write` makes messages and changed
-//! copies of them.
+//! copies of them, and `glimpse` says what is known of one that is not all there.
 
+mod glimpse;
 mod read;
 mod write;
 
 use bytestring::ByteString;
 
-pub use self::read::MAX_BATCH;
+pub use self::{glimpse::Glimpse, read::MAX_BATCH};
 use crate::{
     Id, WireError,
     json::{Object, TooDeep},
@@ -80,6 +81,8 @@ pub struct Response {
     pub id: Option<Id>,
     /// What came out.
     pub outcome: Outcome,
+    /// See [`Response::has_more`].
+    more: bool,
 }
 
 /// The outcome that a response carries.

@@ -112,9 +112,12 @@ impl Message {
         if id.is_none() && matches!(outcome, Outcome::Result(_)) {
             return fail("a result needs the \"id\" of its request");
         }
+        // `jsonrpc`, the outcome, and the id where there is one.
+        let more = object.members().len() > 2 + usize::from(raw_id.is_some());
         Ok(Self::Response(Response {
             id,
             outcome,
+            more,
             text: text.clone(),
         }))
     }

@@ -116,6 +116,44 @@ impl Response {
             outcome: outcome(text.slice_ref(&text[value])),
             text,
             id: id.cloned(),
+            more: false,
+        }
+    }
+
+    /// Whether it has members that JSON-RPC does not know.
+    pub fn has_more(&self) -> bool {
+        self.more
+    }
+
+    /// The response to the request `id` with this outcome, an edited copy of its own or one of the
+    /// other kind. Where it has more than JSON-RPC knows, every other byte stays; an outcome of the
+    /// other kind makes another response.
+    pub fn passed_on(&self, id: &Id, outcome: &Outcome) -> Self {
+        let anew = || match outcome {
+            Outcome::Result(result) => Self::result(id, result),
+            Outcome::Error(error) => Self::raw_error(id, error),
+        };
+        let part = match (&self.outcome, outcome) {
+            _ if !self.more => return anew(),
+            (Outcome::Result(old), Outcome::Result(new)) => Part::set("result", Some(old), new),
+            (Outcome::Error(old), Outcome::Error(new)) => Part::set("error", Some(old), new),
+            _ => return anew(),
+        };
+        let old_id = self.id.as_ref().map(Id::as_raw);
+        let new_id = Part::set("id", old_id, id.as_raw());
+        let Some((text, [raw_id, moved])) = changed(&self.text, [new_id, part]) else {
+            return anew();
+        };
+        let outcome = match (outcome, moved) {
+            (Outcome::Result(_), Some(result)) => Outcome::Result(result),
+            (Outcome::Error(_), Some(error)) => Outcome::Error(error),
+            (unmoved, None) => unmoved.clone(),
+        };
+        Self {
+            text,
+            id: Some(id.clone().moved(raw_id)),
+            outcome,
+            more: true,
         }
     }
 
@@ -138,6 +176,7 @@ impl Response {
                 (Outcome::Error(_), Some(error)) => Outcome::Error(error),
                 (unmoved, None) => unmoved.clone(),
             },
+            more: self.more,
         }
     }
 
@@ -157,6 +196,7 @@ impl Response {
             text,
             id: self.id.clone().map(|id| id.moved(raw_id)),
             outcome: Outcome::Result(moved.unwrap_or(result)),
+            more: self.more,
         }
     }
 }
@@ -375,6 +415,36 @@ mod tests {
             answer.text,
             r#"{"x":[1, 2],"result":{},"id":6,"jsonrpc":"2.0"}"#
         );
+    }
+
+    #[test]
+    fn a_response_is_passed_on_with_what_nobody_knows() {
+        let id = Id::from(9);
+        let edited = Outcome::Result("{\"b\":2}".into());
+        let text = r#"{"x-a":[1e2], "result":{"a":1},"id":5, "jsonrpc":"2.0","x-b":null}"#;
+        let read = response(text);
+        assert!(read.has_more());
+        assert_eq!(
+            read.passed_on(&id, &edited).text,
+            r#"{"x-a":[1e2], "result":{"b":2},"id":9, "jsonrpc":"2.0","x-b":null}"#
+        );
+        let error = response(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1},"x":0}"#);
+        assert_eq!(
+            error.passed_on(&id, &error.outcome).text,
+            r#"{"jsonrpc":"2.0","id":9,"error":{"code":1},"x":0}"#
+        );
+        // Another outcome is another response, and so is one of which all is known.
+        assert_eq!(
+            error.passed_on(&id, &edited).text,
+            r#"{"jsonrpc":"2.0","id":9,"result":{"b":2}}"#
+        );
+        let plain = response(r#"{"id":5,"result":{}, "jsonrpc":"2.0"}"#);
+        assert!(!plain.has_more());
+        assert_eq!(
+            plain.passed_on(&id, &edited).text,
+            r#"{"jsonrpc":"2.0","id":9,"result":{"b":2}}"#
+        );
+        assert!(!response(r#"{"jsonrpc":"2.0","error":{"code":1}}"#).has_more());
     }
 
     /// A message that was changed is changed again, and all its parts are parts of its text.

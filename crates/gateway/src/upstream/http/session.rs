@@ -9,13 +9,13 @@ use std::{
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderValue};
 use mcp_ultra_protocol::{Id, Notification, Outcome, Request, Response, Version, headers};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{HttpStream, HttpTransport, Reply};
 use crate::upstream::{
     Event, UpstreamError,
-    calls::Calls,
+    calls::{Calls, Events},
     exchange::{Head, Opening, Source},
     session::{Hello, Session, Sink, Welcome, initialize_params, read_initialize},
 };
@@ -120,7 +120,7 @@ impl HttpSession {
         self: &Arc<Self>,
         id: &Id,
         text: ByteString,
-        mut elsewhere: mpsc::Receiver<Event>,
+        mut elsewhere: Events,
     ) -> Result<Source, UpstreamError> {
         let mut head = Box::pin(self.clone().head(id.clone(), text));
         tokio::select! {

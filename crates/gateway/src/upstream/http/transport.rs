@@ -18,7 +18,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub struct HttpTransport {
     client: Outbound,
     uri: Uri,
-    /// The operator's own headers. Values may be secret.
+    /// What every request carries, the operator's own headers among it. Values may be secret.
     headers: HeaderMap,
     /// The largest message accepted, in bytes.
     max_message: usize,
@@ -40,14 +40,26 @@ impl HttpTransport {
     pub fn new(
         client: Outbound,
         uri: Uri,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         max_message: usize,
         response_timeout: Option<Duration>,
     ) -> Self {
+        let mut all = HeaderMap::with_capacity(8 + headers.len());
+        all.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        all.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("application/json, text/event-stream"),
+        );
+        for (name, value) in headers {
+            all.append(name.clone(), value.clone());
+        }
         Self {
             client,
             uri,
-            headers,
+            headers: all,
             max_message,
             response_timeout,
         }
@@ -133,19 +145,7 @@ impl HttpTransport {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
-        let map = request.headers_mut();
-        map.reserve(8 + self.headers.len());
-        map.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        map.insert(
-            header::ACCEPT,
-            HeaderValue::from_static("application/json, text/event-stream"),
-        );
-        for (name, value) in &self.headers {
-            map.append(name.clone(), value.clone());
-        }
+        *request.headers_mut() = self.headers.clone();
         request
     }
 

@@ -11,6 +11,8 @@ use super::lifetime::ProcessExit;
 
 /// Room made for each read; a line may take more.
 const READ_BYTES: usize = 16 * 1024;
+/// How much is kept of a line over the limit.
+const BEGINNING: usize = 4 * 1024;
 /// At most this many characters of a line that is no message are shown.
 const PREVIEW_CHARS: usize = 200;
 /// How long stdout is still read after the exit, when a process that could not be ended holds it.
@@ -32,6 +34,8 @@ pub enum StdioEvent {
     TooLong {
         /// The limit in bytes.
         limit: usize,
+        /// How the line begins, up to 4 KiB of it.
+        beginning: Bytes,
     },
 }
 
@@ -184,7 +188,7 @@ impl Lines {
                 line.truncate(line.len() - 1);
             }
             if line.len() > self.limit {
-                return Some(StdioEvent::TooLong { limit: self.limit });
+                return Some(self.too_long(&line));
             }
             return Some(judge(line));
         }
@@ -198,13 +202,21 @@ impl Lines {
         }
         // One byte more than the limit may still be the carriage return of a CRLF.
         if self.buffer.len() > self.limit.saturating_add(1) {
-            self.buffer = BytesMut::new();
+            let line = std::mem::take(&mut self.buffer);
             self.searched = 0;
             self.skipping = true;
-            return Some(StdioEvent::TooLong { limit: self.limit });
+            return Some(self.too_long(&line));
         }
         self.searched = self.buffer.len();
         None
+    }
+
+    fn too_long(&self, line: &[u8]) -> StdioEvent {
+        StdioEvent::TooLong {
+            limit: self.limit,
+            // A copy: the line itself is let go.
+            beginning: Bytes::copy_from_slice(&line[..line.len().min(BEGINNING)]),
+        }
     }
 
     /// The stream has ended: what is left is no whole line.
@@ -290,12 +302,21 @@ mod tests {
 
     #[test]
     fn a_long_line_is_skipped_and_the_next_one_is_read() {
-        let too_long = StdioEvent::TooLong { limit: 8 };
         let input = b"{\"a\":\"long\"}\n{\"b\":2}\n";
-        let expected = [too_long, message("{\"b\":2}")];
         for size in 1..=input.len() {
             let chunks: Vec<&[u8]> = input.chunks(size).collect();
-            assert_eq!(events(8, &chunks), expected, "in chunks of {size}");
+            let [
+                StdioEvent::TooLong {
+                    limit: 8,
+                    beginning,
+                },
+                next,
+            ] = &events(8, &chunks)[..]
+            else {
+                panic!("in chunks of {size}");
+            };
+            assert!(beginning.len() > 8 && input.starts_with(beginning));
+            assert_eq!(*next, message("{\"b\":2}"));
         }
         // Exactly at the limit, with the longer line end, is not too long.
         assert_eq!(events(7, &[b"{\"b\":2}\r", b"\n"]), [message("{\"b\":2}")]);

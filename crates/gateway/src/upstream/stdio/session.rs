@@ -9,14 +9,15 @@ use std::{
 };
 
 use bytestring::ByteString;
-use mcp_ultra_protocol::{Era, Id, Message, Notification, Outcome, Request, Response, json};
+use mcp_ultra_protocol::{
+    Era, Glimpse, Id, Message, Notification, Outcome, Request, Response, WireError, json,
+};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
 use super::{StdioEvent, StdioHandle, StdioProcess, StdioReader, StdioSpec, StdioWriter};
 use crate::upstream::{
     Eras, Event, UpstreamError,
-    calls::Calls,
+    calls::{Calls, Events},
     exchange::Source,
     probe::{modern_probe, read_discover},
     session::{Hello, Session, Sink, Welcome, initialize_params, read_initialize},
@@ -115,7 +116,7 @@ impl StdioSession {
     pub(in crate::upstream) async fn begin(
         &self,
         text: &ByteString,
-        events: mpsc::Receiver<Event>,
+        events: Events,
     ) -> Result<Source, UpstreamError> {
         self.send(text).await.map_err(|error| match error {
             // What could not be queued was not read by anybody: a new process may get it.
@@ -253,7 +254,7 @@ async fn read(session: std::sync::Weak<StdioSession>, mut reader: StdioReader, s
             StdioEvent::Garbage(garbage) => {
                 tracing::debug!(upstream = %session.name, reason = ?garbage.reason, "a stdio upstream wrote a line that is not MCP");
             }
-            StdioEvent::TooLong { limit } => too_long(&session, limit).await,
+            StdioEvent::TooLong { limit, beginning } => too_long(&session, limit, &beginning).await,
         }
     }
     if let Some(session) = session.upgrade() {
@@ -265,11 +266,22 @@ async fn read(session: std::sync::Weak<StdioSession>, mut reader: StdioReader, s
     }
 }
 
-/// The line that was skipped may have been the answer of any call; the only one in flight is told.
-async fn too_long(session: &StdioSession, limit: usize) {
+/// A line over the limit was skipped. What its beginning says decides whom that concerns: a call
+/// whose answer it may have been would wait for ever otherwise, and so would the server for an
+/// answer to its request.
+async fn too_long(session: &StdioSession, limit: usize, beginning: &[u8]) {
     tracing::warn!(upstream = %session.name, limit, "a stdio upstream wrote a line over the limit");
-    let nobody = Notification::new("notifications/message", None);
-    if let Some(call) = session.calls.of_notification(&nobody) {
-        session.calls.deliver(call, Event::TooLarge(limit)).await;
+    match Glimpse::of(beginning) {
+        Some(Glimpse::Response(Some(id))) => {
+            session.calls.answer(&id, Event::TooLarge(limit));
+        }
+        Some(Glimpse::Request(Some(id))) => {
+            let error = WireError::invalid_request(format!("the request is over {limit} bytes"));
+            drop(session.send(&Response::error(Some(&id), &error).text).await);
+        }
+        Some(Glimpse::Response(None) | Glimpse::Request(None)) => {
+            session.calls.answer_all_too_large(limit);
+        }
+        Some(Glimpse::Notification) | None => {}
     }
 }

@@ -1,0 +1,101 @@
+//! `mcp-ultra quickstart`: what the environment sets, and what its flags set above that.
+
+use std::{net::TcpListener, time::Duration};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Child,
+    time::timeout,
+};
+
+use crate::cli::{Run, command, finish};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A quickstart and the endpoint that its screen names.
+async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> (Child, String) {
+    let mut command = command(&[&["quickstart"], arguments].concat());
+    command.envs(environment.iter().copied());
+    let mut child = command.spawn().unwrap();
+    let mut screen = BufReader::new(child.stdout.take().unwrap()).lines();
+    let endpoint = async {
+        while let Some(line) = screen.next_line().await.unwrap() {
+            if let Some(url) = line.trim().strip_prefix("endpoint") {
+                return url.trim().to_owned();
+            }
+        }
+        panic!("no endpoint on the screen");
+    };
+    let endpoint = timeout(SOON, endpoint).await.unwrap();
+    (child, endpoint)
+}
+
+/// Stops it as Ctrl-C does. Returns what it logged.
+async fn stop(child: Child) -> String {
+    let id = i32::try_from(child.id().unwrap()).unwrap();
+    kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
+    let output = timeout(SOON, child.wait_with_output()).await.unwrap();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+async fn status(endpoint: &str, path: &str) -> u16 {
+    let url = endpoint.replace("/mcp", path);
+    let client = mcp_ultra_testkit::raw::Client::new(url);
+    client
+        .get(http::HeaderMap::new())
+        .await
+        .unwrap()
+        .status
+        .as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_is_read_as_serve_reads_it() {
+    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let environment = [
+        ("MCP_ULTRA_SERVER_PORT", &*port),
+        ("MCP_ULTRA_SERVER_METRICS", "false"),
+        ("MCP_ULTRA_LOG_LEVEL", "info"),
+        ("MCP_ULTRA_LOG_FORMAT", "json"),
+        ("MCP_ULTRA_CONFIG", "nowhere.yaml"),
+    ];
+    let (child, endpoint) = start(&[], &environment).await;
+    assert_eq!(endpoint, format!("http://127.0.0.1:{port}/mcp"));
+    assert_eq!(status(&endpoint, "/metrics").await, 404);
+    let logged = stop(child).await;
+    assert!(logged.contains(r#""level":"INFO""#), "{logged}");
+    assert!(logged.contains("reads no configuration file"), "{logged}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_are_above_the_environment() {
+    let environment = [
+        ("MCP_ULTRA_SERVER_PORT", "no port"),
+        ("MCP_ULTRA_LOG_LEVEL", "error"),
+    ];
+    let (child, endpoint) = start(&["--port", "0", "--verbose"], &environment).await;
+    assert_eq!(status(&endpoint, "/metrics").await, 200);
+    let logged = stop(child).await;
+    assert!(logged.contains("INFO"), "{logged}");
+
+    let (child, _) = start(&["--port", "0"], &[]).await;
+    let logged = stop(child).await;
+    assert!(!logged.contains("INFO"), "quiet by itself: {logged}");
+}
+
+#[tokio::test]
+async fn a_variable_that_makes_no_sense_is_a_fault_of_the_configuration() {
+    let mut command = command(&["quickstart"]);
+    command.env("MCP_ULTRA_SERVER_PORT", "no port");
+    let run: Run = finish(command).await;
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert!(run.err.contains("MCP_ULTRA_SERVER_PORT"), "{}", run.err);
+}
