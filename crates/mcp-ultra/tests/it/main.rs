@@ -30,6 +30,7 @@ mod gateway_hostile_client;
 mod gateway_hostile_upstream;
 mod gateway_limits;
 mod gateway_listen;
+mod gateway_lost;
 mod gateway_mutated;
 mod gateway_operations;
 mod gateway_passing;
