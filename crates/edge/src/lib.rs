@@ -6,6 +6,7 @@
 //! - [`shutdown`] ends the listeners in two phases: drain, then abort what is left.
 //! - [`workers`] are the threads that connections are served on.
 //! - [`identity`] knows principals by their access tokens.
+//! - [`body`] reads whole bodies within a bound.
 //! - [`outbound`] is the HTTP client towards upstreams. Guards on where it may connect belong into
 //!   its connector.
 //!
@@ -14,6 +15,7 @@
 //! The way in is [`listener::Listener::bind`], [`identity::Identity::identify`] and
 //! [`outbound::Outbound::new`].
 
+pub mod body;
 pub mod identity;
 pub mod listener;
 pub mod outbound;

@@ -38,7 +38,7 @@ const WARM_TIME: Duration = Duration::from_secs(5);
 /// may take it is waited for.
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(10);
-/// How often idle sessions and processes are looked for.
+/// How often idle sessions and processes are looked for, and lost ones.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// The data plane.
@@ -481,7 +481,8 @@ fn key_id(name: &str) -> u8 {
         .fold(7, |hash, byte| hash.wrapping_mul(31) ^ byte)
 }
 
-/// Looks for what is idle until the gateway is gone.
+/// Looks for what is idle, and for sessions that upstreams have lost and somebody still needs,
+/// until the gateway is gone.
 async fn sweep(gateway: std::sync::Weak<Gateway>, stop: CancellationToken) {
     loop {
         tokio::select! {
@@ -496,6 +497,13 @@ async fn sweep(gateway: std::sync::Weak<Gateway>, stop: CancellationToken) {
         let mut closed = 0;
         for upstream in &gateway.snapshot().upstreams {
             closed += upstream.close_idle().await;
+            let missed = upstream.missed();
+            if !missed.is_empty() {
+                let (upstream, stop) = (upstream.clone(), stop.clone());
+                tokio::spawn(
+                    async move { stop.run_until_cancelled(upstream.restore(&missed)).await },
+                );
+            }
         }
         if sessions + closed > 0 {
             tracing::debug!(

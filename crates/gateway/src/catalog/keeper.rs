@@ -39,6 +39,7 @@ struct Keeper {
 impl Keepers {
     /// Keeps `upstream`, in place of one of the same name.
     pub(crate) fn keep(&self, gateway: &Arc<Gateway>, upstream: Arc<Upstream>) {
+        upstream.hear(listen::sink(gateway, &upstream, &Holder::Catalog, None));
         let keeper = Arc::new(Keeper {
             wake: Notify::new(),
             told: Mutex::default(),
@@ -77,7 +78,8 @@ impl Keepers {
         }
     }
 
-    /// A call has failed in a way that looks as if the upstream were down.
+    /// A call has failed in a way that looks as if the upstream were down, or another than it was
+    /// when it was read.
     pub(crate) fn suspect(&self, name: &str) {
         if let Some(keeper) = self.keepers.lock().get(name) {
             keeper.wake.notify_one();
@@ -101,7 +103,11 @@ impl Keeper {
                         tracing::info!(upstream = %self.upstream.name(), "the upstream answers again");
                     }
                     failures = 0;
-                    if feed.is_none() && era == Era::Modern && !self.upstream.is_stdio() {
+                    // The process that it came from may have been replaced by another one.
+                    if self.upstream.is_stdio() && feed.as_ref().is_some_and(Feed::is_over) {
+                        feed = None;
+                    }
+                    if feed.is_none() && era == Era::Modern {
                         feed = self.open_feed(&gateway, &offer).await;
                     }
                     let pause = self.refresh_after(&gateway, &offer);
@@ -138,7 +144,7 @@ impl Keeper {
 
     async fn read(&self, gateway: &Arc<Gateway>) -> Result<(Era, Offer), UpstreamError> {
         let limit = gateway.settings().list_timeout;
-        let behalf = self.behalf(gateway);
+        let behalf = self.upstream.own_behalf();
         // A child process may have to be unpacked and started first.
         let limit = if self.upstream.is_stdio() {
             limit + self.upstream.settings().start_timeout
@@ -153,11 +159,6 @@ impl Keeper {
             tracing::warn!(upstream = %self.upstream.name(), list = kind.list_key(), %reason, "a definition is left out");
         }
         Ok((era, offer))
-    }
-
-    fn behalf(&self, gateway: &Arc<Gateway>) -> Behalf {
-        let sink = listen::sink(gateway, &self.upstream, &Holder::Catalog, None);
-        self.upstream.own_behalf(sink)
     }
 
     async fn open_feed(&self, gateway: &Arc<Gateway>, offer: &Offer) -> Option<Feed<Behalf>> {
@@ -175,7 +176,7 @@ impl Keeper {
             return None;
         }
         let filter = format!("{{{}}}", wanted.join(","));
-        let opening = Feed::of_lists(self.upstream.clone(), self.behalf(gateway), &filter);
+        let opening = Feed::of_lists(self.upstream.clone(), self.upstream.own_behalf(), &filter);
         match tokio::time::timeout(gateway.settings().list_timeout, opening).await {
             Ok(Ok(feed)) => Some(feed),
             Ok(Err(error)) => {
@@ -220,7 +221,10 @@ impl Keeper {
         loop {
             let next = async {
                 match feed {
-                    Some(feed) => feed.next().await,
+                    // A child process is not started for it: it tells again when the next one is
+                    // read.
+                    Some(feed) if self.upstream.is_stdio() => feed.next_of_open().await,
+                    Some(feed) => Some(feed.next().await),
                     None => std::future::pending().await,
                 }
             };
@@ -228,12 +232,17 @@ impl Keeper {
                 () = self.stop.cancelled() => return false,
                 () = &mut pause => return true,
                 () = self.wake.notified() => return true,
-                notification = next => {
-                    if let Some(kind) = changed_list(&notification.method) {
-                        self.told.lock().push(kind);
-                        return true;
+                // Another process than the one that was read, and nothing listens to it yet.
+                () = self.upstream.shared_process_started() => return true,
+                notification = next => match notification {
+                    Some(notification) => {
+                        if let Some(kind) = changed_list(&notification.method) {
+                            self.told.lock().push(kind);
+                            return true;
+                        }
                     }
-                }
+                    None => *feed = None,
+                },
             }
         }
     }

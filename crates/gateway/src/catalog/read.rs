@@ -10,7 +10,7 @@ use mcp_ultra_protocol::{
     meta,
 };
 
-use crate::upstream::{Behalf, Event, Outgoing, Upstream, UpstreamError, Welcome, error_code};
+use crate::upstream::{Behalf, Outgoing, Upstream, UpstreamError, Welcome, error_code};
 
 /// How many pages one list may have, against an upstream whose cursor never ends.
 const MAX_PAGES: usize = 10_000;
@@ -129,16 +129,12 @@ async fn ask(
         ..Outgoing::default()
     };
     let mut exchange = upstream.call(era, behalf, outgoing).await?;
-    loop {
-        let Event::Response(response) = exchange.next().await? else {
-            continue;
-        };
-        return match &response.outcome {
-            Outcome::Result(result) => Ok(Some(result.clone())),
-            Outcome::Error(_) if error_code(&response) == Some(error::METHOD_NOT_FOUND) => Ok(None),
-            Outcome::Error(_) => Err(UpstreamError::Protocol(
-                format!("it answered {method} with an error").into(),
-            )),
-        };
+    let response = exchange.answer_of_own().await?;
+    match &response.outcome {
+        Outcome::Result(result) => Ok(Some(result.clone())),
+        Outcome::Error(_) if error_code(&response) == Some(error::METHOD_NOT_FOUND) => Ok(None),
+        Outcome::Error(_) => Err(UpstreamError::Protocol(
+            format!("it answered {method} with an error").into(),
+        )),
     }
 }

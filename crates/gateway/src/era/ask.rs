@@ -34,6 +34,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             }
         };
         if !asks_for_input(&response.outcome) {
+            talk.note_mismatch(&response.outcome);
             let kind = outcome_of(&response.outcome);
             let original = response.has_more().then(|| response.clone());
             let outcome = inbound::aged(&talk.routed, response.outcome);

@@ -184,6 +184,14 @@ pub(super) fn aged(routed: &Routed, outcome: Outcome) -> Outcome {
     }
 }
 
+/// The code of an error; `None` for a result.
+pub(super) fn code(outcome: &Outcome) -> Option<i64> {
+    match outcome {
+        Outcome::Result(_) => None,
+        Outcome::Error(error) => Object::parse(error).ok()?.get("code")?.parse().ok(),
+    }
+}
+
 fn with_code(error: &ByteString, map: impl FnOnce(i64) -> i64) -> ByteString {
     let Ok(object) = Object::parse(error) else {
         return error.clone();
@@ -212,7 +220,7 @@ pub(super) fn notification(
         return None;
     }
     match &*notification.method {
-        // It names a request by the upstream's own id, which means nothing here.
+        // It names a question by the upstream's own id. Whoever has asked it deals with that.
         "notifications/cancelled" => return None,
         // Removed with 2026-07-28.
         "notifications/elicitation/complete" if routed.call.caller.session.is_none() => {

@@ -14,6 +14,7 @@ mod inbound;
 mod open;
 mod outbound;
 pub(crate) mod park;
+mod questions;
 mod relay;
 mod state;
 mod url_elicitation;
@@ -21,7 +22,7 @@ mod url_elicitation;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use mcp_ultra_protocol::{Era, Id, WireError};
+use mcp_ultra_protocol::{Era, Id, Outcome as Answer, WireError, error};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -173,14 +174,22 @@ impl Talk {
     }
 
     /// Sends a message to the client. One that reads slowly slows its call down, but can neither
-    /// keep it from being cancelled nor make it last longer than it may.
-    async fn tell(&self, reply: &Reply, text: ByteString) -> Result<(), Ended> {
+    /// keep it from being cancelled nor make it last longer than it may. `false` where it is gone:
+    /// that ends the call of a modern client where the next event is awaited.
+    async fn tell(&self, reply: &Reply, text: ByteString) -> Result<bool, Ended> {
         tokio::select! {
             biased;
-            // A modern client that is gone is noticed where the next event is awaited.
-            _ = reply.message(text) => Ok(()),
+            told = reply.message(text) => Ok(told),
             () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
             () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
+        }
+    }
+
+    /// A modern upstream that misses headers which mirror arguments, or others than it got, has
+    /// changed its tools since they were read (2026-07-28, Streamable HTTP, Server Validation).
+    fn note_mismatch(&self, outcome: &Answer) {
+        if inbound::code(outcome) == Some(error::HEADER_MISMATCH) {
+            self.gateway.keepers.suspect(self.routed.upstream.name());
         }
     }
 

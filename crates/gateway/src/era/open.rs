@@ -10,7 +10,7 @@ use crate::{
     call::Routed,
     listen,
     stages::route,
-    upstream::{Exchange, Hello, Holder, OnBehalf, Outgoing, Sink, UpstreamError},
+    upstream::{Exchange, Hello, Holder, OnBehalf, Outgoing, Role, Sink, UpstreamError},
 };
 
 /// Sends the call. Where the upstream turns out not to speak the era that it was found to speak,
@@ -81,6 +81,7 @@ pub(super) async fn send(
     }
     let outgoing = Outgoing {
         method: call.method.as_str(),
+        role: Role::Call,
         envelope: Some(&call.request),
         params: Some(params),
         progress_token: call.progress_token.clone(),

@@ -46,6 +46,7 @@ pub(crate) fn hello_of(routed: &Routed) -> Hello {
             .clone()
             .unwrap_or_else(|| crate::identity().into()),
         version: open::version(routed, Era::Legacy),
+        own: false,
     }
 }
 
@@ -233,7 +234,7 @@ pub(super) async fn set_log_level(routed: &Routed, behalf: &dyn OnBehalf) {
     };
     let set = async {
         let mut exchange = routed.upstream.call(Era::Legacy, behalf, outgoing).await?;
-        exchange.next().await
+        exchange.answer_of_own().await
     };
     if let Err(error) = set.await {
         tracing::debug!(upstream = %routed.upstream.name(), %error, "the log level could not be set");

@@ -84,6 +84,13 @@ impl Asked {
         self.open.push((format!("input-{}", self.next), request));
     }
 
+    /// Ends a question that the upstream no longer wants an answer to.
+    fn withdraw(&mut self, cancelled: &Notification) {
+        if let Some(id) = cancelled.cancels() {
+            self.open.retain(|(_, request)| request.id != id);
+        }
+    }
+
     /// Whether one more may wait.
     fn has_room_for(&self, request: &Request) -> bool {
         let waiting = self.open.iter().map(|(_, request)| request.text.len());
@@ -242,8 +249,9 @@ async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, 
             return Ok(Back::Over(reply, over));
         }
         let answers = asked.answered(&resume.responses);
-        // Without any answer the caller is asked again (2026-07-28, MRTR, Error Handling).
-        if answers.is_empty() {
+        // Without any answer the caller is asked again (2026-07-28, MRTR, Error Handling), unless
+        // the upstream has withdrawn all that it asked.
+        if answers.is_empty() && !asked.open.is_empty() {
             continue;
         }
         for answer in answers {
@@ -277,6 +285,7 @@ async fn until_return(
         };
         match event {
             Ok(Event::Notification(notification)) => {
+                asked.withdraw(&notification);
                 let notification = inbound::notification(&talk.routed, notification, Era::Legacy);
                 if let Some(notification) = notification
                     && kept.len() < MAX_KEPT
@@ -379,6 +388,11 @@ mod tests {
 
         asked.add(request(9));
         assert_eq!(asked.open[1].0, "input-3", "no key is used twice");
+        asked.withdraw(&Notification::new(
+            "notifications/cancelled",
+            Some(r#"{"requestId":9}"#),
+        ));
+        assert_eq!(asked.open.len(), 1, "withdrawn");
         assert!(asked.answered("[]").is_empty());
     }
 

@@ -1,24 +1,22 @@
 //! Caller and upstream speak the same era.
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Outcome as Answer, Request, Response};
 
 use super::{
     Ended, Talk,
     inbound::{self, Kind},
+    questions::Questions,
 };
-use crate::{reply::Reply, stages::forward::Outcome, upstream::Event};
-
-/// How many requests of one call may wait for the client at once.
-const MAX_ASKED: usize = 64;
+use crate::{reply::Reply, session::Asked, stages::forward::Outcome, upstream::Event};
 
 pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     let era = talk.routed.call.caller.era();
-    let mut asked = FuturesUnordered::new();
+    let mut asked = Questions::default();
     loop {
         let event = tokio::select! {
             event = talk.next(&reply) => event,
-            Some(answer) = asked.next(), if !asked.is_empty() => {
+            answer = asked.answered(), if !asked.is_empty() => {
                 if let Err(error) = talk.exchange.answer(answer).await {
                     return talk.end(Ended::Failed(error), reply).await;
                 }
@@ -29,6 +27,16 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             }
         };
         match event {
+            Ok(Event::Notification(notification)) if notification.cancels().is_some() => {
+                if let Some(told) = asked.withdraw(&notification)
+                    && let Err(ended) = tell_asked(&talk, &reply, told).await
+                {
+                    return talk.end(ended, reply).await;
+                }
+                if asked.is_empty() {
+                    talk.deadline.resume();
+                }
+            }
             Ok(Event::Notification(notification)) => {
                 if let Some(notification) = inbound::notification(&talk.routed, notification, era)
                     && let Err(ended) = talk.tell(&reply, notification.text).await
@@ -36,13 +44,14 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                     return talk.end(ended, reply).await;
                 }
             }
-            Ok(Event::Request(request)) if asked.len() >= MAX_ASKED => {
+            Ok(Event::Request(request)) if asked.is_full() => {
                 let why = "too many requests of this call wait for the client";
                 refuse(&talk, &request.id, why).await;
             }
-            Ok(Event::Request(request)) => match ask_caller(&talk, &reply, request).await {
-                Ok(Some(answer)) => {
-                    asked.push(answer);
+            Ok(Event::Request(request)) => match ask_caller(&talk, &reply, &request).await {
+                Ok(Some(question)) => {
+                    // Nothing of the request but its id need be kept while a person thinks.
+                    asked.add(request.id.detached(), question);
                     talk.deadline.pause();
                 }
                 Ok(None) => {}
@@ -60,7 +69,10 @@ pub(super) async fn finish(talk: Talk, reply: Reply, response: Response) -> Outc
     // Kept only where it has more than its outcome.
     let original = response.has_more().then(|| response.clone());
     let (outcome, kind) = match talk.routed.call.caller.era() {
-        Era::Modern => inbound::modern(&talk.gateway, &talk.routed, response.outcome),
+        Era::Modern => {
+            talk.note_mismatch(&response.outcome);
+            inbound::modern(&talk.gateway, &talk.routed, response.outcome)
+        }
         Era::Legacy => (
             inbound::legacy(&talk.routed, response.outcome),
             Kind::Complete,
@@ -82,14 +94,19 @@ pub(super) fn outcome_of(answer: &Answer) -> Outcome {
     }
 }
 
-/// Sends a server-to-client request on to the caller's session. The future is its answer, under
-/// the upstream's own id; `None` where it has been answered already. A client that does not read
-/// what came before it can't keep its call from ending.
-async fn ask_caller(
-    talk: &Talk,
-    reply: &Reply,
-    request: Request,
-) -> Result<Option<impl Future<Output = Response> + use<>>, Ended> {
+/// Tells the client of a question that it has been asked, where that was: on the stream of the
+/// call, or on the one of its session.
+async fn tell_asked(talk: &Talk, reply: &Reply, text: ByteString) -> Result<(), Ended> {
+    let told = talk.tell(reply, text.clone()).await?;
+    if let Some(session) = talk.routed.call.caller.session.as_ref().filter(|_| !told) {
+        session.push(text);
+    }
+    Ok(())
+}
+
+/// Sends a server-to-client request on to the caller's session; `None` where it has been answered
+/// already. A client that does not read what came before it can't keep its call from ending.
+async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Result<Option<Asked>, Ended> {
     let Some(session) = talk.routed.call.caller.session.clone() else {
         // A modern upstream must not send requests.
         refuse(
@@ -110,15 +127,12 @@ async fn ask_caller(
         .await;
         return Ok(None);
     }
-    let asked = tokio::select! {
+    tokio::select! {
         biased;
-        asked = session.ask(&request.method, request.params.as_deref(), Some(reply)) => asked,
-        () = super::cancellation(talk.cancelled.as_ref()) => return Err(Ended::Cancelled),
-        () = talk.deadline.reached() => return Err(Ended::Failed(super::timed_out(&talk.routed))),
-    };
-    // Nothing of the request but its id need be kept while a person thinks.
-    let id = request.id.detached();
-    Ok(Some(async move { asked.wait().await.with_id(&id) }))
+        asked = session.ask(&request.method, request.params.as_deref(), Some(reply)) => Ok(Some(asked)),
+        () = super::cancellation(talk.cancelled.as_ref()) => Err(Ended::Cancelled),
+        () = talk.deadline.reached() => Err(Ended::Failed(super::timed_out(&talk.routed))),
+    }
 }
 
 async fn refuse(talk: &Talk, id: &Id, why: &str) {

@@ -11,6 +11,7 @@ use super::{Body, identify, names, peer_of, post, respond};
 use crate::{
     Gateway, listen,
     pipeline::Refusal,
+    reply::Replies,
     session::{self, Live},
 };
 
@@ -134,7 +135,7 @@ async fn open_stream(
         sender,
     ));
     let remaining = identify::remaining(gateway, principal.attributes().expires);
-    respond::stream(None, receiver, Some(slot), remaining)
+    respond::stream(None, Replies::of_many(receiver), Some(slot), remaining)
 }
 
 /// `DELETE`: the client ends its session.

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use mcp_ultra_domain::Principal;
+use mcp_ultra_edge::body::{self, ReadError};
 use mcp_ultra_protocol::{
     Body as Messages, EnvelopeError, Message, Notification, Request as McpRequest,
     Response as McpResponse, WireError, headers,
@@ -52,7 +52,7 @@ pub(super) async fn answer(
     let peer = peer_of(&request);
     let (head, body) = request.into_parts();
     let headers = Arc::new(head.headers);
-    let bytes = match read(gateway, &headers, body).await {
+    let bytes = match read(gateway, body).await {
         Ok(bytes) => bytes,
         Err(refusal) => return refusal,
     };
@@ -98,11 +98,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads the body, bounded in size and time.
-async fn read(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    body: Incoming,
-) -> Result<Bytes, Response<Body>> {
+async fn read(gateway: &Gateway, body: Incoming) -> Result<Bytes, Response<Body>> {
     let (limit, time) = {
         let settings = gateway.settings();
         (settings.max_body, settings.body_timeout)
@@ -113,17 +109,10 @@ async fn read(
         ));
         respond::error(StatusCode::PAYLOAD_TOO_LARGE, None, &error)
     };
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => {
+    match tokio::time::timeout(time, body::read(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(ReadError::TooLarge)) => Err(too_large()),
+        Ok(Err(ReadError::BrokenOff)) => {
             let error = WireError::parse("the body broke off");
             Err(respond::error(StatusCode::BAD_REQUEST, None, &error))
         }
@@ -286,9 +275,9 @@ impl Batch {
         }
         if self.accepts.stream {
             let remaining = identify::remaining(gateway, self.principal.attributes().expires);
-            return respond::stream(None, receiver, None, remaining);
+            return respond::stream(None, Replies::of_many(receiver), None, remaining);
         }
-        all(receiver, expected).await
+        all(Replies::of_many(receiver), expected).await
     }
 
     /// Starts one request of the batch. Its answer is a message among others here: the stream

@@ -2,16 +2,14 @@ use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_protocol::{Era, Notification, Version, json, json::Object, meta};
 
-use crate::upstream::{Event, Exchange, Hello, OnBehalf, Outgoing, Upstream, UpstreamError};
+use super::filter::{RESOURCES, TASKS};
+use crate::upstream::{Event, Exchange, Hello, OnBehalf, Outgoing, Role, Upstream, UpstreamError};
 
 /// The longest wait before a broken feed is opened again.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long an upstream may take to acknowledge a subscription.
 const OPEN_TIME: Duration = Duration::from_secs(30);
-/// The keys of the `notifications` filter.
-pub(super) const RESOURCES: &str = "resourceSubscriptions";
-pub(super) const TASKS: &str = "taskIds";
 
 /// What an upstream agreed to tell of, in its own names.
 #[derive(Debug, Default)]
@@ -25,6 +23,7 @@ pub(crate) struct Feed<B> {
     upstream: Arc<Upstream>,
     behalf: B,
     params: String,
+    role: Role,
     exchange: Option<Exchange>,
     pause: Duration,
 }
@@ -67,6 +66,7 @@ impl<B: OnBehalf> Feed<B> {
             upstream,
             behalf,
             params,
+            role: Role::Stream,
             exchange: None,
             pause: Duration::from_secs(1),
         };
@@ -74,7 +74,8 @@ impl<B: OnBehalf> Feed<B> {
         Ok((feed, agreed))
     }
 
-    /// Opens a feed of changed lists; `filter` is the text of the `notifications` filter.
+    /// Opens a feed of changed lists; `filter` is the text of the `notifications` filter. It does
+    /// not keep a process alive that nothing else needs.
     ///
     /// # Errors
     /// As [`Feed::of_resources`].
@@ -88,6 +89,7 @@ impl<B: OnBehalf> Feed<B> {
             upstream,
             behalf,
             params,
+            role: Role::Background,
             exchange: None,
             pause: Duration::from_secs(1),
         };
@@ -105,6 +107,7 @@ impl<B: OnBehalf> Feed<B> {
     async fn subscribe(&mut self) -> Result<Agreed, UpstreamError> {
         let outgoing = Outgoing {
             method: "subscriptions/listen",
+            role: self.role,
             params: Some(self.params.clone().into()),
             ..Outgoing::default()
         };
@@ -134,24 +137,34 @@ impl<B: OnBehalf> Feed<B> {
     /// The next notification. A feed that breaks is opened again for as long as it is read.
     pub(crate) async fn next(&mut self) -> Notification {
         loop {
-            let Some(exchange) = &mut self.exchange else {
-                tokio::time::sleep(self.pause).await;
-                self.pause = (self.pause * 2).min(MAX_PAUSE);
-                if let Err(error) = self.connect().await {
-                    tracing::debug!(upstream = %self.upstream.name(), %error, "a notification stream could not be opened again");
-                }
-                continue;
-            };
+            if let Some(notification) = self.next_of_open().await {
+                // It works: one that merely opens is not asked again and again.
+                self.pause = Duration::from_secs(1);
+                return notification;
+            }
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(MAX_PAUSE);
+            if let Err(error) = self.connect().await {
+                tracing::debug!(upstream = %self.upstream.name(), %error, "a notification stream could not be opened again");
+            }
+        }
+    }
+
+    /// The next notification of the stream that is open; `None` where it has ended.
+    pub(crate) async fn next_of_open(&mut self) -> Option<Notification> {
+        while let Some(exchange) = &mut self.exchange {
             match exchange.next().await {
-                Ok(Event::Notification(notification)) => {
-                    // It works: one that merely opens is not asked again and again.
-                    self.pause = Duration::from_secs(1);
-                    return notification;
-                }
+                Ok(Event::Notification(notification)) => return Some(notification),
                 Ok(Event::Request(_) | Event::TooLarge(_)) => {}
                 Ok(Event::Response(_)) | Err(_) => self.exchange = None,
             }
         }
+        None
+    }
+
+    /// Whether the stream has ended, and nothing of it is left to be read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.exchange.as_ref().is_none_or(Exchange::is_closed)
     }
 
     /// Ends the feed.

@@ -1,26 +1,25 @@
 //! Subscriptions and the server-to-client stream of legacy clients.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use mcp_ultra_protocol::{
     Era, Method, Notification, Outcome, Request, WireError,
     json::{self, Object},
 };
 use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::{Change, Feed, list_changed};
 use crate::{
     Gateway,
-    call::{Call, CallHeaders, Caller, Routed},
+    call::{Call, Caller, Routed},
     era::ForCall,
     reply::Down,
     session::Live,
     stages::route,
-    upstream::{Behalf, Event, OnBehalf, Outgoing, Session, UpstreamError},
+    upstream::{Behalf, OnBehalf, UpstreamError},
 };
 
-/// How long an upstream may take to answer to a subscription.
-const ASK_TIME: Duration = Duration::from_secs(30);
 /// How many resources one session may be subscribed to.
 const MAX_SUBSCRIPTIONS: usize = 1000;
 
@@ -40,54 +39,58 @@ pub(crate) async fn subscribe(
     let name = routed.upstream.name();
     let failed = |error: crate::upstream::UpstreamError| error.to_wire(name);
     let target = routed.upstream.era_for(Era::Legacy).await.map_err(failed)?;
-    if target == Era::Modern {
-        if wanted && session.subscribe(public, true) {
-            let behalf = behalf(gateway, routed);
-            let uris = [routed.original.to_string()];
-            let opened = Feed::of_resources(routed.upstream.clone(), behalf, &uris, &[]).await;
-            match opened {
-                Ok((feed, agreed)) if !agreed.resources.is_empty() => {
-                    tokio::spawn(relay(
-                        gateway.clone(),
-                        feed,
-                        session.clone(),
-                        public.to_owned(),
-                    ));
-                }
-                Ok((feed, _)) => {
-                    session.subscribe(public, false);
-                    feed.close().await;
-                    return Err(WireError::invalid_params(
-                        "the resource can't be subscribed to",
-                    ));
-                }
-                Err(error) => {
-                    session.subscribe(public, false);
-                    return Err(failed(error));
-                }
-            }
-        } else if !wanted {
-            // The relay ends when it sees that nobody wants it any more.
-            session.subscribe(public, false);
-            session.subscriptions_changed();
-        }
-        return Ok(());
-    }
-    if wanted == session.subscriptions().contains(public) {
-        return Ok(());
-    }
-    let answered = watched(gateway, routed, wanted).await.map_err(failed)?;
-    match answered {
-        Outcome::Result(_) => {
-            session.subscribe(public, wanted);
-            Ok(())
-        }
+    let watch = async |wanted| match watched(gateway, routed, wanted).await.map_err(failed)? {
+        Outcome::Result(_) => Ok(()),
         Outcome::Error(error) => Err(upstream_error(&error)),
+    };
+    if !wanted {
+        // What relays a modern upstream's updates ends with the subscription.
+        let ended = session.unsubscribe(public);
+        return match target {
+            Era::Legacy if ended => watch(false).await,
+            _ => Ok(()),
+        };
     }
+    let Some(subscription) = session.subscribe(public) else {
+        return Ok(());
+    };
+    let opened = match target {
+        Era::Legacy => watch(true).await,
+        Era::Modern => relayed(gateway, session, routed, public, subscription.clone()).await,
+    };
+    // Where it has been taken back meanwhile, there may be another one already.
+    if opened.is_err() && !subscription.is_cancelled() {
+        session.unsubscribe(public);
+    }
+    opened
 }
 
-/// Subscribes to a resource with a legacy upstream, or ends that: several callers may share the
-/// session, and the upstream is told of the first and of the last.
+/// Opens a stream of a resource of a modern upstream for as long as the session is subscribed to
+/// it.
+async fn relayed(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Live>,
+    routed: &Routed,
+    public: &str,
+    subscription: CancellationToken,
+) -> Result<(), WireError> {
+    let behalf = ForCall { gateway, routed }.known();
+    let uris = [routed.original.to_string()];
+    let (feed, agreed) = Feed::of_resources(routed.upstream.clone(), behalf, &uris, &[])
+        .await
+        .map_err(|error| error.to_wire(routed.upstream.name()))?;
+    if agreed.resources.is_empty() {
+        feed.close().await;
+        return Err(WireError::invalid_params(
+            "the resource can't be subscribed to",
+        ));
+    }
+    let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
+    tokio::spawn(relay(gateway, feed, session, public, subscription));
+    Ok(())
+}
+
+/// Subscribes to a resource with a legacy upstream, or ends that.
 pub(super) async fn watched(
     gateway: &Arc<Gateway>,
     routed: &Routed,
@@ -95,57 +98,10 @@ pub(super) async fn watched(
 ) -> Result<Outcome, UpstreamError> {
     let behalf = ForCall { gateway, routed };
     let uri = &*routed.original;
-    let session = if wanted {
-        routed.upstream.session(Some(Era::Legacy), &behalf).await?
+    if wanted {
+        routed.upstream.subscribe(&behalf, uri).await
     } else {
-        match routed.upstream.open_session(&behalf.holder()) {
-            Some(session) => session,
-            None => return Ok(Outcome::Result("{}".into())),
-        }
-    };
-    let tell = if wanted {
-        session.subscribe(uri)
-    } else {
-        session.unsubscribe(uri)
-    };
-    if !tell {
-        return Ok(Outcome::Result("{}".into()));
-    }
-    let asking = ask(&session, uri, wanted);
-    let outcome = tokio::time::timeout(ASK_TIME, asking)
-        .await
-        .unwrap_or(Err(UpstreamError::Timeout(ASK_TIME.as_secs())));
-    if wanted && !matches!(outcome, Ok(Outcome::Result(_))) {
-        session.unsubscribe(uri);
-    }
-    outcome
-}
-
-async fn ask(session: &Session, uri: &str, wanted: bool) -> Result<Outcome, UpstreamError> {
-    let method = if wanted {
-        Method::ResourcesSubscribe
-    } else {
-        Method::ResourcesUnsubscribe
-    };
-    let outgoing = Outgoing {
-        method: method.as_str(),
-        params: Some(format!("{{\"uri\":{}}}", json::quote(uri)).into()),
-        ..Outgoing::default()
-    };
-    let mut exchange = session.call(&outgoing).await?;
-    loop {
-        if let Event::Response(response) = exchange.next().await? {
-            return Ok(response.outcome);
-        }
-    }
-}
-
-fn behalf(gateway: &Arc<Gateway>, routed: &Routed) -> Behalf {
-    let of_call = ForCall { gateway, routed };
-    Behalf {
-        holder: of_call.holder(),
-        hello: of_call.hello(),
-        sink: of_call.sink(),
+        routed.upstream.unsubscribe(&behalf.holder(), uri).await
     }
 }
 
@@ -164,13 +120,18 @@ fn upstream_error(error: &str) -> WireError {
 }
 
 /// Brings the updates of one resource of a modern upstream to a legacy session.
-async fn relay(gateway: Arc<Gateway>, mut feed: Feed<Behalf>, session: Arc<Live>, public: String) {
-    let ended = session.ended();
-    while session.subscriptions().contains(&public) {
+async fn relay(
+    gateway: Arc<Gateway>,
+    mut feed: Feed<Behalf>,
+    session: Arc<Live>,
+    public: String,
+    subscription: CancellationToken,
+) {
+    loop {
         let update = tokio::select! {
-            () = ended.cancelled() => break,
+            biased;
+            () = subscription.cancelled() => break,
             () = gateway.draining() => break,
-            () = session.subscriptions_change() => continue,
             update = feed.next() => update,
         };
         if update.method == "notifications/resources/updated" {
@@ -185,32 +146,24 @@ async fn relay(gateway: Arc<Gateway>, mut feed: Feed<Behalf>, session: Arc<Live>
 pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
     let params = format!("{{\"uri\":{}}}", json::quote(public));
     let method = Method::ResourcesSubscribe;
+    let caller = Caller {
+        principal: session.principal.clone(),
+        version: session.version,
+        capabilities: session.capabilities.clone(),
+        client_info: session.client_info.clone(),
+        session: Some(session.clone()),
+    };
+    let request = Request::new(0.into(), method.as_str(), Some(&params));
     let call = Box::new(Call {
-        caller: Caller {
-            principal: session.principal.clone(),
-            version: session.version,
-            capabilities: session.capabilities.clone(),
-            client_info: session.client_info.clone(),
-            session: Some(session.clone()),
-        },
-        request: Request::new(0.into(), method.as_str(), Some(&params)),
-        method,
-        progress_token: None,
-        log_level: None,
-        headers: CallHeaders::default(),
         name: Some(public.to_owned().into()),
-        arguments: None,
-        continues: false,
-        peer: None,
-        place: None,
-        trace: std::sync::OnceLock::new(),
+        ..Call::new(caller, request, method)
     });
     let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {
         return;
     };
     let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
     // It counts as new here, or the subscription would be taken for open already.
-    session.subscribe(&public, false);
+    session.unsubscribe(&public);
     tokio::spawn(async move {
         if let Err(error) = subscribe(&gateway, &session, &routed, &public, true).await {
             tracing::warn!(upstream = %routed.upstream.name(), error = %error.message, "a subscription could not be opened again");

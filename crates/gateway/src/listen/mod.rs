@@ -1,13 +1,15 @@
 //! Notifications that belong to no call: changed lists and updated resources, from the upstreams
 //! to the streams that want them.
 //!
-//! [`stream`] is `subscriptions/listen` of modern clients, [`feed`] the same stream as the gateway
-//! reads it from a modern upstream, [`legacy`] the subscriptions and the server-to-client stream
-//! of legacy clients.
+//! [`stream`] is `subscriptions/listen` of modern clients, with its [`filter`] and what it needs
+//! from upstreams ([`watch`]); [`feed`] is the same stream as the gateway reads it from a modern
+//! upstream, [`legacy`] the subscriptions and the server-to-client stream of legacy clients.
 
 mod feed;
+mod filter;
 mod legacy;
 mod stream;
+mod watch;
 
 use std::sync::Arc;
 

@@ -1,129 +1,25 @@
 //! `subscriptions/listen` of modern clients (2026-07-28, Subscriptions).
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use mcp_ultra_domain::catalog::Kind;
-use mcp_ultra_protocol::{
-    Era, Id, Method, Notification, Outcome, Request, WireError,
-    json::{self, Object},
-    meta,
-};
+use mcp_ultra_protocol::{Id, Notification, WireError, json, meta};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
-    Change, Feed,
-    feed::{RESOURCES, TASKS},
-    legacy::watched as watched_by,
+    Change,
+    filter::Filter,
     list_changed,
+    watch::{Watch, next_of, unsubscribe, watch},
 };
 use crate::{
     Gateway,
-    call::{Call, CallHeaders, Routed},
-    era::ForCall,
+    call::{Call, Routed},
     http::StreamSlot,
     reply::Reply,
     snapshot::Snapshot,
     stages::route,
-    upstream::{Behalf, OnBehalf, UpstreamError},
 };
-
-/// What a client wants to hear of.
-#[derive(Debug, Default)]
-struct Filter {
-    lists: Vec<Kind>,
-    /// Public URIs.
-    resources: Vec<String>,
-    /// Sealed ids of tasks (Tasks extension, Task Status Notifications).
-    tasks: Vec<String>,
-}
-
-/// How many resources and how many tasks one stream may be about.
-const MAX_NAMES: usize = 1000;
-
-impl Filter {
-    fn parse(params: Option<&str>) -> Result<Self, WireError> {
-        let unreadable = |error: json::ObjectError| {
-            WireError::invalid_params(format!("params.notifications: {error}"))
-        };
-        let Some(params) = params else {
-            return Ok(Self::default());
-        };
-        let params = Object::parse(params).map_err(unreadable)?;
-        let Some(wanted) = params.get_object("notifications").map_err(unreadable)? else {
-            return Err(WireError::invalid_params(
-                "params needs the object \"notifications\"",
-            ));
-        };
-        let flags = [
-            ("toolsListChanged", Kind::Tool),
-            ("promptsListChanged", Kind::Prompt),
-            ("resourcesListChanged", Kind::Resource),
-        ];
-        let lists = flags
-            .into_iter()
-            .filter(|(key, _)| wanted.get(key) == Some("true"))
-            .map(|(_, kind)| kind)
-            .collect();
-        Ok(Self {
-            lists,
-            resources: names(&wanted, RESOURCES)?,
-            tasks: names(&wanted, TASKS)?,
-        })
-    }
-
-    /// The text of the filter.
-    fn to_json(&self) -> String {
-        let mut parts: Vec<String> = Vec::new();
-        for kind in &self.lists {
-            let key = match kind {
-                Kind::Tool => "toolsListChanged",
-                Kind::Prompt => "promptsListChanged",
-                Kind::Resource | Kind::Template => "resourcesListChanged",
-            };
-            parts.push(format!("\"{key}\":true"));
-        }
-        for (key, names) in [(RESOURCES, &self.resources), (TASKS, &self.tasks)] {
-            if !names.is_empty() {
-                let quoted: Vec<String> = names.iter().map(|name| json::quote(name)).collect();
-                parts.push(format!("\"{key}\":[{}]", quoted.join(",")));
-            }
-        }
-        format!("{{{}}}", parts.join(","))
-    }
-
-    fn wants(&self, kind: Kind) -> bool {
-        // Templates have no notification of their own.
-        let kind = if kind == Kind::Template {
-            Kind::Resource
-        } else {
-            kind
-        };
-        self.lists.contains(&kind)
-    }
-}
-
-/// The strings of an array of the filter; none where it is absent.
-fn names(wanted: &Object<'_>, key: &str) -> Result<Vec<String>, WireError> {
-    let Some(raw) = wanted.get(key) else {
-        return Ok(Vec::new());
-    };
-    let names = json::elements(raw).and_then(|names| {
-        names
-            .into_iter()
-            .map(|raw| json::as_str(raw).map(std::borrow::Cow::into_owned))
-            .collect::<Option<Vec<_>>>()
-    });
-    match names {
-        Some(names) if names.len() <= MAX_NAMES => Ok(names),
-        Some(_) => Err(WireError::invalid_params(format!(
-            "{key} has more than {MAX_NAMES} elements"
-        ))),
-        None => Err(WireError::invalid_params(format!(
-            "{key} must be an array of strings"
-        ))),
-    }
-}
 
 /// Opens the stream. It is kept in a task of its own, which holds only what a stream needs: a
 /// gateway has many, and they are quiet most of the time.
@@ -296,7 +192,8 @@ fn tagged(method: &str, id: &Id, members: &str) -> Notification {
     Notification::new(method, Some(&params))
 }
 
-fn updated(id: &Id, uri: &str) -> Notification {
+/// `notifications/resources/updated` of the subscription `id`.
+pub(super) fn updated(id: &Id, uri: &str) -> Notification {
     tagged(
         "notifications/resources/updated",
         id,
@@ -310,228 +207,4 @@ fn closing(id: &Id) -> String {
         "{{\"resultType\":\"complete\",\"_meta\":{{\"{}\":{id}}}}}",
         meta::SUBSCRIPTION_ID
     )
-}
-
-/// What is watched upstream for one stream.
-#[derive(Default)]
-struct Watched {
-    /// The public URIs that upstreams agreed to.
-    agreed: Vec<String>,
-    /// The sealed ids of tasks that upstreams agreed to.
-    tasks: Vec<String>,
-    /// Streams of modern upstreams.
-    feeds: Vec<Watch>,
-    /// Subscriptions with legacy upstreams: public URI and how to end it.
-    subscribed: Vec<(String, Box<Routed>)>,
-}
-
-struct Watch {
-    feed: Feed<Behalf>,
-    naming: mcp_ultra_protocol::names::Naming,
-    /// The upstream's ids of tasks and the sealed ones that the client knows them by.
-    tasks: HashMap<String, String>,
-}
-
-impl Watch {
-    /// A notification of the upstream as the stream `id` tells it; `None` where it does not.
-    fn public(&self, id: &Id, update: &Notification) -> Option<Notification> {
-        let params = Object::parse(update.params.as_deref()?).ok()?;
-        match &*update.method {
-            "notifications/resources/updated" => Some(updated(
-                id,
-                &self.naming.public_uri(&params.get_str("uri")?),
-            )),
-            "notifications/tasks" => {
-                let sealed = self.tasks.get(&*params.get_str("taskId")?)?;
-                let task = crate::era::public_task_result(&self.naming, update.params.as_deref()?);
-                let params = match &task {
-                    Some(task) => Object::parse(task).ok()?,
-                    None => params,
-                };
-                let meta = Object::parse(params.get("_meta").unwrap_or("{}")).ok()?;
-                let meta = meta.edit().set(meta::SUBSCRIPTION_ID, id.as_raw()).finish();
-                let params = params.edit().set_str("taskId", sealed).set("_meta", meta);
-                Some(update.with_params(params.finish()))
-            }
-            _ => None,
-        }
-    }
-}
-
-async fn next_of(mut watch: Watch) -> (Watch, Notification) {
-    let notification = watch.feed.next().await;
-    (watch, notification)
-}
-
-/// Watches resources and tasks with the upstreams that have them. What can't be watched is left
-/// out.
-async fn watch(
-    gateway: &Arc<Gateway>,
-    snapshot: &Snapshot,
-    call: &Call,
-    uris: &[String],
-    tasks: &[String],
-) -> Watched {
-    let mut watched = Watched::default();
-    let mut modern: Vec<Group> = Vec::new();
-    for uri in uris {
-        let Ok(routed) = route::call(gateway, snapshot, read_of(call, uri)) else {
-            continue;
-        };
-        match routed.upstream.era_for(Era::Modern).await {
-            Ok(Era::Modern) => {
-                let original = routed.original.to_string();
-                group(&mut modern, routed).uris.push(original);
-            }
-            Ok(Era::Legacy) => match watched_by(gateway, &routed, true).await {
-                Ok(Outcome::Result(_)) => {
-                    watched.agreed.push(uri.clone());
-                    watched.subscribed.push((uri.clone(), routed));
-                }
-                Ok(Outcome::Error(_)) => {}
-                Err(error) => tell(&routed, &error),
-            },
-            Err(error) => tell(&routed, &error),
-        }
-    }
-    for task in tasks {
-        if let Ok(routed) = route::call(gateway, snapshot, task_of(call, task)) {
-            let original = routed.original.to_string();
-            group(&mut modern, routed)
-                .tasks
-                .insert(original, task.clone());
-        }
-    }
-    for group in modern {
-        group.open(gateway, &mut watched).await;
-    }
-    watched
-}
-
-/// What is watched of one modern upstream.
-struct Group {
-    routed: Box<Routed>,
-    uris: Vec<String>,
-    /// Its own ids of tasks and the sealed ones.
-    tasks: HashMap<String, String>,
-}
-
-fn group(groups: &mut Vec<Group>, routed: Box<Routed>) -> &mut Group {
-    let known = groups
-        .iter()
-        .position(|group| Arc::ptr_eq(&group.routed.upstream, &routed.upstream));
-    let at = known.unwrap_or_else(|| {
-        groups.push(Group {
-            routed,
-            uris: Vec::new(),
-            tasks: HashMap::new(),
-        });
-        groups.len() - 1
-    });
-    &mut groups[at]
-}
-
-impl Group {
-    async fn open(self, gateway: &Arc<Gateway>, watched: &mut Watched) {
-        let Self {
-            routed,
-            uris,
-            tasks,
-        } = self;
-        let of_call = ForCall {
-            gateway,
-            routed: &routed,
-        };
-        let behalf = Behalf {
-            holder: of_call.holder(),
-            hello: of_call.hello(),
-            sink: of_call.sink(),
-        };
-        let naming = routed.upstream.naming().clone();
-        let ids: Vec<String> = tasks.keys().cloned().collect();
-        match Feed::of_resources(routed.upstream.clone(), behalf, &uris, &ids).await {
-            Ok((feed, agreed)) => {
-                let public = |uri: &String| naming.public_uri(uri).into_owned();
-                watched.agreed.extend(agreed.resources.iter().map(public));
-                let sealed = |id: &String| tasks.get(id).cloned();
-                watched.tasks.extend(agreed.tasks.iter().filter_map(sealed));
-                watched.feeds.push(Watch {
-                    feed,
-                    naming,
-                    tasks,
-                });
-            }
-            Err(error) => tell(&routed, &error),
-        }
-    }
-}
-
-fn tell(routed: &Routed, error: &UpstreamError) {
-    tracing::warn!(upstream = %routed.upstream.name(), %error, "a resource could not be watched");
-}
-
-/// The call as it would read the resource: routing needs the URI and who asks.
-fn read_of(call: &Call, uri: &str) -> Box<Call> {
-    call_of(call, Method::ResourcesRead, "uri", uri)
-}
-
-/// The call as it would poll the task.
-fn task_of(call: &Call, task: &str) -> Box<Call> {
-    call_of(call, Method::TasksGet, "taskId", task)
-}
-
-fn call_of(call: &Call, method: Method, key: &str, name: &str) -> Box<Call> {
-    let params = format!("{{\"{key}\":{}}}", json::quote(name));
-    Box::new(Call {
-        caller: call.caller.clone(),
-        request: Request::new(call.request.id.clone(), method.as_str(), Some(&params)),
-        method,
-        progress_token: None,
-        log_level: None,
-        headers: CallHeaders::default(),
-        name: Some(name.to_owned().into()),
-        arguments: None,
-        continues: false,
-        peer: call.peer,
-        place: None,
-        trace: std::sync::OnceLock::new(),
-    })
-}
-
-/// Ends a subscription with a legacy upstream, unless another stream of this principal has it too.
-async fn unsubscribe(gateway: &Arc<Gateway>, routed: &Routed, uri: &str) {
-    tracing::trace!(uri, "a resource is not watched any more");
-    if let Err(error) = watched_by(gateway, routed, false).await {
-        tracing::debug!(upstream = %routed.upstream.name(), %error, "a subscription could not be ended");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_filter_is_read_and_written() {
-        let filter = Filter::parse(Some(
-            r#"{"notifications":{"toolsListChanged":true,"promptsListChanged":false,"resourceSubscriptions":["a://1"]}}"#,
-        ))
-        .unwrap();
-        assert!(filter.wants(Kind::Tool) && !filter.wants(Kind::Prompt));
-        assert_eq!(
-            filter.to_json(),
-            r#"{"toolsListChanged":true,"resourceSubscriptions":["a://1"]}"#
-        );
-    }
-
-    #[test]
-    fn bad_filters_are_refused() {
-        for params in [
-            "{}",
-            r#"{"notifications":[]}"#,
-            r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
-            r#"{"notifications":{"taskIds":"all"}}"#,
-        ] {
-            assert!(Filter::parse(Some(params)).is_err(), "{params}");
-        }
-    }
 }

@@ -6,10 +6,10 @@ use std::{
 
 use bytestring::ByteString;
 use mcp_ultra_domain::{Principal, ports::SessionState};
-use mcp_ultra_protocol::{Id, Notification, Request, Response, Version, WireError, json::Object};
+use mcp_ultra_protocol::{Id, Notification, Request, Response, Version, WireError};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -50,8 +50,8 @@ pub(crate) struct Live {
     /// Cancelled when its server-to-client streams end: with it, or before where the gateway
     /// drains.
     streams_ended: CancellationToken,
-    /// Told when a subscription was taken back.
-    unsubscribed: Notify,
+    /// What serves each subscription ends with its token.
+    subscribed: Mutex<HashMap<String, CancellationToken>>,
 }
 
 impl std::fmt::Debug for Live {
@@ -98,7 +98,7 @@ impl Live {
             push: Mutex::default(),
             streams_ended: ended.child_token(),
             ended,
-            unsubscribed: Notify::new(),
+            subscribed: Mutex::default(),
         }
     }
 
@@ -122,28 +122,32 @@ impl Live {
         self.state.lock().log_level = Some(level.to_owned());
     }
 
-    /// Adds or removes a subscription; `false` where that changes nothing.
-    pub(crate) fn subscribe(&self, uri: &str, wanted: bool) -> bool {
+    /// Adds a subscription. The token is cancelled when that one ends, also where another one to
+    /// the same resource begins at once; `None` where there is one already.
+    pub(crate) fn subscribe(&self, uri: &str) -> Option<CancellationToken> {
         let mut state = self.state.lock();
-        if wanted {
-            state.subscriptions.insert(uri.to_owned())
-        } else {
-            state.subscriptions.remove(uri)
+        if !state.subscriptions.insert(uri.to_owned()) {
+            return None;
         }
+        let token = self.ended.child_token();
+        let before = self.subscribed.lock().insert(uri.to_owned(), token.clone());
+        if let Some(before) = before {
+            before.cancel();
+        }
+        Some(token)
+    }
+
+    /// Ends a subscription; `false` where there is none.
+    pub(crate) fn unsubscribe(&self, uri: &str) -> bool {
+        let mut state = self.state.lock();
+        if let Some(token) = self.subscribed.lock().remove(uri) {
+            token.cancel();
+        }
+        state.subscriptions.remove(uri)
     }
 
     pub(crate) fn subscriptions(&self) -> BTreeSet<String> {
         self.state.lock().subscriptions.clone()
-    }
-
-    /// Tells whoever serves a subscription that one was taken back.
-    pub(crate) fn subscriptions_changed(&self) {
-        self.unsubscribed.notify_waiters();
-    }
-
-    /// Completes when a subscription was taken back.
-    pub(crate) async fn subscriptions_change(&self) {
-        self.unsubscribed.notified().await;
     }
 
     /// Registers a call, so that a notification can cancel it.
@@ -258,23 +262,10 @@ impl Live {
         self.streams_ended.clone()
     }
 
-    /// Completes when the session ends.
-    pub(crate) fn ended(&self) -> CancellationToken {
-        self.ended.clone()
-    }
-
     /// A notification of the client.
     pub(crate) fn notified(&self, notification: &Notification) {
         self.touch();
-        if notification.method != "notifications/cancelled" {
-            return;
-        }
-        let id = notification
-            .params
-            .as_deref()
-            .and_then(|params| Object::parse(params).ok())
-            .and_then(|params| Id::from_raw(params.get("requestId")?.to_owned().into()));
-        if let Some(id) = id {
+        if let Some(id) = notification.cancels() {
             self.cancel_call(&id);
         }
     }
@@ -287,6 +278,11 @@ impl Push {
 }
 
 impl Asked {
+    /// The id that the client was asked under.
+    pub(crate) fn id(&self) -> &Id {
+        &self.id
+    }
+
     /// The client's answer, or an error in its place where none comes.
     pub(crate) async fn wait(mut self) -> Response {
         let failed = |why: &'static str| Response::error(Some(&self.id), &WireError::internal(why));
@@ -333,6 +329,18 @@ mod tests {
         live.end();
         drop((first, one));
         assert!(live.idle_for().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_subscription_that_begins_again_is_another_one() {
+        let live = live();
+        let first = live.subscribe("a://1").unwrap();
+        assert!(live.subscribe("a://1").is_none());
+        live.unsubscribe("a://1");
+        let second = live.subscribe("a://1").unwrap();
+        assert!(first.is_cancelled() && !second.is_cancelled());
+        live.end();
+        assert!(second.is_cancelled());
     }
 
     #[tokio::test]

@@ -10,6 +10,15 @@ pub trait OnBehalf: Sync {
     fn hello(&self) -> Hello;
     /// Where notifications of a new session go that belong to no call.
     fn sink(&self) -> Sink;
+
+    /// All of it, to be kept.
+    fn known(&self) -> Behalf {
+        Behalf {
+            holder: self.holder(),
+            hello: self.hello(),
+            sink: self.sink(),
+        }
+    }
 }
 
 /// All of it known beforehand.

@@ -4,17 +4,19 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_protocol::{Id, Notification, Request, Response, WireError, json::Object, meta};
+use mcp_ultra_protocol::{Id, Notification, Request, json::Object, meta};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::Event;
+use super::{Event, Role};
 use crate::room::{Place, Room};
 
 /// How many events of one call may wait for their reader; in bytes they are bounded by their
 /// [`Room`]. A caller that does not read slows its upstream session down, it does not make the
 /// gateway grow.
 const QUEUE: usize = 64;
+/// How many questions of an upstream are known at once.
+const MAX_QUESTIONS: usize = 1024;
 /// How often a session that waits for its only caller looks whether others have come.
 const OTHERS: Duration = Duration::from_millis(100);
 
@@ -22,20 +24,30 @@ const OTHERS: Duration = Duration::from_millis(100);
 /// `initialize`. All are small, since servers read ids into all kinds of numbers.
 const FIRST_CALL: u64 = 2;
 
+/// Why no call has got a request of the upstream.
+#[derive(Debug)]
+pub(super) enum Unasked {
+    /// No single call is in flight that could be meant.
+    OfNobody(Request),
+    /// The caller has not read what was sent before, or is gone: the id of the request.
+    Refused(Id),
+}
+
 /// The calls in flight of one upstream session.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     next: AtomicU64,
     in_flight: Mutex<HashMap<Id, InFlight>>,
+    /// The calls that the upstream's own requests were given to, by the ids of these.
+    questions: Mutex<HashMap<Id, Id>>,
     /// The log level that the session was last set to.
     log_level: Mutex<Option<String>>,
-    /// How many callers are subscribed to each resource.
-    subscribed: Mutex<HashMap<String, usize>>,
 }
 
 /// A call as far as its session knows it.
 #[derive(Debug)]
 struct InFlight {
+    role: Role,
     events: mpsc::Sender<Queued>,
     /// For what comes before the answer.
     room: Room,
@@ -53,6 +65,7 @@ struct Queued {
 /// Where to send what belongs to a call and is not its answer.
 #[derive(Debug)]
 pub(super) struct Line {
+    role: Role,
     events: mpsc::Sender<Queued>,
     room: Room,
 }
@@ -66,6 +79,11 @@ impl Events {
     pub(super) async fn recv(&mut self) -> Option<Event> {
         self.0.recv().await.map(|queued| queued.event)
     }
+
+    /// Whether the session has ended, or forgotten the call, and nothing is left to be read.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_closed() && self.0.is_empty()
+    }
 }
 
 impl Calls {
@@ -75,9 +93,10 @@ impl Calls {
     }
 
     /// Registers the call `id`; its events come out of the receiver.
-    pub(super) fn begin(&self, id: &Id) -> Events {
+    pub(super) fn begin(&self, id: &Id, role: Role) -> Events {
         let (events, receiver) = mpsc::channel(QUEUE);
         let call = InFlight {
+            role,
             events,
             room: Room::default(),
             answered: false,
@@ -88,11 +107,13 @@ impl Calls {
 
     /// Forgets the call `id`; `true` where it was in flight.
     pub(super) fn end(&self, id: &Id) -> bool {
+        self.questions.lock().retain(|_, call| call != id);
         self.in_flight.lock().remove(id).is_some()
     }
 
     /// Forgets all calls: their receivers end.
     pub(super) fn end_all(&self) {
+        self.questions.lock().clear();
         self.in_flight.lock().clear();
     }
 
@@ -106,34 +127,11 @@ impl Calls {
         true
     }
 
-    /// Notes a subscription; `true` where it is the resource's first.
-    pub(super) fn subscribe(&self, uri: &str) -> bool {
-        let mut subscribed = self.subscribed.lock();
-        let count = subscribed.entry(uri.to_owned()).or_default();
-        *count += 1;
-        *count == 1
-    }
-
-    /// Notes the end of a subscription; `true` where it was the resource's last.
-    pub(super) fn unsubscribe(&self, uri: &str) -> bool {
-        let mut subscribed = self.subscribed.lock();
-        let Some(count) = subscribed.get_mut(uri) else {
-            return false;
-        };
-        *count -= 1;
-        let last = *count == 0;
-        if last {
-            subscribed.remove(uri);
-        }
-        last
-    }
-
-    pub(super) fn has_subscriptions(&self) -> bool {
-        !self.subscribed.lock().is_empty()
-    }
-
+    /// How many calls are in flight that somebody needs.
     pub(super) fn count(&self) -> usize {
-        self.in_flight.lock().len()
+        let in_flight = self.in_flight.lock();
+        let needed = |call: &&InFlight| call.role != Role::Background;
+        in_flight.values().filter(needed).count()
     }
 
     /// Gives the call `id` its answer, or says that it was too large: the last event. `false` where
@@ -186,7 +184,7 @@ impl Calls {
             }
             None => event,
         };
-        while self.count() <= 1 {
+        while line.role != Role::Background && self.count() <= 1 {
             let room = async {
                 let place = line.room.enter(size).await;
                 (place, line.events.reserve().await)
@@ -204,23 +202,22 @@ impl Calls {
         Err(event)
     }
 
-    /// Brings a request of the upstream to its call. The response is for those that no call gets.
-    pub(super) async fn ask(&self, request: Request) -> Option<Response> {
-        if request.method == "ping" {
-            return Some(Response::result(&request.id, "{}"));
-        }
-        let id = request.id.clone();
-        let Some(call) = self.sole() else {
-            return Some(Response::error(Some(&id), &no_caller()));
+    /// Brings a request of the upstream to its call.
+    pub(super) async fn ask(&self, request: Request) -> Result<(), Unasked> {
+        let Some(call) = self.of_request(&request) else {
+            return Err(Unasked::OfNobody(request));
         };
+        let id = request.id.clone();
         let asked = self.deliver(call, Event::Request(request)).await;
-        asked
-            .is_err()
-            .then(|| Response::error(Some(&id), &too_much()))
+        asked.map_err(|_| {
+            self.answered(&id);
+            Unasked::Refused(id)
+        })
     }
 
-    /// Where to send a notification: the call whose progress token it names, or the only one in
-    /// flight. Progress tokens towards upstreams are the ids of their calls.
+    /// Where to send a notification: the call whose progress token it names, the one whose question
+    /// it takes back, or the only one in flight. Progress tokens towards upstreams are the ids of
+    /// their calls.
     pub(super) fn of_notification(&self, notification: &Notification) -> Option<Line> {
         if let Some(listen) = self.of_subscription(notification) {
             return Some(listen);
@@ -230,7 +227,11 @@ impl Calls {
             let token = Object::parse(params).ok()?.get("progressToken")?;
             return self.of_id(&Id::from_raw(token.to_owned().into())?);
         }
-        self.sole()
+        if let Some(question) = notification.cancels() {
+            let call = self.questions.lock().remove(&question)?;
+            return self.of_id(&call);
+        }
+        Some(self.sole()?.1)
     }
 
     /// The `subscriptions/listen` call that a notification names (2026-07-28, Subscriptions).
@@ -242,16 +243,37 @@ impl Calls {
         self.of_id(&Id::from_raw(id.to_owned().into())?)
     }
 
+    /// Where to send a request that names no call: the only one in flight, or nowhere.
+    fn of_request(&self, request: &Request) -> Option<Line> {
+        let (id, call) = self.sole()?;
+        self.asked(&request.id, &id);
+        Some(call)
+    }
+
+    /// Notes that the upstream has asked something in the call `call`: what it says of the
+    /// question later may come elsewhere, and names only that.
+    pub(super) fn asked(&self, question: &Id, call: &Id) {
+        let mut questions = self.questions.lock();
+        if questions.len() < MAX_QUESTIONS {
+            questions.insert(question.detached(), call.clone());
+        }
+    }
+
+    /// Notes that a question has its answer.
+    pub(super) fn answered(&self, question: &Id) {
+        self.questions.lock().remove(question);
+    }
+
     fn of_id(&self, id: &Id) -> Option<Line> {
         self.in_flight.lock().get(id).map(InFlight::line)
     }
 
     /// The call of a request or notification that names none: the only one in flight, or none.
-    fn sole(&self) -> Option<Line> {
+    fn sole(&self) -> Option<(Id, Line)> {
         let in_flight = self.in_flight.lock();
-        let mut calls = in_flight.values();
+        let mut calls = in_flight.iter().filter(|(_, call)| call.role == Role::Call);
         match (calls.next(), calls.next()) {
-            (Some(call), None) => Some(call.line()),
+            (Some((id, call)), None) => Some((id.clone(), call.line())),
             _ => None,
         }
     }
@@ -260,22 +282,11 @@ impl Calls {
 impl InFlight {
     fn line(&self) -> Line {
         Line {
+            role: self.role,
             events: self.events.clone(),
             room: self.room.shared(),
         }
     }
-}
-
-/// What an upstream gets that asks without a call that could be meant.
-fn no_caller() -> WireError {
-    WireError::invalid_request(
-        "no single call is in flight that this request could belong to; send it on the stream of its call",
-    )
-}
-
-/// What an upstream gets that asks a caller which does not read.
-fn too_much() -> WireError {
-    WireError::internal("the caller has not read what was sent before, or is gone")
 }
 
 /// The bytes of an event that waits.
@@ -302,6 +313,9 @@ pub(super) fn is_of_session(notification: &Notification) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use mcp_ultra_protocol::Response;
+
     use super::*;
 
     fn progress(token: &str) -> Notification {
@@ -315,9 +329,9 @@ mod tests {
         let log = Notification::new("notifications/message", None);
         assert!(calls.of_notification(&log).is_none());
         let (a, b) = (calls.next_id(), calls.next_id());
-        let _a = calls.begin(&a);
+        let _a = calls.begin(&a, Role::Call);
         assert!(calls.of_notification(&log).is_some());
-        let _b = calls.begin(&b);
+        let _b = calls.begin(&b, Role::Call);
         assert!(
             calls.of_notification(&log).is_none(),
             "two in flight: it could be either's"
@@ -338,10 +352,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_stream_of_notifications_is_in_nobodys_way() {
+        let calls = Calls::default();
+        let (stream, call) = (calls.next_id(), calls.next_id());
+        let mut told = calls.begin(&stream, Role::Background);
+        let log = Notification::new("notifications/message", None);
+        assert!(calls.of_notification(&log).is_none(), "names no stream");
+        assert_eq!(calls.count(), 0, "keeps no session open");
+        for _ in 0..2 * QUEUE {
+            let changed = Notification::new("notifications/tools/list_changed", None);
+            let stream = calls.of_id(&stream).unwrap();
+            drop(calls.deliver(stream, Event::Notification(changed)).await);
+        }
+        let _call = calls.begin(&call, Role::Call);
+        let sole = calls.of_notification(&log).unwrap();
+        let delivered = calls.deliver(sole, Event::Notification(log)).await;
+        assert!(delivered.is_ok());
+        assert!(told.recv().await.is_some());
+    }
+
+    #[test]
+    fn a_question_that_is_taken_back_is_taken_back_from_the_call_it_was_put_to() {
+        let calls = Calls::default();
+        let cancelled = |id: &str| {
+            let params = format!("{{\"requestId\":{id}}}");
+            calls.of_notification(&Notification::new("notifications/cancelled", Some(&params)))
+        };
+        let question = |id: u64| Request::new(Id::from(id), "elicitation/create", None);
+        let a = calls.next_id();
+        let mut asked = calls.begin(&a, Role::Call);
+        assert!(calls.of_request(&question(7)).is_some());
+        assert!(calls.of_request(&question(8)).is_some());
+        let b = calls.next_id();
+        let _other = calls.begin(&b, Role::Call);
+        let call = cancelled("7").expect("known though two are in flight");
+        let told = calls.deliver(call, note()).now_or_never();
+        assert!(matches!(told, Some(Ok(()))));
+        let told = asked.recv().now_or_never();
+        assert!(told.flatten().is_some(), "to the one that was asked");
+        assert!(cancelled("7").is_none(), "once");
+        calls.answered(&Id::from(8));
+        assert!(cancelled("8").is_none(), "answered already");
+        assert!(cancelled("9").is_none(), "never asked");
+        calls.asked(&Id::from(9), &b);
+        calls.end(&b);
+        assert!(cancelled("9").is_none(), "over");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_caller_that_does_not_read_holds_up_nobody_else() {
         let calls = Calls::default();
         let (a, b) = (calls.next_id(), calls.next_id());
-        let (mut slow, mut other) = (calls.begin(&a), calls.begin(&b));
+        let (mut slow, mut other) = (calls.begin(&a, Role::Call), calls.begin(&b, Role::Call));
         let mut dropped = 0;
         for _ in 0..QUEUE + 10 {
             let delivered = calls.deliver(calls.of_id(&a).unwrap(), note()).await;
@@ -367,8 +429,8 @@ mod tests {
     async fn what_waits_for_a_caller_is_bounded_in_bytes() {
         let calls = Calls::default();
         let (a, b) = (calls.next_id(), calls.next_id());
-        let mut slow = calls.begin(&a);
-        let other = calls.begin(&b);
+        let mut slow = calls.begin(&a, Role::Call);
+        let other = calls.begin(&b, Role::Call);
         let line = || calls.of_id(&a).unwrap();
         let half = || log(crate::room::BYTES * 2 / 3);
         assert!(calls.deliver(line(), half()).await.is_ok());
@@ -398,7 +460,7 @@ mod tests {
     async fn the_only_caller_slows_its_upstream_down() {
         let calls = Calls::default();
         let a = calls.next_id();
-        let mut slow = calls.begin(&a);
+        let mut slow = calls.begin(&a, Role::Call);
         let all = async {
             for _ in 0..2 * QUEUE {
                 let line = calls.of_id(&a).unwrap();
@@ -417,7 +479,7 @@ mod tests {
     async fn all_calls_hear_of_what_may_have_been_their_answer() {
         let calls = Calls::default();
         let (a, b) = (calls.next_id(), calls.next_id());
-        let (mut one, mut other) = (calls.begin(&a), calls.begin(&b));
+        let (mut one, mut other) = (calls.begin(&a, Role::Call), calls.begin(&b, Role::Call));
         calls.answer_all_too_large(9);
         assert!(matches!(one.recv().await, Some(Event::TooLarge(9))));
         assert!(matches!(other.recv().await, Some(Event::TooLarge(9))));

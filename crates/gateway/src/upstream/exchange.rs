@@ -153,13 +153,38 @@ impl Exchange {
         Some(notification.with_params(params.edit().set("progressToken", &**token).finish()))
     }
 
+    /// The answer to a call of the gateway's own, on whose way there is nobody to be asked or told
+    /// anything.
+    ///
+    /// # Errors
+    /// As [`Exchange::next`].
+    pub async fn answer_of_own(&mut self) -> Result<Response, UpstreamError> {
+        loop {
+            match self.next().await? {
+                Event::Response(response) => return Ok(response),
+                Event::Request(request) => {
+                    // A modern upstream, which has no session, must not send requests.
+                    if let Some(session) = &self.session {
+                        session.answer_itself(&request).await;
+                    }
+                }
+                Event::Notification(_) | Event::TooLarge(_) => {}
+            }
+        }
+    }
+
     /// Answers a server-to-client request of this call.
     ///
     /// # Errors
     /// [`UpstreamError`] where the answer can't be delivered.
     pub async fn answer(&self, response: Response) -> Result<(), UpstreamError> {
         match &self.session {
-            Some(session) => session.send_response(response).await,
+            Some(session) => {
+                if let Some(question) = &response.id {
+                    session.calls().answered(question);
+                }
+                session.send_response(response).await
+            }
             // A modern upstream sends no requests, so there is nothing to answer.
             None => Ok(()),
         }
@@ -173,6 +198,14 @@ impl Exchange {
         };
         self.over |= answer.is_some();
         answer
+    }
+
+    /// Whether its session has ended, and nothing of the call is left to be read.
+    pub fn is_closed(&self) -> bool {
+        match &self.source {
+            Source::Channel(events) => events.is_over(),
+            Source::Opening(_) | Source::Ready(_) | Source::Stream(..) => false,
+        }
     }
 
     /// The code of the error that the upstream answered with at once, where it did.

@@ -4,7 +4,7 @@ use mcp_ultra_protocol::Era;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Session, UpstreamError};
+use super::{Behalf, Session, UpstreamError, subscriptions::Subscriptions};
 
 /// How long a session that ended by itself is remembered as one.
 const FORGET_ENDED: Duration = Duration::from_mins(1);
@@ -46,6 +46,7 @@ struct Slot {
     opening: tokio::sync::Mutex<Option<(Instant, UpstreamError)>>,
     session: Mutex<Option<Session>>,
     used: Mutex<Instant>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl Default for Slot {
@@ -54,6 +55,7 @@ impl Default for Slot {
             opening: tokio::sync::Mutex::default(),
             session: Mutex::default(),
             used: Mutex::new(Instant::now()),
+            subscriptions: Arc::default(),
         }
     }
 }
@@ -79,14 +81,15 @@ impl Slot {
         ended
     }
 
-    /// For how long nothing has needed the session; `None` while something does.
+    /// For how long nothing has needed the session; `None` while something does, a subscription for
+    /// one.
     fn idle_for(&self) -> Option<Duration> {
         let opening = self.opening.try_lock().is_err();
         let session = self.session.lock();
         let busy = session
             .as_ref()
             .is_some_and(|session| !session.is_closed() && session.is_busy());
-        (!opening && !busy).then(|| self.used.lock().elapsed())
+        (!opening && !busy && self.subscriptions.is_empty()).then(|| self.used.lock().elapsed())
     }
 }
 
@@ -135,6 +138,7 @@ impl Pool {
         *failed = None;
         *slot.session.lock() = Some(session.clone());
         *slot.used.lock() = Instant::now();
+        slot.subscriptions.renew(&session);
         let mut slots = self.slots.lock();
         if era.is_none() {
             slots.remove(&(holder.clone(), None));
@@ -169,12 +173,34 @@ impl Pool {
             .find_map(|(_, slot)| slot.usable())
     }
 
-    /// Takes out the sessions of `holder`, of every era.
+    /// The subscriptions of `holder`, which has a place here from then on.
+    pub(super) fn subscriptions(
+        &self,
+        holder: &Holder,
+    ) -> Result<Arc<Subscriptions>, UpstreamError> {
+        let slot = self.slot(holder, Some(Era::Legacy))?;
+        Ok(slot.subscriptions.clone())
+    }
+
+    /// On whose behalf sessions are missing that subscriptions need.
+    pub(super) fn missed(&self) -> Vec<Behalf> {
+        let slots = self.slots.lock();
+        let missing = slots.values().filter(|slot| {
+            let session = slot.session.lock();
+            session.as_ref().is_none_or(Session::is_closed)
+        });
+        missing
+            .filter_map(|slot| slot.subscriptions.behalf())
+            .collect()
+    }
+
+    /// Takes out the sessions of `holder`, of every era, and all that is subscribed to in them.
     pub(super) fn take(&self, holder: &Holder) -> Vec<Session> {
         let mut taken = Vec::new();
         self.slots.lock().retain(|key, slot| {
             let is_theirs = key.0 == *holder;
             if is_theirs {
+                slot.subscriptions.clear();
                 taken.extend(slot.session.lock().take());
             }
             !is_theirs
@@ -223,7 +249,10 @@ impl Pool {
         self.slots
             .lock()
             .drain()
-            .filter_map(|(_, slot)| slot.session.lock().take())
+            .filter_map(|(_, slot)| {
+                slot.subscriptions.clear();
+                slot.session.lock().take()
+            })
             .collect()
     }
 

@@ -4,7 +4,8 @@ use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Notification, Response, Version};
 
 use super::{
-    Exchange, Outgoing, UpstreamError, calls::Calls, http::HttpSession, stdio::StdioSession,
+    Exchange, Outgoing, UpstreamError, calls::Calls, exchange::Source, http::HttpSession,
+    stdio::StdioSession,
 };
 
 /// How long an upstream may take to be told of a cancelled call.
@@ -32,6 +33,8 @@ pub struct Hello {
     pub client_info: ByteString,
     /// The legacy revision that is asked for.
     pub version: Version,
+    /// Whether the gateway speaks for itself: there is nobody that the upstream could ask.
+    pub own: bool,
 }
 
 /// What an upstream said about itself when the session opened.
@@ -49,9 +52,33 @@ impl Session {
     /// # Errors
     /// [`UpstreamError`]
     pub async fn call(&self, call: &Outgoing<'_>) -> Result<Exchange, UpstreamError> {
-        match self {
-            Self::Http(session) => HttpSession::call(session, call).await,
-            Self::Stdio(session) => StdioSession::call(session, call).await,
+        if self.is_closed() {
+            return Err(UpstreamError::SessionLost);
+        }
+        let id = self.calls().next_id();
+        let text = call.text(&id);
+        let events = self.calls().begin(&id, call.role);
+        // From here on a drop takes the call off the list again, and cancels it upstream.
+        let mut exchange = Exchange {
+            id,
+            source: Source::Ready(None),
+            progress_token: call.progress_token.clone(),
+            session: Some(self.clone()),
+            over: false,
+        };
+        let begun = match self {
+            Self::Http(session) => session.begin(&exchange.id, text, events).await,
+            Self::Stdio(session) => session.begin(&text, events).await,
+        };
+        match begun {
+            Ok(source) => {
+                exchange.source = source;
+                Ok(exchange)
+            }
+            Err(error) => {
+                exchange.over = error.ends_call();
+                Err(error)
+            }
         }
     }
 
@@ -109,21 +136,9 @@ impl Session {
         self.calls().remember_log_level(level)
     }
 
-    /// Whether somebody needs the session: a call is in flight, or a resource subscribed to.
+    /// Whether a call is in flight that somebody needs.
     pub fn is_busy(&self) -> bool {
-        let calls = self.calls();
-        calls.count() > 0 || calls.has_subscriptions()
-    }
-
-    /// Notes a subscription; `true` where it is the first one of the resource, so that the
-    /// upstream has to be told.
-    pub fn subscribe(&self, uri: &str) -> bool {
-        self.calls().subscribe(uri)
-    }
-
-    /// Notes the end of a subscription; `true` where it was the last one of the resource.
-    pub fn unsubscribe(&self, uri: &str) -> bool {
-        self.calls().unsubscribe(uri)
+        self.calls().count() > 0
     }
 
     /// Whether it is the same session as `other`.
@@ -135,10 +150,18 @@ impl Session {
         }
     }
 
-    fn calls(&self) -> &Calls {
+    pub(super) fn calls(&self) -> &Calls {
         match self {
             Self::Http(session) => &session.calls,
             Self::Stdio(session) => &session.calls,
+        }
+    }
+
+    /// Whether the gateway has opened it for itself.
+    pub(super) fn is_own(&self) -> bool {
+        match self {
+            Self::Http(session) => session.own,
+            Self::Stdio(session) => session.own,
         }
     }
 
@@ -173,27 +196,6 @@ impl Session {
             Self::Stdio(session) => session.close().await,
         }
     }
-}
-
-/// The `params` of a call with the upstream's own progress token, the id of the call, where the
-/// caller asked for progress.
-pub(super) fn with_progress_token(
-    params: Option<ByteString>,
-    id: &Id,
-    wanted: bool,
-) -> Option<ByteString> {
-    use mcp_ultra_protocol::json::Object;
-    if !wanted {
-        return params;
-    }
-    let text = params.unwrap_or_else(|| ByteString::from_static("{}"));
-    let edited = Object::parse(&text).ok().and_then(|object| {
-        let meta_text = object.get("_meta").unwrap_or("{}");
-        let meta = Object::parse(meta_text).ok()?;
-        let meta = meta.edit().set("progressToken", id.as_raw()).finish();
-        Some(object.edit().set("_meta", meta).finish())
-    });
-    Some(edited.map_or(text, ByteString::from))
 }
 
 /// Reads the result of `initialize`: the revision that was agreed on, and the rest.

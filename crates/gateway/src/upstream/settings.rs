@@ -207,5 +207,6 @@ fn own_hello(extensions: &[&'static str]) -> Hello {
         .into(),
         client_info: crate::identity().into(),
         version: Version::LATEST_LEGACY,
+        own: true,
     }
 }

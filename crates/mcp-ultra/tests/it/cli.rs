@@ -32,6 +32,10 @@ pub(crate) fn command(arguments: &[&str]) -> tokio::process::Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    // Where `make coverage` wants its counts; without it they land in the working folder.
+    if let Some(file) = std::env::var_os("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", file);
+    }
     command
 }
 

@@ -39,9 +39,8 @@ async fn stop(child: Child) -> String {
     let id = i32::try_from(child.id().unwrap()).unwrap();
     kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
     let output = timeout(SOON, child.wait_with_output()).await.unwrap();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stderr).unwrap()
+    // How it ends is not looked at: one that has just come up may not listen for signals yet.
+    String::from_utf8(output.unwrap().stderr).unwrap()
 }
 
 async fn status(endpoint: &str, path: &str) -> u16 {

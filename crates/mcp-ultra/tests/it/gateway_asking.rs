@@ -1,6 +1,6 @@
-//! Legacy upstreams that ask in ways of their own, and modern callers: a question on the
-//! server-to-client stream before the reply has begun, several at once, and the error of
-//! 2025-11-25 that stands for a URL elicitation.
+//! Legacy upstreams that ask in ways of their own: a question on the server-to-client stream before
+//! the reply has begun, several at once, one that is taken back, one while the catalog is read, and
+//! the error of 2025-11-25 that stands for a URL elicitation.
 
 use std::{
     convert::Infallible,
@@ -8,12 +8,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{
         IntoResponse, Response,
         sse::{Event, Sse},
@@ -24,12 +25,14 @@ use futures_util::stream;
 use mcp_ultra_testkit::{
     fixture::Era,
     raw::{Reply, modern::Caller},
+    schema::Revision,
 };
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, broadcast, mpsc};
 
 use crate::gateway_rig::{
-    SOON, call_headers, call_text, fixture, gateway, legacy_tool, modern, only, text,
+    SOON, call_headers, call_text, fixture, gateway, judge, legacy_tool, modern, names as listed,
+    only, text,
 };
 
 /// A legacy server that asks.
@@ -39,6 +42,8 @@ struct Asking {
     /// What the client answers.
     answers: broadcast::Sender<Value>,
     signed_in: AtomicBool,
+    /// Whether a question that was taken back has been answered.
+    answered_late: AtomicBool,
 }
 
 fn events(messages: mpsc::Receiver<Value>) -> Response {
@@ -50,8 +55,12 @@ fn events(messages: mpsc::Receiver<Value>) -> Response {
     .into_response()
 }
 
-async fn open_stream(State(server): State<Arc<Asking>>) -> Response {
+async fn open_stream(State(server): State<Arc<Asking>>, headers: HeaderMap) -> Response {
     let (sender, messages) = mpsc::channel(8);
+    // Before anything is called. Many servers do so.
+    if headers["mcp-session-id"] == "has-roots" {
+        sender.send(roots("early")).await.unwrap();
+    }
     *server.pushed.lock().await = Some(sender);
     events(messages)
 }
@@ -61,6 +70,57 @@ fn question(id: &str) -> Value {
         "message": format!("{id}?"),
         "requestedSchema": { "type": "object", "properties": { "name": { "type": "string" } } },
     } })
+}
+
+fn roots(id: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": "roots/list" })
+}
+
+/// Lists the tools only once the client has said which roots it has.
+async fn list_tools(server: &Asking, id: &Value) -> Response {
+    let mut answers = server.answers.subscribe();
+    let (sender, messages) = mpsc::channel(8);
+    sender.send(roots("late")).await.unwrap();
+    let id = id.clone();
+    tokio::spawn(async move {
+        let answer = loop {
+            let answer = answers.recv().await.unwrap();
+            if answer["id"] == "late" {
+                break answer;
+            }
+        };
+        let tools = ["pushed", "both", "signed", "withdrawn", "traced"].map(|name| {
+            json!({
+                "name": name, "inputSchema": { "type": "object" },
+                "description": answer["result"].to_string(),
+            })
+        });
+        let result = json!({ "jsonrpc": "2.0", "id": id, "result": { "tools": tools } });
+        sender.send(result).await
+    });
+    events(messages)
+}
+
+/// Asks something, takes that back, and goes on a while later.
+fn ask_in_vain(server: &Arc<Asking>, id: &Value) -> Response {
+    let (sender, messages) = mpsc::channel(8);
+    let (server, id) = (server.clone(), id.clone());
+    tokio::spawn(async move {
+        sender.send(question("vain")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let params = json!({ "requestId": "vain", "reason": "no longer needed" });
+        let cancelled =
+            json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+        sender.send(cancelled).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let late = server.answered_late.load(Ordering::Relaxed);
+        let text = if late { "answered" } else { "went on" };
+        let result = json!({ "content": [{ "type": "text", "text": text }] });
+        sender
+            .send(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
+            .await
+    });
+    events(messages)
 }
 
 /// What was answered to each of the questions.
@@ -90,6 +150,9 @@ async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
     let said = |said: &str| result(json!({ "content": [{ "type": "text", "text": said }] }));
     match message["method"].as_str() {
         None => {
+            if id == "vain" {
+                server.answered_late.store(true, Ordering::Relaxed);
+            }
             let _ = server.answers.send(message);
             StatusCode::ACCEPTED.into_response()
         }
@@ -99,13 +162,11 @@ async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
                 "capabilities": { "tools": {} },
                 "serverInfo": { "name": "asking", "version": "0" },
             }));
-            ([("mcp-session-id", "s")], document(&answer)).into_response()
+            let roots = message["params"]["capabilities"].get("roots").is_some();
+            let session = if roots { "has-roots" } else { "has-none" };
+            ([("mcp-session-id", session)], document(&answer)).into_response()
         }
-        Some("tools/list") => {
-            let tools = ["pushed", "both", "signed", "traced"]
-                .map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
-            document(&result(json!({ "tools": tools })))
-        }
+        Some("tools/list") => list_tools(&server, &id).await,
         Some("tools/call") => match message["params"]["name"].as_str().unwrap() {
             "traced" => document(&said(&message["params"]["_meta"].to_string())),
             "pushed" => {
@@ -127,6 +188,7 @@ async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
                 });
                 events(messages)
             }
+            "withdrawn" => ask_in_vain(&server, &id),
             _ if server.signed_in.swap(true, Ordering::Relaxed) => document(&said("signed in")),
             _ => document(&json!({ "jsonrpc": "2.0", "id": id, "error": {
                 "code": -32042, "message": "sign in first", "data": { "elicitations": [{
@@ -142,12 +204,15 @@ async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
     }
 }
 
-async fn start() -> String {
+/// The endpoint of a server, and the answers that it gets.
+async fn start_watched() -> (String, broadcast::Receiver<Value>) {
     let server = Arc::new(Asking {
         pushed: Mutex::default(),
         answers: broadcast::Sender::new(16),
         signed_in: AtomicBool::new(false),
+        answered_late: AtomicBool::new(false),
     });
+    let answers = server.answers.subscribe();
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
         .await
         .unwrap();
@@ -156,7 +221,11 @@ async fn start() -> String {
         .route("/mcp", post(message).get(open_stream))
         .with_state(server);
     tokio::spawn(async move { axum::serve(listener, app).await });
-    format!("http://{address}/mcp")
+    (format!("http://{address}/mcp"), answers)
+}
+
+async fn start() -> String {
+    start_watched().await.0
 }
 
 /// Calls a tool until it asks no more. Returns what it said and what it asked for, by round.
@@ -206,6 +275,73 @@ async fn a_caller_that_can_open_no_url_is_told_so() {
     let params = json!({ "name": "signed", "arguments": {} });
     let reply = modern(&caller, "tools/call", params).await;
     assert_eq!(reply.message["error"]["code"], -32021);
+}
+
+/// The gateway declares roots on its own behalf, so that a server lists all that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_the_catalog_for_roots_is_told_that_there_are_none() {
+    let (url, mut answers) = start_watched().await;
+    let gateway = gateway(&only(&url, "")).await;
+    for _ in 0..2 {
+        let answer = tokio::time::timeout(SOON, answers.recv()).await;
+        let answer = answer.unwrap().unwrap();
+        assert_eq!(answer["result"], json!({ "roots": [] }), "{answer}");
+    }
+    let tools = modern(&gateway.caller(), "tools/list", json!({})).await;
+    assert_eq!(listed(&tools, "tools").len(), 5);
+    let described = &tools.result()["tools"][0]["description"];
+    assert_eq!(*described, r#"{"roots":[]}"#);
+}
+
+/// What a server no longer needs to know is taken back under the id that the client was asked
+/// with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_taken_back_is_taken_back_from_a_legacy_client() {
+    let gateway = gateway(&only(&start().await, "")).await;
+    let able = json!({ "elicitation": {} });
+    let session = gateway.session("2025-11-25", able).await.unwrap();
+    let params = json!({ "name": "withdrawn", "arguments": {} });
+    let (_, answer) = session.send("tools/call", params).await.unwrap();
+    let mut events = answer.events();
+    let mut next = async || {
+        let message = events.message().await.unwrap().unwrap();
+        judge(Revision::V2025_11_25, "tools/call", &message);
+        message
+    };
+    let asked = next().await;
+    assert_eq!(asked["method"], "elicitation/create");
+    assert_ne!(asked["id"], "vain", "an id of the session");
+    let cancelled = next().await;
+    assert_eq!(cancelled["method"], "notifications/cancelled");
+    let expected = json!({ "requestId": asked["id"], "reason": "no longer needed" });
+    assert_eq!(cancelled["params"], expected);
+    let late = json!({ "action": "accept", "content": { "name": "late" } });
+    session.respond(&asked, Some(late)).await.unwrap();
+    let last = next().await;
+    assert_eq!(last["result"]["content"][0]["text"], "went on", "{last}");
+}
+
+/// A modern client that comes back with its answer is not asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_taken_back_holds_up_no_modern_client() {
+    for answer in [
+        json!({}),
+        json!({ "input-1": { "action": "accept", "content": { "name": "late" } } }),
+    ] {
+        let gateway = gateway(&only(&start().await, "")).await;
+        let mut caller = gateway.caller();
+        caller.capabilities = json!({ "elicitation": { "form": {} } });
+        let mut params = json!({ "name": "withdrawn", "arguments": {} });
+        let asked = modern(&caller, "tools/call", params.clone()).await;
+        let state = asked.result()["requestState"].clone();
+        assert!(state.is_string(), "{}", asked.message);
+        // Until it is taken back.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        params["requestState"] = state;
+        params["inputResponses"] = answer;
+        let reply = modern(&caller, "tools/call", params).await;
+        assert_eq!(text(&reply), "went on", "{}", reply.message);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

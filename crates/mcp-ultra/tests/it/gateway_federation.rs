@@ -407,6 +407,56 @@ async fn mirrored_headers_are_made_anew_and_unknown_ones_pass() {
     );
 }
 
+/// A server that misses a header which mirrors an argument has other tools than were read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missed_header_leads_to_another_reading_of_the_tools() {
+    let changed = Arc::new(AtomicBool::new(false));
+    let now = changed.clone();
+    let upstream = Scripted::start(json!([tool("t")]), move |seen| {
+        if !now.load(Ordering::Relaxed) {
+            return None;
+        }
+        match seen.rpc().as_str() {
+            "tools/list" => {
+                let schema = json!({ "type": "object", "properties": { "v": { "type": "string", "x-mcp-header": "Region" } } });
+                let tools = json!([{ "name": "t", "inputSchema": schema }]);
+                let result = json!({ "resultType": "complete", "ttlMs": 0, "cacheScope": "private", "tools": tools });
+                Some(Scene::Result(result.to_string()))
+            }
+            "tools/call" if seen.header("mcp-param-region").is_none() => Some(Scene::Error(
+                r#"{"code":-32020,"message":"Header mismatch: Mcp-Param-Region"}"#.into(),
+            )),
+            _ => None,
+        }
+    })
+    .await
+    .unwrap();
+    for era in [Era::Modern, Era::Legacy] {
+        changed.store(false, Ordering::Relaxed);
+        let gateway = gateway(&format!("servers:\n{}", server("s", &upstream.url(), ""))).await;
+        let caller = gateway.caller();
+        let session = gateway.session("2025-11-25", json!({})).await.unwrap();
+        changed.store(true, Ordering::Relaxed);
+        let call = async || match era {
+            Era::Legacy => legacy_tool(&session, "s_t", json!({ "v": "sul" })).await,
+            _ => modern_tool(&caller, "s_t", json!({ "v": "sul" })).await,
+        };
+        let listed = upstream.seen("tools/list").len();
+        // It is not made again in secret.
+        let first = call().await;
+        assert!(first.error_code().is_some(), "{}", first.message);
+        until("another reading of the tools", async || {
+            upstream.seen("tools/list").len() > listed
+        })
+        .await;
+        until("a call with the header", async || {
+            let reply = legacy_tool(&session, "s_t", json!({ "v": "sul" })).await;
+            reply.error_code().is_none()
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn extensions_pass_where_the_configuration_allows_them() {
     let seen_ui = Arc::new(AtomicBool::new(false));

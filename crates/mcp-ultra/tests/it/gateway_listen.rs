@@ -12,7 +12,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::gateway_rig::{
-    SOON, fixture, gateway, judge, legacy_tool, marker, modern, modern_tool, names, stdio_server,
+    SOON, children, fixture, gateway, judge, legacy, legacy_tool, marker, modern, modern_tool,
+    names, stdio_server, until,
 };
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
@@ -165,14 +166,59 @@ async fn a_stream_that_ends_takes_nothing_from_another() {
         let (mut second, _, agreed) = listen(&caller, wanted.clone()).await;
         assert_eq!(agreed, wanted);
         drop(first);
-        // Time for the end of the first stream to be seen.
+        until("the end of the first stream", async || {
+            streams(&gateway).await == 1
+        })
+        .await;
+        // Time for what ends with it.
         assert!(quiet(&mut second).await);
         let trigger = format!("{name}_test_trigger_resource_update");
         modern_tool(&caller, &trigger, json!({})).await;
         let update = next(&mut second).await;
         assert_eq!(update["params"]["uri"], wanted["resourceSubscriptions"][0]);
         drop(second);
+        until("the end of the second stream", async || {
+            streams(&gateway).await == 0
+        })
+        .await;
     }
+}
+
+/// How many streams the gateway has open.
+async fn streams(gateway: &Gateway) -> usize {
+    let metrics = gateway.get("/metrics").await.unwrap().text().await.unwrap();
+    let open = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("mcp_streams "));
+    open.unwrap().parse().unwrap()
+}
+
+/// Nor from a session, where all callers share the one with the upstream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_ends_takes_nothing_from_a_session_beside_it() {
+    let upstream = fixture(Era::Legacy).await;
+    let yaml = format!(
+        "servers:\n  - {{ name: fix, url: \"{}\", prefix: none, shared: true }}\n",
+        upstream.url()
+    );
+    let gateway = gateway(&yaml).await;
+    let session = gateway.session("2025-11-25", json!({})).await.unwrap();
+    legacy(&session, "resources/subscribe", json!({ "uri": WATCHED })).await;
+    let wanted = json!({ "resourceSubscriptions": [WATCHED] });
+    let (stream, _, agreed) = listen(&gateway.caller(), wanted.clone()).await;
+    assert_eq!(agreed, wanted);
+    drop(stream);
+    until("the end of the stream", async || {
+        streams(&gateway).await == 0
+    })
+    .await;
+    let mut told = session.stream(None).await.unwrap().events();
+    assert!(quiet(&mut told).await);
+    legacy_tool(&session, "test_trigger_resource_update", json!({})).await;
+    let update = tokio::time::timeout(SOON, told.message()).await;
+    let update = update.unwrap().unwrap().unwrap();
+    judge(Revision::V2025_11_25, "", &update);
+    assert_eq!(update["params"]["uri"], WATCHED);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,6 +243,49 @@ async fn changes_of_a_stdio_upstream_are_heard() {
         };
         judge(Revision::V2026_07_28, "", &update);
         assert_eq!(update["params"]["uri"], WATCHED, "{era}");
+    }
+}
+
+/// A modern program tells of changed lists on a stream that the gateway has to open, and that keeps
+/// no program running.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_lists_of_a_program_are_heard() {
+    for (era, rounds) in [("modern", 2), ("legacy", 1)] {
+        let marker = marker(&format!("lists-{era}"));
+        let rest = "], prefix: none, shared: true, idle_stop: 2s";
+        let server = stdio_server("local", era, &marker, rest);
+        let gateway = gateway(&format!("servers:\n{server}")).await;
+        let caller = gateway.caller();
+        let (mut events, _, _) = listen(&caller, json!({ "toolsListChanged": true })).await;
+        for round in 1..=rounds {
+            // In the second round another process is the one that is listened to.
+            let change = modern_tool(&caller, "test_trigger_tool_change", json!({})).await;
+            assert!(change.error_code().is_none(), "{}", change.message);
+            let begun = std::time::Instant::now();
+            while events
+                .next_within(Duration::from_secs(1))
+                .await
+                .unwrap()
+                .is_none()
+            {
+                assert!(begun.elapsed() < SOON, "{era} {round}: nothing heard");
+                modern_tool(&caller, "test_trigger_tool_change", json!({})).await;
+            }
+            let begun = std::time::Instant::now();
+            while round < rounds && !children(&marker).is_empty() {
+                assert!(
+                    begun.elapsed() < 2 * SOON,
+                    "{era} {round}: it runs for ever"
+                );
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            while events
+                .next_within(Duration::from_millis(100))
+                .await
+                .unwrap()
+                .is_some()
+            {}
+        }
     }
 }
 

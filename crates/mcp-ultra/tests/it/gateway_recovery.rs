@@ -1,52 +1,19 @@
 //! Upstreams that are restarted, replaced or restarted in another era, and programs that misbehave
 //! on their line: calls work again without a restart of the gateway, and others are not disturbed.
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use mcp_ultra_testkit::{
-    fixture::{Era, Options, http},
+    fixture::{Era, http},
     gateway::Gateway,
     raw::Reply,
 };
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 
 use crate::gateway_rig::{
-    SOON, fixture, gateway, legacy, legacy_tool, modern, modern_tool, names, only, text, until,
+    SOON, Server, fixture, free_address, gateway, legacy, legacy_tool, modern, modern_tool, names,
+    only, text, until,
 };
-
-/// A fixture on an address that another one may take over.
-struct Server {
-    stop: CancellationToken,
-    serving: JoinHandle<std::io::Result<()>>,
-}
-
-impl Server {
-    async fn start(address: SocketAddr, era: Era) -> Self {
-        let listener = loop {
-            match TcpListener::bind(address).await {
-                Ok(listener) => break listener,
-                // The one before is about to let go of it.
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
-            }
-        };
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(http::serve(listener, Options::new(era), stop.clone()));
-        Self { stop, serving }
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.serving.abort();
-        drop(self.serving.await);
-    }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
 
 fn works(reply: &Reply) -> bool {
     reply.error_code().is_none() && text(reply).starts_with("This is")

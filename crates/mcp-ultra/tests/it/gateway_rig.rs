@@ -2,7 +2,8 @@
 //! message is checked against the schema of its revision.
 
 use std::{
-    env, fs,
+    env, fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -17,6 +18,8 @@ use mcp_ultra_testkit::{
     schema::{Revision, assert_valid},
 };
 use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::demo_judge;
 
@@ -35,6 +38,45 @@ pub(crate) async fn gateway(yaml: &str) -> Gateway {
 /// A fixture in this process.
 pub(crate) async fn fixture(era: Era) -> fixture::http::Running {
     fixture::http::start(Options::new(era)).await.unwrap()
+}
+
+/// A fixture on an address that another one may take over.
+pub(crate) struct Server {
+    stop: CancellationToken,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Starts as soon as the address is free.
+    pub(crate) async fn start(address: SocketAddr, era: Era) -> Self {
+        let listener = loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                // The one before is about to let go of it.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(fixture::http::serve(
+            listener,
+            Options::new(era),
+            stop.clone(),
+        ));
+        Self { stop, serving }
+    }
+
+    /// Ends with all its connections and sessions.
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        self.serving.abort();
+        drop(self.serving.await);
+    }
+}
+
+/// An address on loopback that nothing listens on.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// A configuration with one upstream in identity mode, and `rest` before it.

@@ -205,6 +205,37 @@ async fn changes_and_subscriptions_come_on_the_stream_of_their_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_subscribes_again_at_once_is_told_once() {
+    for era in [Era::Legacy, Era::Modern] {
+        let upstream = fixture(era).await;
+        let gateway = gateway(&only(&upstream.url(), "")).await;
+        // The revision with batches: no time passes between the two.
+        let session = gateway.session("2025-03-26", json!({})).await.unwrap();
+        let mut events = session.stream(None).await.unwrap().events();
+        let uri = json!({ "uri": "test://watched-resource" });
+        legacy(&session, "resources/subscribe", uri.clone()).await;
+        for round in 0..20 {
+            let again = ["unsubscribe", "subscribe"].map(|what| {
+                json!({ "jsonrpc": "2.0", "id": format!("{what}{round}"), "method": format!("resources/{what}"), "params": uri })
+            });
+            let answer = session.post(&json!(again)).await.unwrap();
+            let said = answer.text().await.unwrap();
+            assert!(!said.contains("error"), "{era:?}: {said}");
+        }
+        legacy(&session, "resources/subscribe", uri).await;
+        // A subscription that began and one that ended may be a moment late.
+        tokio::time::sleep(QUIET).await;
+        legacy_tool(&session, "test_trigger_resource_update", json!({})).await;
+        let update = next(&session, &mut events).await;
+        assert_eq!(
+            update["method"], "notifications/resources/updated",
+            "{era:?}"
+        );
+        assert!(quiet(&mut events).await, "{era:?}: told twice");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_do_not_see_each_others_messages() {
     for era in [Era::Legacy, Era::Modern] {
         let upstream = fixture(era).await;

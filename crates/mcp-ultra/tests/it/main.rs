@@ -31,6 +31,7 @@ mod gateway_hostile_upstream;
 mod gateway_identity;
 mod gateway_limits;
 mod gateway_listen;
+mod gateway_lost;
 mod gateway_mutated;
 mod gateway_operations;
 mod gateway_passing;

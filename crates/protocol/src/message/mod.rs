@@ -10,7 +10,10 @@ mod write;
 use bytestring::ByteString;
 
 pub use self::{glimpse::Glimpse, read::MAX_BATCH};
-use crate::{Id, WireError, json::TooDeep};
+use crate::{
+    Id, WireError,
+    json::{Object, TooDeep},
+};
 
 /// What an HTTP body or a line holds.
 #[derive(Debug, Clone)]
@@ -54,6 +57,18 @@ pub struct Notification {
     pub method: ByteString,
     /// The text of `params`, an object, where present.
     pub params: Option<ByteString>,
+}
+
+impl Notification {
+    /// The request that it cancels, under the id of the one who sends it; `None` where it is not
+    /// `notifications/cancelled`.
+    pub fn cancels(&self) -> Option<Id> {
+        if self.method != "notifications/cancelled" {
+            return None;
+        }
+        let params = Object::parse(self.params.as_ref()?).ok()?;
+        Id::from_raw(params.get("requestId")?.to_owned().into())
+    }
 }
 
 /// A JSON-RPC response.

@@ -1,7 +1,6 @@
-use bytes::Bytes;
 use http::{HeaderMap, Response, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use mcp_ultra_edge::body::{self, ReadError};
 use mcp_ultra_protocol::{Message, Outcome, Response as Answer};
 
 use crate::upstream::UpstreamError;
@@ -52,7 +51,12 @@ impl Reply {
                 Ok(Self::Status(head.status.as_u16()))
             };
         }
-        let bytes = collect(body, max_message).await?;
+        let bytes = body::read(body, max_message)
+            .await
+            .map_err(|error| match error {
+                ReadError::TooLarge => UpstreamError::TooLarge(max_message),
+                ReadError::BrokenOff => UpstreamError::Closed,
+            })?;
         match Message::parse(bytes) {
             Ok(Message::Response(answer)) => Ok(Self::Answer(Box::new(answer), head.headers)),
             // An error status speaks for itself, whatever stands in its body.
@@ -78,12 +82,4 @@ pub(crate) fn error_code(answer: &Answer) -> Option<i64> {
     };
     let error = mcp_ultra_protocol::json::Object::parse(error).ok()?;
     error.get("code")?.parse().ok()
-}
-
-async fn collect(body: Incoming, limit: usize) -> Result<Bytes, UpstreamError> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(UpstreamError::TooLarge(limit)),
-        Err(_) => Err(UpstreamError::Closed),
-    }
 }

@@ -8,19 +8,16 @@ use std::{
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderValue};
-use mcp_ultra_protocol::{Id, Message, Notification, Outcome, Request, Response, Version, headers};
+use mcp_ultra_protocol::{Id, Notification, Outcome, Request, Response, Version, headers};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{HttpStream, HttpTransport, Reply};
 use crate::upstream::{
-    Event, Exchange, Outgoing, UpstreamError,
-    calls::{Calls, is_of_session},
+    Event, UpstreamError,
+    calls::{Calls, Events},
     exchange::{Head, Opening, Source},
-    request_text,
-    session::{
-        Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
-    },
+    session::{Hello, Session, Sink, Welcome, initialize_params, read_initialize},
 };
 
 /// How long a new session waits for its server-to-client stream.
@@ -37,6 +34,7 @@ pub struct HttpSession {
     /// `Mcp-Session-Id`, where the upstream gave one.
     id: Option<HeaderValue>,
     version: Version,
+    pub(in crate::upstream) own: bool,
     pub(in crate::upstream) welcome: Welcome,
     pub(in crate::upstream) calls: Calls,
     lost: AtomicBool,
@@ -86,6 +84,7 @@ impl HttpSession {
             id: head.get(headers::SESSION_ID).cloned(),
             transport,
             version,
+            own: hello.own,
             welcome,
             calls: Calls::default(),
             lost: AtomicBool::new(false),
@@ -115,41 +114,24 @@ impl HttpSession {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub(in crate::upstream) async fn call(
-        session: &Arc<Self>,
-        call: &Outgoing<'_>,
-    ) -> Result<Exchange, UpstreamError> {
-        let id = session.calls.next_id();
-        let params = with_progress_token(call.params.clone(), &id, call.progress_token.is_some());
-        let text = request_text(call, &id, params.as_deref());
-        let mut elsewhere = session.calls.begin(&id);
-        // From here on a drop takes the call off the list again, and cancels it upstream.
-        let mut exchange = Exchange {
-            id,
-            source: Source::Ready(None),
-            progress_token: call.progress_token.clone(),
-            session: Some(Session::Http(session.clone())),
-            over: false,
-        };
-        let mut head = Box::pin(session.clone().head(exchange.id.clone(), text));
-        // What the upstream asks on its server-to-client stream it may be waiting for before it
-        // begins to reply.
-        exchange.source = tokio::select! {
+    /// Posts the call `id` and waits for what comes of it first: its reply, or what the upstream
+    /// asks on its server-to-client stream, for whose answer it may be waiting before it replies.
+    pub(in crate::upstream) async fn begin(
+        self: &Arc<Self>,
+        id: &Id,
+        text: ByteString,
+        mut elsewhere: Events,
+    ) -> Result<Source, UpstreamError> {
+        let mut head = Box::pin(self.clone().head(id.clone(), text));
+        tokio::select! {
             biased;
-            head = &mut head => match head {
-                Ok(head) => head.with(elsewhere),
-                Err(error) => {
-                    exchange.over = error.ends_call();
-                    return Err(error);
-                }
-            },
-            Some(first) = elsewhere.recv() => Source::Opening(Opening {
+            head = &mut head => head.map(|head| head.with(elsewhere)),
+            Some(first) = elsewhere.recv() => Ok(Source::Opening(Opening {
                 head: parking_lot::Mutex::new(head),
                 first: Some(first),
                 elsewhere,
-            }),
-        };
-        Ok(exchange)
+            })),
+        }
     }
 
     /// Posts a request and waits for its reply to begin.
@@ -187,17 +169,20 @@ impl HttpSession {
             .transport
             .post_legacy(text, self.id.as_ref(), Some(self.version))
             .await?;
-        // 404 in a session means that the session is gone (2025-11-25, Session Management). Some
-        // servers say 400 with a JSON-RPC error; that one is passed on as it is.
-        let gone = matches!(&reply, Reply::Status(404));
-        let gone_with_reason = self.id.is_some()
-            && matches!(&reply, Reply::Answer(answer, _) if answer.id.is_none())
-            && reply.error_code() == Some(-32001);
-        if self.id.is_some() && (gone || gone_with_reason) {
+        if self.is_gone(&reply) {
             self.lost.store(true, Ordering::Relaxed);
             return Err(UpstreamError::SessionLost);
         }
         Ok(reply)
+    }
+
+    /// Whether the upstream says that it no longer knows the session: 404 (2025-11-25, Session
+    /// Management). Some servers say 400 with a JSON-RPC error; that one is passed on as it is.
+    fn is_gone(&self, reply: &Reply) -> bool {
+        let gone = matches!(reply, Reply::Status(404));
+        let gone_with_reason = matches!(reply, Reply::Answer(answer, _) if answer.id.is_none())
+            && reply.error_code() == Some(-32001);
+        self.id.is_some() && (gone || gone_with_reason)
     }
 
     pub(super) async fn reopen(&self, last_event: &str) -> Result<Reply, UpstreamError> {
@@ -265,6 +250,7 @@ async fn read_pushed(
     opened: oneshot::Sender<()>,
 ) {
     let mut opened = Some(opened);
+    let mut had_stream = false;
     let mut pause = PUSH_PAUSE.0;
     loop {
         let Some(open) = session.upgrade() else {
@@ -274,6 +260,11 @@ async fn read_pushed(
             () = stop.cancelled() => return,
             reply = open.transport.get_legacy(open.id.as_ref(), open.version, None) => reply,
         };
+        // A server without such streams may say 404 to all that ask for one.
+        if had_stream && reply.as_ref().is_ok_and(|reply| open.is_gone(reply)) {
+            open.lost.store(true, Ordering::Relaxed);
+            return;
+        }
         drop(open);
         if let Some(opened) = opened.take() {
             // The session may have stopped waiting.
@@ -281,6 +272,7 @@ async fn read_pushed(
         }
         match reply {
             Ok(Reply::Stream(body, _)) => {
+                had_stream = true;
                 let since = tokio::time::Instant::now();
                 if !read_stream(&session, body, &stop, &sink).await {
                     return;
@@ -322,36 +314,8 @@ async fn read_stream(
             return false;
         };
         match message {
-            Ok(message) => dispatch(&open, message, sink).await,
+            Ok(message) => Session::Http(open).take(message, sink).await,
             Err(_) => return true,
-        }
-    }
-}
-
-/// Brings a message of the server-to-client stream to the one whom it is for.
-async fn dispatch(session: &Arc<HttpSession>, message: Message, sink: &Sink) {
-    match message {
-        Message::Notification(notification) if is_of_session(&notification) => sink(notification),
-        Message::Notification(notification) => match session.calls.of_notification(&notification) {
-            Some(call) => {
-                let event = Event::Notification(notification);
-                drop(session.calls.deliver(call, event).await);
-            }
-            None => sink(notification),
-        },
-        Message::Request(request) => {
-            let Some(answer) = session.calls.ask(request).await else {
-                return;
-            };
-            if let Err(error) = session.post(&answer.text).await {
-                tracing::debug!(%error, "a request of an upstream could not be answered");
-            }
-        }
-        // Answers of resumed calls may come here; each call reads its own stream.
-        Message::Response(response) => {
-            if let Some(id) = response.id.clone() {
-                session.calls.answer(&id, Event::Response(response));
-            }
         }
     }
 }

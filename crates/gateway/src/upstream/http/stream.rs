@@ -76,6 +76,9 @@ impl HttpStream {
                         self.pong(&request.id).await?;
                         continue;
                     }
+                    if let Some(resume) = &self.resume {
+                        resume.session.calls.asked(&request.id, id);
+                    }
                     return Ok(Event::Request(request));
                 }
                 // A modern upstream must not send requests: it gets no answer.

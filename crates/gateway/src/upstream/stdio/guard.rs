@@ -27,7 +27,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
-use super::process_tree::signal_descendants;
+use super::process_tree::{descendants, signal_all};
 
 mod args;
 mod input;
@@ -191,7 +191,7 @@ impl Guard {
         }
         if let Phase::Killing(until) = self.phase {
             // Not the group: that would be the guard too.
-            signal_descendants(getpid(), Signal::SIGKILL);
+            signal_all(&descendants(getpid()), Signal::SIGKILL);
             return now < until;
         }
         true
@@ -207,9 +207,14 @@ impl Guard {
         self.input.close();
         self.phase = Phase::Terminating(now + self.term_wait);
         // The group at once, guard included (which ignores it), so that no fork is missed; then
-        // whoever has left the group. Some get it twice.
+        // whoever has left the group. Some get it twice. These are looked for before as well: when
+        // its parent ends of the signal, a process moves up to the guard, and whoever walks the
+        // tree meanwhile may find it in neither place.
+        let before = descendants(getpid());
         let _ = killpg(getpid(), Signal::SIGTERM);
-        signal_descendants(getpid(), Signal::SIGTERM);
+        let after = descendants(getpid());
+        let left = before.iter().filter(|pid| !after.contains(pid));
+        signal_all(left.chain(&after), Signal::SIGTERM);
     }
 
     fn take_signals(&mut self) {

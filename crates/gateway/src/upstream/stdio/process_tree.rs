@@ -43,10 +43,10 @@ fn children(parent: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// Sends `signal` to every descendant of `root`. One that is gone by then is no error.
-pub(super) fn signal_descendants(root: Pid, signal: Signal) {
-    for pid in descendants(root) {
-        let _ = kill(pid, signal);
+/// Sends `signal` to all of `pids`. One that is gone by then is no error.
+pub(super) fn signal_all<'p>(pids: impl IntoIterator<Item = &'p Pid>, signal: Signal) {
+    for pid in pids {
+        let _ = kill(*pid, signal);
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         let root = Pid::from_raw(i32::try_from(shell.id()).unwrap());
         let found = descendants(root);
         assert_eq!(found.len(), 1, "{found:?}");
-        signal_descendants(root, Signal::SIGKILL);
+        signal_all(&descendants(root), Signal::SIGKILL);
         shell.wait().unwrap();
         assert!(descendants(root).is_empty());
     }

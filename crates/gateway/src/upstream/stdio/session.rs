@@ -16,14 +16,11 @@ use parking_lot::Mutex;
 
 use super::{StdioEvent, StdioHandle, StdioProcess, StdioReader, StdioSpec, StdioWriter};
 use crate::upstream::{
-    Event, Exchange, Outgoing, UpstreamError,
-    calls::{Calls, is_of_session},
-    eras::{Eras, modern_probe, read_discover},
+    Eras, Event, UpstreamError,
+    calls::{Calls, Events},
     exchange::Source,
-    request_text,
-    session::{
-        Hello, Session, Sink, Welcome, initialize_params, read_initialize, with_progress_token,
-    },
+    probe::{modern_probe, read_discover},
+    session::{Hello, Session, Sink, Welcome, initialize_params, read_initialize},
 };
 
 /// How long a server has to answer the probe before it is asked in the other era as well. Not
@@ -39,6 +36,7 @@ pub struct StdioSession {
     handle: Mutex<Option<StdioHandle>>,
     closed: AtomicBool,
     era: Era,
+    pub(in crate::upstream) own: bool,
     pub(in crate::upstream) welcome: Welcome,
     pub(in crate::upstream) calls: Calls,
 }
@@ -97,6 +95,7 @@ impl StdioSession {
             handle: Mutex::new(Some(handle)),
             closed: AtomicBool::new(false),
             era,
+            own: hello.own,
             welcome,
             calls: Calls::default(),
         });
@@ -113,38 +112,23 @@ impl StdioSession {
         self.closed.load(Ordering::Relaxed)
     }
 
-    pub(in crate::upstream) async fn call(
-        session: &Arc<Self>,
-        call: &Outgoing<'_>,
-    ) -> Result<Exchange, UpstreamError> {
-        if session.is_closed() {
-            return Err(UpstreamError::SessionLost);
-        }
-        let id = session.calls.next_id();
-        let params = with_progress_token(call.params.clone(), &id, call.progress_token.is_some());
-        let text = request_text(call, &id, params.as_deref());
-        let events = session.calls.begin(&id);
-        let mut exchange = Exchange {
-            id,
-            source: Source::Channel(events),
-            progress_token: call.progress_token.clone(),
-            session: Some(Session::Stdio(session.clone())),
-            over: false,
-        };
-        if let Err(error) = session.send(&text).await {
-            exchange.over = true;
+    /// Writes a call, whose events come out of `events`.
+    pub(in crate::upstream) async fn begin(
+        &self,
+        text: &ByteString,
+        events: Events,
+    ) -> Result<Source, UpstreamError> {
+        self.send(text).await.map_err(|error| match error {
             // What could not be queued was not read by anybody: a new process may get it.
-            return Err(match error {
-                UpstreamError::Closed => UpstreamError::SessionLost,
-                error => error,
-            });
-        }
+            UpstreamError::Closed => UpstreamError::SessionLost,
+            error => error,
+        })?;
         // The reader may have ended between the check and the registration. Whether the process
         // took the call before is not known, so it is not made again.
-        if session.is_closed() {
+        if self.is_closed() {
             return Err(UpstreamError::Closed);
         }
-        Ok(exchange)
+        Ok(Source::Channel(events))
     }
 
     pub(in crate::upstream) async fn send(&self, text: &ByteString) -> Result<(), UpstreamError> {
@@ -262,7 +246,7 @@ async fn read(session: std::sync::Weak<StdioSession>, mut reader: StdioReader, s
         };
         match event {
             StdioEvent::Message(line) => match Message::parse(line) {
-                Ok(message) => dispatch(&session, message, &sink).await,
+                Ok(message) => Session::Stdio(session).take(message, &sink).await,
                 Err(error) => {
                     tracing::warn!(upstream = %session.name, %error, "a stdio upstream wrote a line that is not MCP");
                 }
@@ -299,35 +283,5 @@ async fn too_long(session: &StdioSession, limit: usize, beginning: &[u8]) {
             session.calls.answer_all_too_large(limit);
         }
         Some(Glimpse::Notification) | None => {}
-    }
-}
-
-async fn dispatch(session: &StdioSession, message: Message, sink: &Sink) {
-    match message {
-        Message::Response(response) => {
-            let id = response.id.clone();
-            let answers = |id| session.calls.answer(&id, Event::Response(response));
-            if !id.is_some_and(answers) {
-                tracing::debug!(upstream = %session.name, "a response to no call in flight was dropped");
-            }
-        }
-        Message::Notification(notification) => {
-            let call = if let Some(call) = session.calls.of_subscription(&notification) {
-                Some(call)
-            } else if is_of_session(&notification) {
-                return sink(notification);
-            } else {
-                session.calls.of_notification(&notification)
-            };
-            if let Some(call) = call {
-                let event = Event::Notification(notification);
-                drop(session.calls.deliver(call, event).await);
-            }
-        }
-        Message::Request(request) => {
-            if let Some(answer) = session.calls.ask(request).await {
-                drop(session.send(&answer.text).await);
-            }
-        }
     }
 }

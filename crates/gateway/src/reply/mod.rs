@@ -1,16 +1,18 @@
 //! The way back to the client: what one request is answered with.
 
-use std::time::Duration;
+mod way;
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Outcome, Response, WireError, error, json::Object};
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 
 use crate::room::{Place, Room};
-
-/// How many messages may wait for a client that reads slowly, before its call waits too; in bytes
-/// they are bounded by their [`Room`].
-const QUEUE: usize = 16;
 
 /// How long an answer waits for a client that does not read what came before it.
 const LAST_WAIT: Duration = Duration::from_secs(30);
@@ -57,17 +59,54 @@ pub(crate) struct Reply {
     era: Era,
     /// Whether the client takes anything before the answer.
     streams: bool,
-    sender: mpsc::Sender<Down>,
+    sender: way::Sender,
     /// For what comes before the answer.
     room: Room,
 }
 
 /// The other end: what the HTTP side sends on.
-pub(crate) type Replies = mpsc::Receiver<Down>;
+#[derive(Debug)]
+pub(crate) struct Replies(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// One call.
+    Call(way::Receiver),
+    /// Everything that has the sender: the calls of a batch, a session.
+    Many(mpsc::Receiver<Down>),
+}
+
+impl Replies {
+    /// What comes from any number of senders.
+    pub(crate) fn of_many(receiver: mpsc::Receiver<Down>) -> Self {
+        Self(Source::Many(receiver))
+    }
+
+    /// The next message; `None` once all have come and there will be no more.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Down>> {
+        match &mut self.0 {
+            Source::Call(receiver) => receiver.poll_recv(cx),
+            Source::Many(receiver) => receiver.poll_recv(cx),
+        }
+    }
+
+    /// Takes no more: whoever sends is told that the client is gone.
+    pub(crate) fn close(&mut self) {
+        match &mut self.0 {
+            Source::Call(receiver) => receiver.close(),
+            Source::Many(receiver) => receiver.close(),
+        }
+    }
+
+    /// As [`Replies::poll_recv`].
+    pub(crate) async fn recv(&mut self) -> Option<Down> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+}
 
 /// A way back for the request `id`. Until the era is known, refusals bring a status of their own.
 pub(crate) fn channel(id: Id) -> (Reply, Replies) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (sender, receiver) = way::new();
     (
         Reply {
             id,
@@ -76,7 +115,7 @@ pub(crate) fn channel(id: Id) -> (Reply, Replies) {
             sender,
             room: Room::default(),
         },
-        receiver,
+        Replies(Source::Call(receiver)),
     )
 }
 
@@ -120,12 +159,12 @@ impl Reply {
         }
         // What waits is let go with the other end, so that this does not wait for ever.
         let place = self.room.enter(text.len()).await;
-        self.sender.send(Down::counted(text, place)).await.is_ok()
+        self.sender.send(Down::counted(text, place)).await
     }
 
     /// Completes when the client is gone.
     pub(crate) async fn gone(&self) {
-        self.sender.closed().await;
+        self.sender.gone().await;
     }
 
     /// Answers with the outcome of an upstream, as it is for this client. `original` is the
@@ -179,7 +218,7 @@ impl Reply {
         };
         // A client that is gone is told nothing, and for one that does not read the answer does
         // not wait for ever.
-        if let Err(TrySendError::Full(answer)) = self.sender.try_send(Down::Answer(answer)) {
+        if let Err(way::Refused::Full(answer)) = self.sender.try_send(Down::Answer(answer)) {
             drop(tokio::time::timeout(LAST_WAIT, self.sender.send(answer)).await);
         }
     }
