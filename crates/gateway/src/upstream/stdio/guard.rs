@@ -154,11 +154,16 @@ impl Guard {
                 say("some processes of the server can't be ended; giving up");
                 return self.exit_code.unwrap_or(EXIT_GUARD_FAILED);
             }
-            let end = self.input.pump(self.signals.get_read(), self.time_left());
-            if end == InputEnd::Reached {
+            let ready = self.input.wait(self.signals.get_read(), self.time_left());
+            // First, so that a server that is to be killed does not read the end of its stdin
+            // before: it could still do something about that.
+            self.take_signals();
+            if matches!(self.phase, Phase::Killing(_)) {
+                continue;
+            }
+            if self.input.copy(ready) == InputEnd::Reached {
                 self.begin_end();
             }
-            self.take_signals();
         }
     }
 
@@ -192,6 +197,7 @@ impl Guard {
         if let Phase::Killing(until) = self.phase {
             // Not the group: that would be the guard too.
             signal_all(&descendants(getpid()), Signal::SIGKILL);
+            self.input.close();
             return now < until;
         }
         true
@@ -220,12 +226,8 @@ impl Guard {
     fn take_signals(&mut self) {
         for signal in self.signals.pending().collect::<Vec<_>>() {
             match signal {
-                SIGQUIT => {
-                    self.input.close();
-                    if !matches!(self.phase, Phase::Killing(_)) {
-                        self.phase = Phase::Killing(Instant::now() + KILL_WAIT);
-                    }
-                }
+                SIGQUIT if matches!(self.phase, Phase::Killing(_)) => {}
+                SIGQUIT => self.phase = Phase::Killing(Instant::now() + KILL_WAIT),
                 SIGTERM | SIGINT | SIGHUP => {
                     self.input.finish();
                     self.begin_end();

@@ -166,11 +166,12 @@ impl StdioHandle {
 
 impl Drop for StdioHandle {
     fn drop(&mut self) {
+        // Before the end of its stdin, which would be a request rather than an order.
+        self.guard.signal(Signal::SIGQUIT);
         self.stop_writing.cancel();
         if self.exit.borrow().is_some() {
             return;
         }
-        self.guard.signal(Signal::SIGQUIT);
         // The guard does as it is told unless it is stopped or starved; only then is this needed.
         let guard = self.guard.clone();
         let escalate = thread::Builder::new()

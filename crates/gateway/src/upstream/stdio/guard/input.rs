@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::process::ChildStdin;
 use std::time::Duration;
 
@@ -21,6 +21,13 @@ pub(super) enum InputEnd {
     Open,
     /// The guard's stdin has no writer any more, or the server's no reader.
     Reached,
+}
+
+/// What has happened to the guard's stdin and to the server's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ready {
+    from: PollFlags,
+    to: PollFlags,
 }
 
 /// Both ends of the copy.
@@ -67,10 +74,8 @@ impl Input {
         self.server = None;
     }
 
-    /// Waits until `wake` is readable, something can be copied, an end is reached or `limit` is
-    /// over, and copies what can be copied. Returns early on a signal.
-    pub(super) fn pump(&mut self, wake: &impl AsFd, limit: Option<Duration>) -> InputEnd {
-        let (from, to) = self.wait(wake.as_fd(), limit);
+    /// Copies what can be copied, after [`wait`](Self::wait) has told what that is.
+    pub(super) fn copy(&mut self, Ready { from, to }: Ready) -> InputEnd {
         if from.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
             self.hung_up = true;
         }
@@ -96,8 +101,9 @@ impl Input {
         !self.finished && self.server.is_some() && self.waiting.is_empty()
     }
 
-    /// What has happened to the guard's stdin and to the server's.
-    fn wait(&self, wake: BorrowedFd<'_>, limit: Option<Duration>) -> (PollFlags, PollFlags) {
+    /// Waits until `wake` is readable, something can be copied, an end is reached or `limit` is
+    /// over. Returns early on a signal.
+    pub(super) fn wait(&self, wake: &impl AsFd, limit: Option<Duration>) -> Ready {
         let from = if self.wants_input() {
             PollFlags::POLLIN
         } else {
@@ -112,7 +118,7 @@ impl Input {
         // to be read, polling for it would spin.
         let watch_from = self.wants_input() || !(self.finished || self.hung_up);
 
-        let mut fds = vec![PollFd::new(wake, PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
         let from_at = watch_from.then(|| {
             fds.push(PollFd::new(self.stdin.as_fd(), from));
             fds.len() - 1
@@ -122,13 +128,19 @@ impl Input {
             fds.len() - 1
         });
         if poll(&mut fds, timeout(limit)).is_err() {
-            return (PollFlags::empty(), PollFlags::empty());
+            return Ready {
+                from: PollFlags::empty(),
+                to: PollFlags::empty(),
+            };
         }
         let happened = |at: Option<usize>| {
             at.and_then(|at| fds.get(at)?.revents())
                 .unwrap_or(PollFlags::empty())
         };
-        (happened(from_at), happened(to_at))
+        Ready {
+            from: happened(from_at),
+            to: happened(to_at),
+        }
     }
 
     fn read(&mut self) {
