@@ -58,6 +58,12 @@ impl PrincipalKind {
             Self::Workload => "workload",
         }
     }
+
+    /// By its name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [Self::Anonymous, Self::User, Self::Agent, Self::Workload];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 impl Attributes {
