@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{Attributes, Principal, PrincipalKind};
+use crate::{Attributes, Principal, PrincipalKind, Withdrawal};
 
 /// The issuer of principals that are known by an API key.
 pub const API_KEY_ISSUER: &str = "api-key";
@@ -121,11 +121,12 @@ impl ApiKey {
         self.revoked.get_or_insert(now);
     }
 
-    /// Who is known by the secret with this part, until it ends at `end`.
-    pub fn principal(&self, end: Duration) -> Principal {
+    /// Who is known by one of its secrets, which ends at `end` or with `withdrawal`.
+    pub fn principal(&self, end: Duration, withdrawal: &Withdrawal) -> Principal {
         let mut attributes = Attributes::new(self.kind, &self.tenant, API_KEY_ISSUER, &self.id);
         attributes.roles.clone_from(&self.roles);
         attributes.scopes.clone_from(&self.scopes);
+        attributes.withdrawal = withdrawal.clone();
         attributes.expires = (end < Duration::MAX).then_some(end);
         attributes.into()
     }
@@ -201,11 +202,15 @@ mod tests {
 
     #[test]
     fn its_principal_is_of_its_tenant_and_ends_with_the_secret() {
-        let principal = key().principal(at(7));
+        let withdrawal = Withdrawal::default();
+        let principal = key().principal(at(7), &withdrawal);
         let attributes = principal.attributes();
         assert_eq!(&*attributes.tenant, "acme");
         assert_eq!(attributes.expires, Some(at(7)));
         assert!(attributes.roles.contains("reader"));
-        assert_eq!(key().principal(Duration::MAX).attributes().expires, None);
+        withdrawal.withdraw();
+        assert!(attributes.withdrawal.is_withdrawn());
+        let endless = key().principal(Duration::MAX, &withdrawal);
+        assert_eq!(endless.attributes().expires, None);
     }
 }

@@ -12,4 +12,4 @@ mod principal;
 
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use principal::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind};
+pub use principal::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind, Withdrawal};

@@ -50,6 +50,7 @@ async fn rig_with(
             claims: ClaimPaths::default(),
         }],
         secret: None,
+        api_keys: None,
         required_scopes: Vec::new(),
         supported_scopes: Vec::new(),
         clock_skew: Duration::from_mins(1),
