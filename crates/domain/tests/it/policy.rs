@@ -211,7 +211,7 @@ fn time_is_that_of_the_zone_and_addresses_are_those_of_the_connection() {
     let set = Policies::compile(&[source("p.cedar", text)], Some("America/Sao_Paulo")).unwrap();
     let who = principal("acme", "ana", &[]);
     // Monday, 2 November 2026, 12:30 UTC.
-    let minutes = |minutes| Duration::from_mins(29_893_710 + minutes);
+    let minutes = |minutes: u64| Duration::from_mins(29_893_710 + minutes);
     let noon = minutes(0);
     let call = |now, address: Option<&str>| {
         let circumstances = Circumstances {
