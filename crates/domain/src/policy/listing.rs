@@ -52,11 +52,11 @@ mod tests {
         let both = r#"principal.tenant == "a" && context.arguments.amount < 5"#;
         assert_eq!(
             listed(both, Effect::Permit),
-            r#"((principal["tenant"]) == "a") && true"#
+            r#"(principal.tenant == "a") && true"#
         );
         assert_eq!(
             listed(both, Effect::Forbid),
-            r#"((principal["tenant"]) == "a") && false"#
+            r#"(principal.tenant == "a") && false"#
         );
         assert_eq!(
             listed("!(context.arguments.amount < 5)", Effect::Permit),
