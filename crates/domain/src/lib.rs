@@ -7,6 +7,7 @@
 mod api_key;
 pub mod catalog;
 mod clock;
+pub mod policy;
 pub mod ports;
 mod principal;
 
