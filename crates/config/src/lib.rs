@@ -25,6 +25,7 @@ mod quantity;
 mod read;
 mod reference;
 mod schema;
+mod secret;
 pub mod sections;
 mod size;
 mod suspicion;
@@ -40,11 +41,12 @@ pub use load::{Flag, Loaded, MissingReferences, SourceFile, Sources, load, load_
 pub use origin::Origin;
 pub use period::Period;
 pub use schema::{schema, schema_text};
+pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
-    ApiKeysSettings, AuthSection, CatalogSection, ClaimPaths, Config, Environment, Era, Extension,
-    Issuer, JwksSettings, LimitsSection, LogFormat, LogLevel, LogSection, Names, Prefix, Restart,
-    SealingKey, ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection,
-    Transport, Upstream,
+    ApiKeysSettings, AppRole, AuthSection, CatalogSection, ClaimPaths, Config, Environment, Era,
+    Extension, Issuer, JwksSettings, KubernetesLogin, LimitsSection, LogFormat, LogLevel,
+    LogSection, Names, Prefix, Restart, SealingKey, SecretsSection, ServerSection, SessionSection,
+    Shutdown, SigningAlgorithm, StorageSection, Transport, Upstream, VaultSettings,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

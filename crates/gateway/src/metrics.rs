@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mcp_ultra_domain::ports::SecretState;
 use mcp_ultra_edge::{
     identity::Refused,
     listener::{ListenerMetrics, Refusal},
@@ -43,6 +44,8 @@ pub struct Metrics {
     accepted: Counter<u64, Mirror>,
     refused: Family<ReasonLabel, Counter<u64, Mirror>>,
     auth_refused: Family<ReasonLabel, Counter>,
+    secret_read: Family<SecretLabel, Gauge>,
+    secret_failing: Family<SecretLabel, Gauge>,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -94,6 +97,12 @@ struct UpstreamLabel {
     upstream: String,
 }
 
+/// Names of secrets are as many as the configuration refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretLabel {
+    secret: Arc<str>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ListLabel {
     list: &'static str,
@@ -111,6 +120,7 @@ pub(crate) struct Gauges {
     pub parked: usize,
     pub listed: [(&'static str, usize); 4],
     pub upstreams: Vec<(String, usize)>,
+    pub secrets: Vec<SecretState>,
 }
 
 /// Measures one call.
@@ -137,6 +147,8 @@ impl Metrics {
             accepted: Counter::default(),
             refused: Family::default(),
             auth_refused: Family::default(),
+            secret_read: Family::default(),
+            secret_failing: Family::default(),
             listener,
         };
         metrics.register();
@@ -211,6 +223,16 @@ impl Metrics {
             self.refused.clone(),
         );
         registry.register(
+            "mcp_secret_read_age_seconds",
+            "Time since a secret was last read from its source",
+            self.secret_read.clone(),
+        );
+        registry.register(
+            "mcp_secret_failing",
+            "Whether a secret can't be read, so that its last value stays in use",
+            self.secret_failing.clone(),
+        );
+        registry.register(
             "mcp_auth_refused",
             "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
             self.auth_refused.clone(),
@@ -259,6 +281,17 @@ impl Metrics {
             self.listed
                 .get_or_create(&ListLabel { list })
                 .set(number(count));
+        }
+        self.secret_read.clear();
+        self.secret_failing.clear();
+        for state in &gauges.secrets {
+            let label = SecretLabel {
+                secret: state.name.clone(),
+            };
+            let seconds = i64::try_from(state.read_ago.as_secs()).unwrap_or(i64::MAX);
+            self.secret_read.get_or_create(&label).set(seconds);
+            let failing = i64::from(state.failing);
+            self.secret_failing.get_or_create(&label).set(failing);
         }
         for (upstream, count) in &gauges.upstreams {
             let label = UpstreamLabel {

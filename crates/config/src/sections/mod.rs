@@ -11,6 +11,7 @@ mod extension;
 mod limits;
 mod log;
 mod production;
+mod secrets;
 mod server;
 mod servers;
 mod session;
@@ -22,6 +23,7 @@ pub use environment::Environment;
 pub use extension::Extension;
 pub use limits::LimitsSection;
 pub use log::{LogFormat, LogLevel, LogSection};
+pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{Names, ServerSection, Shutdown};
 pub use servers::{Era, Prefix, Restart, Transport, Upstream};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
@@ -46,6 +48,8 @@ pub struct Config {
     pub server: ServerSection,
     /// Who may call, and how callers show who they are.
     pub auth: AuthSection,
+    /// Where secrets are that are written as `${secret:NAME}`.
+    pub secrets: SecretsSection,
     /// Where what must outlive the gateway is kept.
     pub storage: StorageSection,
     /// What is written to the log.
@@ -68,6 +72,7 @@ impl Default for Config {
             environment: Environment::default(),
             server: ServerSection::default(),
             auth: AuthSection::default(),
+            secrets: SecretsSection::default(),
             storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
@@ -127,6 +132,7 @@ impl Config {
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
+        self.secrets.check(findings);
         self.auth.check(findings);
         self.storage.check(findings);
         self.check_api_keys(findings);

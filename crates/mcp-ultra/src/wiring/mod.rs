@@ -6,6 +6,7 @@
 mod identity;
 pub(crate) mod log;
 mod reload;
+pub(crate) mod secrets;
 
 use std::{
     net::SocketAddr,
@@ -19,7 +20,10 @@ use std::{
 
 use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
-use mcp_ultra_domain::{SystemClock, ports::MemorySessionStore};
+use mcp_ultra_domain::{
+    SystemClock,
+    ports::{MemorySessionStore, NoSecrets, SecretStates},
+};
 use mcp_ultra_edge::{
     identity::Identity,
     listener::{Listener, ListenerConfig},
@@ -29,6 +33,8 @@ use mcp_ultra_edge::{
 };
 use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::secrets::Secrets;
 
 /// Why the gateway can't run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -77,7 +83,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Binds the address and makes the gateway. Nothing is served yet.
-    pub(crate) async fn start(config: Config, log: log::Level) -> Result<Self, ServeError> {
+    pub(crate) async fn start(
+        config: Config,
+        secrets: Option<&Secrets>,
+        log: log::Level,
+    ) -> Result<Self, ServeError> {
         let address = SocketAddr::new(config.server.host, config.server.port);
         let listener = Listener::bind(listener_config(address, &config.limits))
             .map_err(|source| ServeError::Bind { address, source })?;
@@ -103,6 +113,10 @@ impl Server {
             identity: identity.clone(),
             store: Arc::new(MemorySessionStore::default()),
             clock,
+            secrets: secrets.map_or_else(
+                || Arc::new(NoSecrets) as Arc<dyn SecretStates>,
+                |secrets| secrets.store(),
+            ),
             listener: listener.metrics(),
         })?;
         gateway.start();
@@ -130,8 +144,9 @@ impl Server {
 
     /// Serves until SIGTERM or SIGINT, then drains: not ready at once, new work still taken for
     /// the drain delay, what is in flight finished within the deadline. A second signal ends the
-    /// process at once. `sources` are read again on SIGHUP and when their file changes.
-    pub(crate) async fn run(self, sources: Option<Sources>) -> Result<(), ServeError> {
+    /// process at once. What `sources` name is read again on SIGHUP and when their file or a secret
+    /// changes.
+    pub(crate) async fn run(self, sources: Option<(Sources, Secrets)>) -> Result<(), ServeError> {
         let mut stop = Stop::new().map_err(ServeError::System)?;
         let shutdown = Shutdown::new();
         let ready = self.ready.clone();
@@ -142,8 +157,9 @@ impl Server {
             .listener
             .serve(service, shutdown.clone(), Some(self.workers.clone()));
         let serving = tokio::spawn(serving);
-        let reloading = sources.map(|sources| {
-            let task = reload::run(sources, self.config.clone(), self.gateway.clone(), self.log);
+        let reloading = sources.map(|(sources, secrets)| {
+            let (config, gateway) = (self.config.clone(), self.gateway.clone());
+            let task = reload::run(sources, secrets, config, gateway, self.log);
             tokio::spawn(task)
         });
 

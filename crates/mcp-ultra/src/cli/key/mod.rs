@@ -21,6 +21,7 @@ use super::{
     config,
     exit::{CommandResult, Failure},
 };
+use crate::wiring::secrets;
 
 /// The commands under `key`.
 #[derive(Debug, clap::Subcommand)]
@@ -112,7 +113,9 @@ impl Common {
     async fn open(&self) -> Result<Desk, Failure> {
         let sources = Sources::from_process(self.config.as_deref())
             .map_err(|error| config::failure(&error))?;
-        let loaded = mcp_ultra_config::load(&sources).map_err(|error| config::failure(&error))?;
+        let (loaded, _) = secrets::load(&sources)
+            .await
+            .map_err(config::load_failure)?;
         let path = loaded.config.storage.sqlite.map(PathBuf::from);
         let path = path.ok_or(KeysError::NoStore)?;
         let store = Sqlite::open(&path).await.map_err(KeysError::Open)?;
