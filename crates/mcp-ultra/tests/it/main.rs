@@ -38,6 +38,7 @@ mod gateway_operations;
 mod gateway_passing;
 mod gateway_recovery;
 mod gateway_rig;
+mod gateway_secrets;
 mod gateway_sessions;
 mod gateway_stdio;
 #[cfg(feature = "real-clients")]
