@@ -34,6 +34,8 @@ mod gateway_limits;
 mod gateway_listen;
 mod gateway_lost;
 mod gateway_mutated;
+#[cfg(feature = "real-clients")]
+mod gateway_openbao;
 mod gateway_operations;
 mod gateway_passing;
 mod gateway_recovery;
