@@ -10,6 +10,7 @@ mod environment;
 mod extension;
 mod limits;
 mod log;
+mod outbound;
 mod production;
 mod server;
 mod servers;
@@ -21,6 +22,7 @@ pub use environment::Environment;
 pub use extension::Extension;
 pub use limits::LimitsSection;
 pub use log::{LogFormat, LogLevel, LogSection};
+pub use outbound::OutboundSection;
 pub use server::{Names, ServerSection, Shutdown};
 pub use servers::{Era, Prefix, Restart, Transport, Upstream};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
@@ -50,6 +52,8 @@ pub struct Config {
     pub limits: LimitsSection,
     /// Sessions of clients that speak 2025-11-25 or earlier.
     pub session: SessionSection,
+    /// Where the gateway may connect to.
+    pub outbound: OutboundSection,
     /// The merged list of tools, resources and prompts.
     pub catalog: CatalogSection,
     /// Extensions of the protocol that pass through, for servers that do not say otherwise.
@@ -67,6 +71,7 @@ impl Default for Config {
             log: LogSection::default(),
             limits: LimitsSection::default(),
             session: SessionSection::default(),
+            outbound: OutboundSection::default(),
             catalog: CatalogSection::default(),
             extensions: Extension::ALL.to_vec(),
             servers: Vec::new(),
@@ -114,6 +119,7 @@ impl Config {
         self.auth.check(findings);
         self.limits.check(findings);
         self.session.check(findings);
+        self.outbound.check(findings);
         self.catalog.check(findings);
         extension::check(&self.extensions, "extensions", findings);
         servers::check(&self.servers, findings);
