@@ -6,6 +6,7 @@
 
 pub mod catalog;
 mod clock;
+pub mod policy;
 pub mod ports;
 mod principal;
 

@@ -8,3 +8,5 @@
 
 mod catalog;
 mod item;
+mod policy;
+mod policy_index;

@@ -1,0 +1,34 @@
+//! Policy: may this principal do this to that? Cedar with a schema of our own (`schema.cedarschema`).
+//!
+//! [`Policies::compile`] reads and checks the text of policies and makes an index by scope.
+//! [`Policies::standing`] is what of them concerns one principal, and [`Policies::decide`] answers
+//! for one request. What the scope of a policy says (`principal`, `action`, `resource`) is
+//! decided by the index, exactly; conditions (`when`, `unless`) are evaluated by Cedar, and only
+//! those of policies whose scope fits. `forbid` wins, no policy is a refusal, and a condition that
+//! can't be evaluated is one too.
+//!
+//! What may be called and what is listed are one question: see [`Ask`].
+
+mod action;
+mod arguments;
+mod compile;
+mod decide;
+mod entity;
+mod error;
+mod index;
+mod listing;
+mod needs;
+mod resource;
+mod rule;
+mod schema;
+mod standing;
+mod value;
+
+pub use action::Action;
+pub use compile::{Policies, Source};
+pub use decide::{Ask, Circumstances, Decision, Failure, Verdict};
+pub use error::{PolicyErrors, Problem};
+pub use resource::{Annotations, DataClass, Resource, Target};
+pub use rule::{Effect, PolicyName};
+pub use schema::SCHEMA;
+pub use standing::Standing;

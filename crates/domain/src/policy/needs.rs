@@ -1,0 +1,226 @@
+//! What a condition refers to, found once when it is read.
+
+use std::collections::BTreeSet;
+
+use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Var};
+use smol_str::SmolStr;
+
+/// What has to be known of a request to evaluate a condition, besides principal and resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    pub view: bool,
+    pub time: bool,
+    pub network: bool,
+    /// `None` where arguments are not spoken of.
+    pub arguments: Option<Wanted>,
+    pub principal: OfPrincipal,
+}
+
+/// Which members of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    All,
+    Some(BTreeSet<SmolStr>),
+}
+
+/// What of the principal tells apart two that are not the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct OfPrincipal {
+    /// Who it is: its id, subject or issuer.
+    pub identity: bool,
+    /// Roles or scopes that are named nowhere.
+    pub roles: bool,
+    pub scopes: bool,
+    /// Entities that it may be, or be in.
+    pub named: BTreeSet<(SmolStr, SmolStr)>,
+}
+
+impl Needs {
+    pub(super) fn of(expression: &Expr) -> Self {
+        let mut needs = Self::default();
+        needs.add(expression);
+        needs
+    }
+
+    /// Whether the answer is the same at any time, from anywhere, and with any arguments.
+    pub(super) fn is_fixed(&self) -> bool {
+        !self.time && !self.network && self.arguments.is_none()
+    }
+
+    fn add(&mut self, expression: &Expr) {
+        match expression.expr_kind() {
+            ExprKind::Var(Var::Context) => self.whole_context(),
+            ExprKind::Var(Var::Principal) => self.whole_principal(),
+            ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
+                self.attribute(expr, attr, None);
+            }
+            ExprKind::ExtHasAttr { expr, attrs } => {
+                let second = attrs.iter().nth(1);
+                self.attribute(expr, &attrs.head, second);
+            }
+            ExprKind::BinaryApp {
+                op: BinaryOp::In | BinaryOp::Eq,
+                arg1,
+                arg2,
+            } if is(arg1, Var::Principal) => {
+                if let Some(named) = named(arg2) {
+                    self.principal.named.extend(named);
+                } else {
+                    self.whole_principal();
+                    self.add(arg2);
+                }
+            }
+            ExprKind::Is { expr, .. } if is(expr, Var::Principal) => {}
+            _ => parts(expression, &mut |part| self.add(part)),
+        }
+    }
+
+    /// `of.attr`, or `of has attr.second`.
+    fn attribute(&mut self, of: &Expr, attr: &SmolStr, second: Option<&SmolStr>) {
+        match of.expr_kind() {
+            ExprKind::Var(Var::Context) => match attr.as_str() {
+                "view" => self.view = true,
+                "time" => self.time = true,
+                "network" => self.network = true,
+                "arguments" => match second {
+                    Some(name) => self.argument(name),
+                    None => self.arguments = Some(Wanted::All),
+                },
+                _ => self.whole_context(),
+            },
+            ExprKind::Var(Var::Principal) => match attr.as_str() {
+                // The tenant and the kind always tell principals apart.
+                "tenant" | "kind" => {}
+                "roles" => self.principal.roles = true,
+                "scopes" => self.principal.scopes = true,
+                _ => self.principal.identity = true,
+            },
+            ExprKind::GetAttr { expr, attr: outer }
+                if outer == "arguments" && is(expr, Var::Context) =>
+            {
+                self.argument(attr);
+            }
+            _ => self.add(of),
+        }
+    }
+
+    fn argument(&mut self, name: &SmolStr) {
+        match self
+            .arguments
+            .get_or_insert_with(|| Wanted::Some(BTreeSet::new()))
+        {
+            Wanted::All => {}
+            Wanted::Some(names) => {
+                names.insert(name.clone());
+            }
+        }
+    }
+
+    fn whole_context(&mut self) {
+        self.view = true;
+        self.time = true;
+        self.network = true;
+        self.arguments = Some(Wanted::All);
+    }
+
+    fn whole_principal(&mut self) {
+        self.principal.identity = true;
+        self.principal.roles = true;
+        self.principal.scopes = true;
+    }
+}
+
+fn is(expression: &Expr, var: Var) -> bool {
+    matches!(expression.expr_kind(), ExprKind::Var(found) if *found == var)
+}
+
+/// The entities that an expression consists of: one, or a set of them.
+fn named(expression: &Expr) -> Option<Vec<(SmolStr, SmolStr)>> {
+    match expression.expr_kind() {
+        ExprKind::Lit(Literal::EntityUID(uid)) => Some(vec![key(uid)]),
+        ExprKind::Set(elements) => {
+            let elements: Option<Vec<_>> = elements.iter().map(named).collect();
+            Some(elements?.into_iter().flatten().collect())
+        }
+        _ => None,
+    }
+}
+
+/// Type and id of an entity.
+pub(super) fn key(uid: &cedar_policy_core::ast::EntityUID) -> (SmolStr, SmolStr) {
+    let id: &str = uid.eid().as_ref();
+    (uid.entity_type().to_string().into(), id.into())
+}
+
+/// Calls `each` with the direct parts of an expression.
+fn parts(expression: &Expr, each: &mut dyn FnMut(&Expr)) {
+    match expression.expr_kind() {
+        ExprKind::If {
+            test_expr,
+            then_expr,
+            else_expr,
+        } => {
+            each(test_expr);
+            each(then_expr);
+            each(else_expr);
+        }
+        ExprKind::And { left, right } | ExprKind::Or { left, right } => {
+            each(left);
+            each(right);
+        }
+        ExprKind::UnaryApp { arg, .. } => each(arg),
+        ExprKind::BinaryApp { arg1, arg2, .. } => {
+            each(arg1);
+            each(arg2);
+        }
+        ExprKind::ExtensionFunctionApp { args, .. } => args.iter().for_each(each),
+        ExprKind::Like { expr, .. }
+        | ExprKind::Is { expr, .. }
+        | ExprKind::GetAttr { expr, .. }
+        | ExprKind::HasAttr { expr, .. }
+        | ExprKind::ExtHasAttr { expr, .. } => each(expr),
+        ExprKind::Set(elements) => elements.iter().for_each(each),
+        ExprKind::Record(members) => members.values().for_each(each),
+        // Literals and variables have none.
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(condition: &str) -> Needs {
+        Needs::of(&condition.parse().unwrap())
+    }
+
+    #[test]
+    fn only_what_is_spoken_of_is_needed() {
+        let needs = of("context.arguments.amount < 5 && context.arguments has note");
+        let names = ["amount".into(), "note".into()].into();
+        assert_eq!(needs.arguments, Some(Wanted::Some(names)));
+        assert!(!needs.time && !needs.network && !needs.view && !needs.is_fixed());
+        assert!(of("resource.readOnly").is_fixed());
+        assert!(of("context.time.hour > 8").time);
+        assert!(of("context has arguments.city").arguments.is_some());
+        assert_eq!(of("context.arguments == {}").arguments, Some(Wanted::All));
+        assert_eq!(
+            of("[context].contains(context)").arguments,
+            Some(Wanted::All)
+        );
+    }
+
+    #[test]
+    fn principals_are_told_apart_by_what_is_spoken_of() {
+        let needs = of(r#"principal in Role::"a" && principal.tenant == "t""#).principal;
+        assert!(!needs.identity && !needs.roles);
+        assert_eq!(needs.named, [("Role".into(), "a".into())].into());
+        assert!(of(r#"principal.roles.contains("x")"#).principal.roles);
+        assert!(of(r#"principal.subject == "x""#).principal.identity);
+        assert!(
+            of(r#"[principal].contains(Principal::"x")"#)
+                .principal
+                .identity
+        );
+    }
+}

@@ -1,0 +1,161 @@
+use std::sync::{Arc, OnceLock};
+
+use bytestring::ByteString;
+use cedar_policy_core::ast::Entity;
+use mcp_ultra_protocol::json::Object;
+
+use super::entity::Vocabulary;
+
+/// What something that is called may hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DataClass {
+    /// Anyone may know it.
+    Public,
+    /// For the organisation itself.
+    #[default]
+    Internal,
+    /// For some in the organisation.
+    Confidential,
+    /// Data of a person (LGPD Art. 5 I, GDPR Art. 4(1)).
+    Personal,
+    /// Data of a person that the law protects in particular (LGPD Art. 5 II, GDPR Art. 9).
+    Sensitive,
+}
+
+impl DataClass {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Public,
+        Self::Internal,
+        Self::Confidential,
+        Self::Personal,
+        Self::Sensitive,
+    ];
+
+    /// Its id in policies and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Confidential => "confidential",
+            Self::Personal => "personal",
+            Self::Sensitive => "sensitive",
+        }
+    }
+}
+
+/// What a tool says of itself (MCP, `ToolAnnotations`), with the defaults of the specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Annotations {
+    /// It changes nothing.
+    pub read_only: bool,
+    /// What it changes may be lost.
+    pub destructive: bool,
+    /// A second call with the same arguments changes nothing more.
+    pub idempotent: bool,
+    /// It reaches things outside of its server's own world.
+    pub open_world: bool,
+}
+
+impl Default for Annotations {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            destructive: true,
+            idempotent: false,
+            open_world: true,
+        }
+    }
+}
+
+impl Annotations {
+    /// Those of a tool's definition. What is not stated, or not a boolean, is as the specification
+    /// assumes; a tool that changes nothing destroys nothing.
+    pub fn of(definition: &Object<'_>) -> Self {
+        let stated = definition.get_object("annotations").ok().flatten();
+        let hint = |key: &str, default: bool| {
+            let stated = stated.as_ref().and_then(|stated| stated.get(key));
+            stated.and_then(|text| text.parse().ok()).unwrap_or(default)
+        };
+        let default = Self::default();
+        let read_only = hint("readOnlyHint", default.read_only);
+        Self {
+            read_only,
+            destructive: !read_only && hint("destructiveHint", default.destructive),
+            idempotent: hint("idempotentHint", default.idempotent),
+            open_world: hint("openWorldHint", default.open_world),
+        }
+    }
+}
+
+/// What kind of thing is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A tool, or a task that it started.
+    Tool(Annotations),
+    /// A prompt.
+    Prompt,
+    /// A resource, and the public URI template that it was found by.
+    Resource {
+        /// `None` where no template matches.
+        template: Option<ByteString>,
+    },
+    /// A resource template.
+    Template,
+}
+
+/// Something that may be called, as policies see it.
+#[derive(Debug, Clone)]
+pub struct Resource {
+    /// What it is.
+    pub target: Target,
+    /// Its public name, URI or URI template.
+    pub name: ByteString,
+    /// The server that it belongs to.
+    pub server: Arc<str>,
+    /// What it may hold.
+    pub data_class: DataClass,
+    entity: OnceLock<Arc<Entity>>,
+}
+
+impl Resource {
+    /// Something that may be called.
+    pub fn new(target: Target, name: ByteString, server: Arc<str>, data_class: DataClass) -> Self {
+        Self {
+            target,
+            name,
+            server,
+            data_class,
+            entity: OnceLock::new(),
+        }
+    }
+
+    /// What Cedar evaluates, made when a condition first needs it.
+    pub(super) fn entity(&self, vocabulary: &Vocabulary) -> &Arc<Entity> {
+        self.entity
+            .get_or_init(|| Arc::new(vocabulary.resource(self)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(definition: &str) -> Annotations {
+        Annotations::of(&Object::parse(definition).unwrap())
+    }
+
+    #[test]
+    fn what_a_tool_does_not_state_is_as_the_specification_assumes() {
+        assert_eq!(of("{}"), Annotations::default());
+        assert_eq!(of(r#"{"annotations":7}"#), Annotations::default());
+        let stated = of(r#"{"annotations":{"readOnlyHint":"yes","openWorldHint":false}}"#);
+        assert_eq!((stated.read_only, stated.open_world), (false, false));
+    }
+
+    #[test]
+    fn a_tool_that_changes_nothing_destroys_nothing() {
+        let stated = of(r#"{"annotations":{"readOnlyHint":true,"destructiveHint":true}}"#);
+        assert!(stated.read_only && !stated.destructive);
+    }
+}

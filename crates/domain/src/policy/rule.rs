@@ -1,0 +1,65 @@
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{self, Expr};
+
+use super::{listing, needs::Needs};
+
+/// How messages, the ledger and `policy explain` name a policy: by its `@id`, else by file and
+/// line.
+pub type PolicyName = Arc<str>;
+
+/// What a policy does where it is satisfied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It allows, unless another one forbids.
+    Permit,
+    /// It refuses, whatever others allow.
+    Forbid,
+}
+
+/// One policy whose scope is in the index.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub name: PolicyName,
+    pub effect: Effect,
+    /// Its condition for a call; `None` where its scope is all that it says.
+    pub call: Condition,
+    /// Its condition for a list, where arguments are not known yet.
+    pub list: Condition,
+}
+
+/// `when` and `unless` as one expression, and what has to be known to evaluate it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Condition {
+    pub expression: Option<Arc<Expr>>,
+    pub needs: Needs,
+}
+
+impl Condition {
+    fn new(expression: Option<Arc<Expr>>) -> Self {
+        let needs = expression.as_deref().map(Needs::of).unwrap_or_default();
+        Self { expression, needs }
+    }
+}
+
+impl Rule {
+    pub(super) fn new(name: PolicyName, policy: &ast::Policy) -> Self {
+        let effect = match policy.effect() {
+            ast::Effect::Permit => Effect::Permit,
+            ast::Effect::Forbid => Effect::Forbid,
+        };
+        let call = Condition::new(policy.non_scope_constraints_arc().cloned());
+        let list = match &call.expression {
+            Some(expression) if call.needs.arguments.is_some() => Condition::new(Some(Arc::new(
+                listing::without_arguments(expression, effect),
+            ))),
+            _ => call.clone(),
+        };
+        Self {
+            name,
+            effect,
+            call,
+            list,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! From text to the values that Cedar evaluates.
+
+use std::{net::IpAddr, time::Duration};
+
+use cedar_policy_core::{
+    ast::{Name, RestrictedExpr, Value},
+    evaluator::RestrictedEvaluator,
+    extensions::Extensions,
+};
+use jiff::{Timestamp, tz::TimeZone};
+use smol_str::SmolStr;
+
+use super::entity::Vocabulary;
+
+/// The functions that make values of Cedar's extension types.
+#[derive(Debug, Clone)]
+pub(super) struct Functions {
+    pub decimal: Name,
+    pub address: Name,
+    pub datetime: Name,
+}
+
+/// The value of an extension type; `None` where the text is none.
+pub(super) fn extension(function: &Name, text: &str) -> Option<Value> {
+    let call = RestrictedExpr::call_extension_fn(function.clone(), [RestrictedExpr::val(text)]);
+    RestrictedEvaluator::new(Extensions::all_available())
+        .interpret(call.as_borrowed())
+        .ok()
+}
+
+/// `context.network`
+pub(super) fn network(vocabulary: &Vocabulary, address: IpAddr) -> Option<Value> {
+    let address = extension(&vocabulary.functions.address, &address.to_string())?;
+    let members: [(SmolStr, Value); 1] = [("address".into(), address)];
+    Some(Value::record(members, None))
+}
+
+/// `context.time`
+pub(super) fn time(vocabulary: &Vocabulary, zone: &TimeZone, now: Duration) -> Option<Value> {
+    let now = Timestamp::from_millisecond(i64::try_from(now.as_millis()).ok()?).ok()?;
+    let local = now.to_zoned_datetime(zone.clone());
+    let utc = now.to_zoned_datetime(TimeZone::UTC);
+    let text = utc.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    let weekday = match local.weekday() {
+        jiff::civil::Weekday::Monday => "monday",
+        jiff::civil::Weekday::Tuesday => "tuesday",
+        jiff::civil::Weekday::Wednesday => "wednesday",
+        jiff::civil::Weekday::Thursday => "thursday",
+        jiff::civil::Weekday::Friday => "friday",
+        jiff::civil::Weekday::Saturday => "saturday",
+        jiff::civil::Weekday::Sunday => "sunday",
+    };
+    let members: [(SmolStr, Value); 4] = [
+        (
+            "now".into(),
+            extension(&vocabulary.functions.datetime, &text)?,
+        ),
+        ("weekday".into(), vocabulary.weekday(weekday)),
+        ("hour".into(), i64::from(local.hour()).into()),
+        ("minute".into(), i64::from(local.minute()).into()),
+    ];
+    Some(Value::record(members, None))
+}

@@ -1,0 +1,391 @@
+use std::time::Duration;
+
+use mcp_ultra_domain::{
+    Attributes, Principal, PrincipalKind,
+    policy::{
+        Action, Annotations, Ask, Circumstances, DataClass, Policies, Resource, Source, Target,
+    },
+};
+
+fn source(name: &str, text: &str) -> Source {
+    Source {
+        name: name.into(),
+        text: text.into(),
+    }
+}
+
+fn policies(text: &str) -> Policies {
+    Policies::compile(&[source("p.cedar", text)], None).unwrap()
+}
+
+fn typed(types: &str, text: &str) -> Policies {
+    let sources = [source("p.cedar", text), source("t.cedarschema", types)];
+    Policies::compile(&sources, None).unwrap()
+}
+
+fn principal(tenant: &str, subject: &str, roles: &[&str]) -> Principal {
+    let mut attributes = Attributes::new(PrincipalKind::User, tenant, "idp", subject);
+    attributes.roles = roles.iter().map(|role| (*role).to_owned()).collect();
+    attributes.into()
+}
+
+fn tool(name: &'static str) -> Resource {
+    let name = bytestring::ByteString::from_static(name);
+    Resource::new(
+        Target::Tool(Annotations::default()),
+        name,
+        "crm".into(),
+        DataClass::Internal,
+    )
+}
+
+fn asked(
+    policies: &Policies,
+    who: &Principal,
+    what: &Resource,
+    ask: Ask,
+    circumstances: &Circumstances<'_>,
+) -> (bool, Vec<String>, usize) {
+    let standing = policies.standing(who);
+    let verdict = policies.decide(&standing, Action::ToolsCall, what, ask, circumstances);
+    let decision = verdict.decision;
+    let names = decision.policies.iter().map(ToString::to_string).collect();
+    (decision.allowed, names, decision.failures.len())
+}
+
+fn may(policies: &Policies, who: &Principal, what: &Resource) -> bool {
+    asked(policies, who, what, Ask::Call, &Circumstances::default()).0
+}
+
+#[test]
+fn without_a_policy_that_permits_everything_is_refused_and_forbid_wins() {
+    let who = principal("acme", "ana", &["support"]);
+    assert!(!may(&policies(""), &who, &tool("crm_find")));
+    let set = policies(
+        r#"@id("all") permit(principal, action, resource);
+           @id("not") forbid(principal, action, resource == Tool::"crm_drop");"#,
+    );
+    assert!(may(&set, &who, &tool("crm_find")));
+    let dropped = asked(
+        &set,
+        &who,
+        &tool("crm_drop"),
+        Ask::Call,
+        &Circumstances::default(),
+    );
+    assert_eq!(dropped, (false, vec!["not".to_owned()], 0));
+}
+
+#[test]
+fn scopes_name_principals_tenants_roles_and_roles_of_tenants() {
+    let find = tool("crm_find");
+    for (scope, ana, eve) in [
+        (r#"principal == Principal::"idp|ana""#, true, false),
+        (r#"principal in Tenant::"acme""#, true, false),
+        (r#"principal in Role::"support""#, true, true),
+        (r#"principal in TenantRole::"acme/support""#, true, false),
+        (
+            r#"principal in TenantRole::"evil/acme/support""#,
+            false,
+            true,
+        ),
+        (r#"principal is Principal in Role::"support""#, true, true),
+    ] {
+        let set = policies(&format!("permit({scope}, action, resource);"));
+        let found = (
+            may(&set, &principal("acme", "ana", &["support"]), &find),
+            may(
+                &set,
+                &principal("evil", "eve", &["support", "acme/support"]),
+                &find,
+            ),
+        );
+        assert_eq!(found, (ana, eve), "{scope}");
+    }
+}
+
+#[test]
+fn a_role_of_one_tenant_is_not_one_of_another() {
+    let set = policies(r#"permit(principal in TenantRole::"a/b/c", action, resource);"#);
+    assert!(may(&set, &principal("a", "x", &["b/c"]), &tool("t")));
+    assert!(!may(&set, &principal("a/b", "x", &["c"]), &tool("t")));
+}
+
+#[test]
+fn arguments_are_what_they_are_declared_as_or_the_call_is_refused() {
+    let set = typed(
+        "type Arguments = { amount?: Long, price?: decimal, to?: { city?: String }, tags?: Set<String> };",
+        r#"@id("small") permit(principal, action == Action::"tools/call", resource == Tool::"pay")
+             when { context.arguments has amount && context.arguments.amount <= 1000 };
+           @id("near") permit(principal, action == Action::"tools/call", resource == Tool::"ship")
+             when { context.arguments has to.city && context.arguments.to.city like "Rio*" };
+           @id("cheap") permit(principal, action == Action::"tools/call", resource == Tool::"buy")
+             when { context.arguments has price && context.arguments.price.lessThan(decimal("9.5")) };
+           @id("all-but-red") permit(principal, action == Action::"tools/call", resource == Tool::"paint")
+             unless { context.arguments has tags && context.arguments.tags.contains("red") };"#,
+    );
+    let who = principal("acme", "ana", &[]);
+    let call = |name, arguments: Option<&str>| {
+        let circumstances = Circumstances {
+            arguments,
+            ..Circumstances::default()
+        };
+        let (allowed, _, failures) = asked(&set, &who, &tool(name), Ask::Call, &circumstances);
+        (allowed, failures)
+    };
+    for (name, arguments, expected) in [
+        ("pay", r#"{"amount":1000,"x":[{}]}"#, (true, 0)),
+        ("pay", r#"{"amount":1001}"#, (false, 0)),
+        ("pay", r#"{"amount":"5"}"#, (false, 1)),
+        ("pay", r#"{"amount":5.0}"#, (false, 1)),
+        ("pay", r#"{"amount":5,"amount":5000}"#, (false, 1)),
+        ("pay", r#"{"amount":null}"#, (false, 0)),
+        (
+            "pay",
+            r#"{"amount":{"__extn":{"fn":"decimal","arg":"1.0"}}}"#,
+            (false, 1),
+        ),
+        ("ship", r#"{"to":{"city":"Rio Claro"}}"#, (true, 0)),
+        ("ship", r#"{"to":{"city":"Santos"}}"#, (false, 0)),
+        ("ship", r#"{"to":"Rio"}"#, (false, 1)),
+        ("buy", r#"{"price":9}"#, (true, 0)),
+        ("buy", r#"{"price":9.49}"#, (true, 0)),
+        ("buy", r#"{"price":"9.5"}"#, (false, 0)),
+        ("buy", r#"{"price":9.00001}"#, (false, 1)),
+        ("paint", r#"{"tags":["blue"]}"#, (true, 0)),
+        ("paint", r#"{"tags":["blue","r\u0065d"]}"#, (false, 0)),
+    ] {
+        assert_eq!(call(name, Some(arguments)), expected, "{name} {arguments}");
+    }
+    assert_eq!(call("pay", None), (false, 0));
+    assert_eq!(call("paint", None), (true, 0));
+}
+
+#[test]
+fn what_may_be_called_with_some_arguments_is_listed() {
+    let set = typed(
+        "type Arguments = { amount?: Long };",
+        r#"permit(principal in Role::"clerk", action, resource == Tool::"pay")
+             when { principal.tenant == "acme" && context.arguments has amount && context.arguments.amount <= 1000 };
+           forbid(principal, action == Action::"tools/call", resource == Tool::"pay")
+             when { context.arguments has amount && context.arguments.amount < 0 };"#,
+    );
+    let listed = |who: &Principal| {
+        asked(
+            &set,
+            who,
+            &tool("pay"),
+            Ask::List,
+            &Circumstances::default(),
+        )
+        .0
+    };
+    assert!(listed(&principal("acme", "ana", &["clerk"])));
+    assert!(!listed(&principal("other", "ana", &["clerk"])));
+    assert!(!listed(&principal("acme", "ana", &[])));
+}
+
+#[test]
+fn a_policy_about_lists_hides_but_never_shows() {
+    let who = principal("acme", "ana", &[]);
+    let hidden = policies(
+        r#"permit(principal, action, resource);
+           forbid(principal, action, resource == Tool::"t") when { context.view == View::"list" };"#,
+    );
+    let shown =
+        policies(r#"permit(principal, action, resource) when { context.view == View::"list" };"#);
+    let both = |set: &Policies| {
+        [Ask::List, Ask::Call]
+            .map(|ask| asked(set, &who, &tool("t"), ask, &Circumstances::default()).0)
+    };
+    assert_eq!(both(&hidden), [false, true]);
+    assert_eq!(both(&shown), [false, false]);
+}
+
+#[test]
+fn time_is_that_of_the_zone_and_addresses_are_those_of_the_connection() {
+    let text = r#"permit(principal, action, resource) when {
+        context.time.weekday == Weekday::"monday" && context.time.hour >= 9 && context.time.hour < 18
+        && context.network.address.isInRange(ip("10.0.0.0/8"))
+        && context.time.now > datetime("2020-01-01") };"#;
+    let set = Policies::compile(&[source("p.cedar", text)], Some("America/Sao_Paulo")).unwrap();
+    let who = principal("acme", "ana", &[]);
+    // Monday, 2 November 2026, 12:30 UTC.
+    let minutes = |minutes: u64| Duration::from_mins(29_893_710 + minutes);
+    let noon = minutes(0);
+    let call = |now, address: Option<&str>| {
+        let circumstances = Circumstances {
+            now,
+            address: address.map(|address| address.parse().unwrap()),
+            arguments: None,
+        };
+        let (allowed, _, failures) = asked(&set, &who, &tool("t"), Ask::Call, &circumstances);
+        (allowed, failures)
+    };
+    assert_eq!(call(noon, Some("10.1.2.3")), (true, 0));
+    assert_eq!(call(noon, Some("192.168.0.1")), (false, 0));
+    assert_eq!(call(minutes(12 * 60), Some("10.1.2.3")), (false, 0));
+    // It is not known where the caller is, so nobody can say.
+    assert_eq!(call(noon, None), (false, 1));
+}
+
+#[test]
+fn an_answer_that_depends_on_the_request_is_not_kept() {
+    let set = typed(
+        "type Arguments = { n?: Long };",
+        r#"permit(principal, action, resource == Tool::"a");
+           permit(principal, action, resource == Tool::"b") when { context.time.hour > 8 };
+           permit(principal, action, resource == Tool::"c") when { context.arguments has n };
+           permit(principal, action, resource == Tool::"d") when { resource.destructive };"#,
+    );
+    let standing = set.standing(&principal("acme", "ana", &[]));
+    let fixed = |name, ask| {
+        let circumstances = Circumstances::default();
+        set.decide(
+            &standing,
+            Action::ToolsCall,
+            &tool(name),
+            ask,
+            &circumstances,
+        )
+        .fixed
+    };
+    let calls = ["a", "b", "c", "d"].map(|name| fixed(name, Ask::Call));
+    assert_eq!(calls, [true, false, false, true]);
+    let lists = ["a", "b", "c", "d"].map(|name| fixed(name, Ask::List));
+    assert_eq!(lists, [true, false, true, true]);
+}
+
+#[test]
+fn principals_that_policies_do_not_tell_apart_have_one_key() {
+    let ana = principal("acme", "ana", &["support", "other"]);
+    let eve = principal("acme", "eve", &["support"]);
+    let key = |text: &str| {
+        let set = policies(text);
+        set.key(&ana) == set.key(&eve)
+    };
+    assert!(key(
+        r#"permit(principal in Role::"support", action, resource);"#
+    ));
+    assert!(!key(
+        r#"permit(principal in Role::"other", action, resource);"#
+    ));
+    assert!(!key(
+        r#"permit(principal in TenantRole::"acme/other", action, resource);"#
+    ));
+    assert!(!key(
+        r#"permit(principal == Principal::"idp|eve", action, resource);"#
+    ));
+    assert!(!key(
+        r#"permit(principal, action, resource) when { principal.roles.contains("x") };"#
+    ));
+    assert!(!key(
+        r#"permit(principal, action, resource) when { principal.subject == "x" };"#
+    ));
+    assert!(key(
+        r#"permit(principal, action, resource) when { principal.kind == Kind::"user" };"#
+    ));
+    let set = policies("");
+    assert_ne!(set.key(&ana), set.key(&principal("b", "ana", &[])));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    for (name, text, place, message) in [
+        (
+            "p.cedar",
+            "permit(principal, action, resource)",
+            "p.cedar:1:36",
+            "unexpected end",
+        ),
+        (
+            "p.cedar",
+            "permit(principal, action, resource);\n\npermit(principal, action == Action::\"tools/cal\", resource);",
+            "p.cedar:3:",
+            "unrecognized action",
+        ),
+        (
+            "p.cedar",
+            "permit(principal, action == Action::\"tools/call\", resource)\n  when { resource.readonly };",
+            "p.cedar:2:10",
+            "`readonly`",
+        ),
+        (
+            "p.cedar",
+            "permit(principal, action == Action::\"tools/call\", resource) when { resource.dataClass == DataClass::\"secret\" };",
+            "p.cedar:1:",
+            "secret",
+        ),
+        (
+            "p.cedar",
+            "permit(principal == ?principal, action, resource);",
+            "p.cedar:1:1",
+            "template",
+        ),
+        (
+            "p.cedar",
+            "@id(\"a\") permit(principal, action, resource);\n@id(\"a\") forbid(principal, action, resource);",
+            "p.cedar:2:1",
+            "there already",
+        ),
+        (
+            "t.cedarschema",
+            "type Arguments = { a?: Lng };",
+            "t.cedarschema",
+            "Lng",
+        ),
+        (
+            "t.cedarschema",
+            "type Arguments = { a: Long };",
+            "t.cedarschema",
+            "optional",
+        ),
+        (
+            "t.cedarschema",
+            "type Arguments = ",
+            "t.cedarschema:1:",
+            "unexpected end",
+        ),
+        (
+            "t.cedarschema",
+            "entity Spy;",
+            "t.cedarschema",
+            "only types",
+        ),
+    ] {
+        let error = Policies::compile(&[source(name, text)], None).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.starts_with(place), "{text}\n{shown}");
+        assert!(shown.contains(message), "{text}\n{shown}");
+    }
+    let error = Policies::compile(&[], Some("Mars/Base")).unwrap_err();
+    assert!(error.to_string().contains("Mars/Base"), "{error}");
+}
+
+#[test]
+fn a_policy_without_a_name_is_known_by_its_line() {
+    let set = Policies::compile(
+        &[source(
+            "some/roles.cedar",
+            "\npermit(principal, action, resource);",
+        )],
+        None,
+    )
+    .unwrap();
+    let who = principal("acme", "ana", &[]);
+    let (_, names, _) = asked(&set, &who, &tool("t"), Ask::Call, &Circumstances::default());
+    assert_eq!(names, ["roles.cedar:2"]);
+}
+
+#[test]
+fn the_revision_follows_the_text() {
+    let (a, b) = (
+        policies("permit(principal, action, resource);"),
+        policies(""),
+    );
+    assert_ne!(a.revision(), b.revision());
+    assert_eq!(
+        a.revision(),
+        policies("permit(principal, action, resource);").revision()
+    );
+}

@@ -1,0 +1,301 @@
+//! The index of policies against Cedar with the whole set.
+
+use std::{collections::BTreeSet, str::FromStr, sync::LazyLock};
+
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request, Schema,
+    ValidationMode, Validator,
+};
+use mcp_ultra_domain::{
+    Attributes, Principal, PrincipalKind,
+    policy::{
+        Action, Annotations, Ask, Circumstances, DataClass, Policies, Resource, SCHEMA, Source,
+        Target,
+    },
+};
+use proptest::{prelude::*, sample::select};
+use serde_json::json;
+
+const PRINCIPALS: [&str; 9] = [
+    "principal",
+    "principal is Principal",
+    r#"principal in Role::"a""#,
+    r#"principal in Role::"b""#,
+    r#"principal in Tenant::"t""#,
+    r#"principal in TenantRole::"t/a""#,
+    r#"principal is Principal in Role::"a""#,
+    r#"principal == Principal::"idp|ana""#,
+    r#"principal in Principal::"idp|eve""#,
+];
+const ACTIONS: [&str; 7] = [
+    "action",
+    r#"action == Action::"tools/call""#,
+    r#"action in Action::"tools""#,
+    r#"action in [Action::"prompts", Action::"tools/call"]"#,
+    r#"action in Action::"resources""#,
+    r#"action == Action::"resources/read""#,
+    r#"action in Action::"completion/complete""#,
+];
+const RESOURCES: [&str; 13] = [
+    "resource",
+    "resource is Tool",
+    "resource is Resource",
+    r#"resource == Tool::"x""#,
+    r#"resource in Tool::"y""#,
+    r#"resource == Prompt::"x""#,
+    r#"resource in Server::"s1""#,
+    r#"resource is Tool in Server::"s1""#,
+    r#"resource is Prompt in Server::"s2""#,
+    r#"resource in DataClass::"personal""#,
+    r#"resource in ResourceTemplate::"r://{x}""#,
+    r#"resource == ResourceTemplate::"r://{x}""#,
+    r#"resource == Resource::"r://1""#,
+];
+const CONDITIONS: [&str; 14] = [
+    "",
+    "",
+    "",
+    r#"when { principal.roles.contains("b") }"#,
+    r#"when { principal.tenant == "t" }"#,
+    r#"unless { principal in Role::"b" }"#,
+    r#"when { resource.name like "*x*" }"#,
+    r#"when { resource.server == Server::"s1" }"#,
+    r#"when { resource.dataClass == DataClass::"personal" }"#,
+    "when { resource has readOnly && resource.readOnly }",
+    r#"when { action in Action::"tools" }"#,
+    r#"when { principal.subject == "ana" } unless { resource in Server::"s2" }"#,
+    "when { context.arguments has n && context.arguments.n > 3 }",
+    // Fails where the number is large.
+    "when { context.arguments has n && context.arguments.n * 4611686018427387904 != 1 }",
+];
+
+fn policy() -> impl Strategy<Value = String> {
+    let effect = prop_oneof![3 => Just("permit"), 1 => Just("forbid")];
+    (
+        effect,
+        select(&PRINCIPALS[..]),
+        select(&ACTIONS[..]),
+        select(&RESOURCES[..]),
+        select(&CONDITIONS[..]),
+    )
+        .prop_map(|(effect, principal, action, resource, condition)| {
+            format!("{effect}({principal}, {action}, {resource}) {condition};\n")
+        })
+}
+
+#[derive(Debug, Clone)]
+struct Asked {
+    principal: Principal,
+    action: Action,
+    resource: Resource,
+    n: Option<i64>,
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let principal = (
+        select(&["t", "u"][..]),
+        select(&["ana", "eve"][..]),
+        proptest::collection::btree_set(select(&["a", "b", "c"][..]), 0..3),
+    )
+        .prop_map(|(tenant, subject, roles)| {
+            let mut attributes = Attributes::new(PrincipalKind::User, tenant, "idp", subject);
+            attributes.roles = roles.into_iter().map(ToOwned::to_owned).collect();
+            Principal::from(attributes)
+        });
+    let target = prop_oneof![
+        any::<bool>().prop_map(|read_only| Target::Tool(Annotations {
+            read_only,
+            ..Annotations::default()
+        })),
+        Just(Target::Prompt),
+        any::<bool>().prop_map(|of_template| Target::Resource {
+            template: of_template.then(|| "r://{x}".into()),
+        }),
+        Just(Target::Template),
+    ];
+    let resource = (
+        target,
+        select(&["s1", "s2"][..]),
+        select(&["x", "y"][..]),
+        any::<bool>(),
+    )
+        .prop_map(|(target, server, name, personal)| {
+            let name = match target {
+                Target::Tool(_) | Target::Prompt => name,
+                Target::Resource { .. } => "r://1",
+                Target::Template => "r://{x}",
+            };
+            let class = if personal {
+                DataClass::Personal
+            } else {
+                DataClass::Internal
+            };
+            Resource::new(target, name.to_owned().into(), server.into(), class)
+        });
+    let n = proptest::option::of(select(&[1_i64, 4, i64::MAX][..]));
+    (principal, resource, any::<proptest::sample::Index>(), n).prop_map(
+        |(principal, resource, at, n)| {
+            let actions: &[Action] = match resource.target {
+                Target::Tool(_) => &[Action::ToolsCall, Action::TasksGet],
+                Target::Prompt => &[Action::PromptsGet, Action::Complete],
+                _ => &[Action::ResourcesRead, Action::ResourcesSubscribe],
+            };
+            Asked {
+                action: *at.get(actions),
+                principal,
+                resource,
+                n,
+            }
+        },
+    )
+}
+
+const TYPES: &str = "type Arguments = { n?: Long };";
+
+static WHOLE_SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let text = format!("{SCHEMA}\n{TYPES}");
+    Schema::from_cedarschema_str(&text).unwrap().0
+});
+
+/// What Cedar says with all policies and with entities that it reads and closes itself.
+fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
+    let set = PolicySet::from_str(text).unwrap();
+    let mut named = PolicySet::new();
+    for policy in set.policies() {
+        let at: usize = policy.id().to_string()["policy".len()..].parse().unwrap();
+        let id = PolicyId::new(format!("p.cedar:{}", at + 1));
+        named.add(policy.new_id(id)).unwrap();
+    }
+    let who = asked.principal.attributes();
+    let entity = |of: &str, id: &str| json!({"type": of, "id": id});
+    let mut parents = vec![entity("Tenant", &who.tenant)];
+    for role in &who.roles {
+        parents.push(entity("Role", role));
+        parents.push(entity("TenantRole", &format!("{}/{role}", who.tenant)));
+    }
+    let principal = entity("Principal", &format!("idp|{}", who.subject));
+    let (of, mut extra, mut within) = match &asked.resource.target {
+        Target::Tool(stated) => (
+            "Tool",
+            json!({"readOnly": stated.read_only, "destructive": stated.destructive,
+                   "idempotent": stated.idempotent, "openWorld": stated.open_world}),
+            vec![],
+        ),
+        Target::Prompt => ("Prompt", json!({}), vec![]),
+        Target::Resource { template } => (
+            "Resource",
+            json!({}),
+            template
+                .iter()
+                .map(|template| entity("ResourceTemplate", template))
+                .collect(),
+        ),
+        Target::Template => ("ResourceTemplate", json!({}), vec![]),
+    };
+    let server = entity("Server", &asked.resource.server);
+    let class = entity("DataClass", asked.resource.data_class.as_str());
+    extra["name"] = json!(&*asked.resource.name);
+    extra["server"] = json!({"__entity": server});
+    extra["dataClass"] = json!({"__entity": class});
+    within.extend([server, class]);
+    let resource = entity(of, &asked.resource.name);
+    let entities = json!([
+        {"uid": principal, "parents": parents, "attrs": {
+            "kind": {"__entity": entity("Kind", "user")}, "subject": who.subject, "issuer": "idp",
+            "tenant": &*who.tenant, "roles": who.roles, "scopes": who.scopes}},
+        {"uid": resource, "parents": within, "attrs": extra},
+    ]);
+    let entities = Entities::from_json_value(entities, Some(&WHOLE_SCHEMA)).unwrap();
+    let arguments = asked.n.map_or(json!({}), |n| json!({"n": n}));
+    let context = json!({"arguments": arguments});
+    let context = Context::from_json_value(context, None).unwrap();
+    let uid = |value: &serde_json::Value| EntityUid::from_json(value.clone()).unwrap();
+    let action = uid(&entity("Action", asked.action.as_str()));
+    let request = Request::new(uid(&principal), action, uid(&resource), context, None).unwrap();
+    let response = Authorizer::new().is_authorized(&request, &named, &entities);
+    let reasons = response.diagnostics().reason().map(ToString::to_string);
+    (
+        response.decision() == Decision::Allow,
+        reasons.collect(),
+        response.diagnostics().errors().next().is_some(),
+    )
+}
+
+/// Those policies that fit the schema, since a set with others is refused.
+fn compiled(lines: Vec<String>) -> (String, Policies) {
+    let validator = Validator::new(WHOLE_SCHEMA.clone());
+    let fits = |line: &String| {
+        let set = PolicySet::from_str(line).unwrap();
+        validator
+            .validate(&set, ValidationMode::Strict)
+            .validation_passed()
+    };
+    let valid: Vec<String> = lines.into_iter().filter(fits).collect();
+    let text = valid.concat();
+    let source = |name: &str, text: &str| Source {
+        name: name.into(),
+        text: text.into(),
+    };
+    let sources = [source("p.cedar", &text), source("t.cedarschema", TYPES)];
+    let policies = Policies::compile(&sources, None).unwrap();
+    assert_eq!(policies.len(), valid.len());
+    (text, policies)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn the_index_answers_as_the_whole_set_does(
+        lines in proptest::collection::vec(policy(), 0..25),
+        requests in proptest::collection::vec(asked(), 12),
+    ) {
+        let (text, policies) = compiled(lines);
+        for asked in requests {
+            let (allowed, reasons, errors) = whole(&text, &asked);
+            let arguments = asked.n.map(|n| format!("{{\"n\":{n}}}"));
+            let circumstances = Circumstances {
+                arguments: arguments.as_deref(),
+                ..Circumstances::default()
+            };
+            let standing = policies.standing(&asked.principal);
+            let verdict = policies.decide(
+                &standing, asked.action, &asked.resource, Ask::Call, &circumstances,
+            );
+            let ours = &verdict.decision;
+            // What can't be evaluated is a refusal here, where Cedar goes on without it.
+            prop_assert_eq!(ours.allowed, allowed && !errors, "{}\n{:?}", text, asked);
+            if !errors {
+                let names: BTreeSet<_> = ours.policies.iter().map(ToString::to_string).collect();
+                prop_assert_eq!(names, reasons, "{}\n{:?}", text, asked);
+            } else if allowed {
+                prop_assert!(!ours.failures.is_empty());
+            }
+            // What is called with whatever arguments is listed.
+            if ours.allowed {
+                let listed = policies.decide(
+                    &standing, asked.action, &asked.resource, Ask::List, &Circumstances::default(),
+                );
+                prop_assert!(listed.decision.allowed, "{}\n{:?}", text, asked);
+            }
+        }
+    }
+
+    #[test]
+    fn principals_with_one_key_are_answered_alike(
+        lines in proptest::collection::vec(policy(), 0..12),
+        one in asked(),
+        other in asked(),
+    ) {
+        let (text, policies) = compiled(lines);
+        if policies.key(&one.principal) == policies.key(&other.principal) {
+            let answer = |principal: &Principal| {
+                let standing = policies.standing(principal);
+                policies.decide(
+                    &standing, one.action, &one.resource, Ask::Call, &Circumstances::default(),
+                )
+            };
+            prop_assert_eq!(answer(&one.principal), answer(&other.principal), "{}", text);
+        }
+    }
+}
