@@ -15,8 +15,9 @@ mod production;
 mod server;
 mod servers;
 mod session;
+mod storage;
 
-pub use auth::{AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
+pub use auth::{ApiKeysSettings, AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
 pub use catalog::CatalogSection;
 pub use environment::Environment;
 pub use extension::Extension;
@@ -27,6 +28,7 @@ pub use server::{Names, ServerSection, Shutdown};
 pub use servers::{Era, Prefix, Restart, Transport, Upstream};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
+pub use storage::StorageSection;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,8 @@ pub struct Config {
     pub server: ServerSection,
     /// Who may call, and how callers show who they are.
     pub auth: AuthSection,
+    /// Where what must outlive the gateway is kept.
+    pub storage: StorageSection,
     /// What is written to the log.
     pub log: LogSection,
     /// Upper bounds on what clients and servers may use.
@@ -68,6 +72,7 @@ impl Default for Config {
             environment: Environment::default(),
             server: ServerSection::default(),
             auth: AuthSection::default(),
+            storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
             session: SessionSection::default(),
@@ -113,10 +118,23 @@ impl Config {
         server.extensions.as_deref().unwrap_or(&self.extensions)
     }
 
+    /// What keys are kept in must outlive the gateway.
+    fn check_api_keys(&self, findings: &mut Findings) {
+        if self.auth.api_keys.enabled && self.storage.sqlite.is_none() {
+            findings.report(
+                "auth.api_keys",
+                "API keys need a place where they are kept",
+                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db",
+            );
+        }
+    }
+
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
         self.auth.check(findings);
+        self.storage.check(findings);
+        self.check_api_keys(findings);
         self.limits.check(findings);
         self.session.check(findings);
         self.outbound.check(findings);

@@ -59,6 +59,7 @@ async fn rig_reaching(
             claims: ClaimPaths::default(),
         }],
         secret: None,
+        api_keys: None,
         required_scopes: Vec::new(),
         supported_scopes: Vec::new(),
         clock_skew: Duration::from_mins(1),

@@ -2,10 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use mcp_ultra_backends::sql::Sqlite;
 use mcp_ultra_config::{AuthSection, ClaimPaths, Config, SigningAlgorithm};
 use mcp_ultra_domain::Clock;
 use mcp_ultra_edge::{
-    identity::{self, Algorithm, Identity, IdentitySettings, IssuerSettings, KeyTimes},
+    identity::{
+        self, Algorithm, ApiKeySettings, Identity, IdentitySettings, IssuerSettings, KeyTimes,
+    },
     outbound::{Outbound, OutboundConfig, OutboundConfigError},
 };
 
@@ -15,6 +18,7 @@ pub(super) fn identity(
     config: &Config,
     outbound: OutboundConfig,
     clock: Arc<dyn Clock>,
+    storage: Option<&Sqlite>,
 ) -> Result<Option<Identity>, OutboundConfigError> {
     let auth = &config.auth;
     let Some(resource) = auth.resource.clone().filter(|_| auth.is_on()) else {
@@ -25,11 +29,15 @@ pub(super) fn identity(
         pool_max_idle_per_host: 1,
         ..outbound
     })?;
-    Ok(Some(Identity::new(
-        settings(auth, resource),
-        &outbound,
-        clock,
-    )))
+    let mut settings = settings(auth, resource);
+    settings.api_keys = storage
+        .filter(|_| auth.api_keys.enabled)
+        .map(|store| ApiKeySettings {
+            store: Arc::new(store.clone()),
+            recheck: auth.api_keys.recheck.get(),
+            max_age: auth.api_keys.max_age.get(),
+        });
+    Ok(Some(Identity::new(settings, &outbound, clock)))
 }
 
 fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
@@ -52,6 +60,7 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
         resource,
         issuers: issuers.collect(),
         secret,
+        api_keys: None,
         required_scopes: auth.required_scopes.clone(),
         supported_scopes: auth
             .scopes_supported

@@ -9,7 +9,7 @@ mod reload;
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,9 +17,11 @@ use std::{
     time::Duration,
 };
 
+use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{SystemClock, ports::MemorySessionStore};
 use mcp_ultra_edge::{
+    identity::Identity,
     listener::{Listener, ListenerConfig},
     outbound::{NoNetwork, Outbound, OutboundConfig, OutboundConfigError},
     shutdown::Shutdown,
@@ -52,6 +54,10 @@ pub(crate) enum ServeError {
     #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
     #[diagnostic(help("check auth.ca_file"))]
     Issuers(#[source] OutboundConfigError),
+    /// The database can't be used.
+    #[error(transparent)]
+    #[diagnostic(help("check storage.sqlite, and who may write to that file and its folder"))]
+    Storage(#[from] OpenError),
     /// The configuration can't be used.
     #[error("the configuration can't be used: {0}")]
     Gateway(#[from] GatewayError),
@@ -68,11 +74,13 @@ pub(crate) struct Server {
     config: Config,
     ready: Arc<AtomicBool>,
     log: log::Level,
+    identity: Option<Arc<Identity>>,
+    storage: Option<Sqlite>,
 }
 
 impl Server {
     /// Binds the address and makes the gateway. Nothing is served yet.
-    pub(crate) fn start(config: Config, log: log::Level) -> Result<Self, ServeError> {
+    pub(crate) async fn start(config: Config, log: log::Level) -> Result<Self, ServeError> {
         let address = SocketAddr::new(config.server.host, config.server.port);
         let listener = Listener::bind(listener_config(address, &config.limits))
             .map_err(|source| ServeError::Bind { address, source })?;
@@ -81,12 +89,17 @@ impl Server {
         let to_outside = outbound_config(&config, workers.count())?;
         let outbound = Outbound::new(&to_outside)?;
         let clock = Arc::new(SystemClock);
-        let identity =
-            identity::identity(&config, to_outside, clock.clone()).map_err(ServeError::Issuers)?;
+        let storage = match &config.storage.sqlite {
+            Some(path) => Some(Sqlite::open(Path::new(path)).await?),
+            None => None,
+        };
+        let identity = identity::identity(&config, to_outside, clock.clone(), storage.as_ref())
+            .map_err(ServeError::Issuers)?
+            .map(Arc::new);
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
-            identity,
+            identity: identity.clone(),
             store: Arc::new(MemorySessionStore::default()),
             clock,
             listener: listener.metrics(),
@@ -99,6 +112,8 @@ impl Server {
             config,
             ready: Arc::new(AtomicBool::new(true)),
             log,
+            identity,
+            storage,
         })
     }
 
@@ -164,6 +179,12 @@ impl Server {
         serving.abort();
         // Not before: they serve what is in flight while the listener has long ended.
         drop(tokio::task::spawn_blocking(|| drop(self.workers)).await);
+        if let Some(identity) = self.identity {
+            identity.finish().await;
+        }
+        if let Some(storage) = self.storage {
+            storage.close().await;
+        }
         tracing::info!("stopped");
         Ok(())
     }
