@@ -7,9 +7,20 @@ use crate::{
     sections::{Config, Upstream},
 };
 
-/// Sections whose changes are applied without a restart, besides `log.level`.
-const LIVE: [&str; 3] = ["catalog", "extensions", "servers"];
-/// Its keys too: what they sealed is opened for a while longer.
+/// Sections, and parts of sections, whose changes are applied without a restart.
+const LIVE: [&str; 10] = [
+    "catalog",
+    "extensions",
+    "limits.concurrency",
+    "limits.overrides",
+    "limits.quotas",
+    "limits.rates",
+    "log.level",
+    "server.trusted_proxies",
+    "servers",
+    "session.keys",
+];
+/// What its keys sealed is opened for a while longer.
 const KEYS: &str = "session.keys";
 
 /// The difference between a running configuration and a new one.
@@ -37,8 +48,7 @@ impl Changes {
             if section == "servers" {
                 continue;
             }
-            let live = path == "log.level" || path.starts_with(KEYS) || LIVE.contains(&section);
-            if live {
+            if is_live(&path) {
                 changes.live.push(path);
             } else {
                 changes.restart.push(path);
@@ -99,6 +109,14 @@ impl Changes {
             }
         }
     }
+}
+
+/// Whether the path is one of those that are applied at once, or below one.
+fn is_live(path: &str) -> bool {
+    LIVE.iter().any(|live| {
+        let below = path.strip_prefix(live);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    })
 }
 
 fn changed_paths(old: &Config, new: &Config) -> Vec<String> {

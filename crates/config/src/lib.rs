@@ -18,10 +18,12 @@ mod explain;
 pub mod import;
 mod load;
 mod nearest;
+mod network;
 mod node;
 mod origin;
 mod period;
 mod quantity;
+mod rate;
 mod read;
 mod reference;
 mod schema;
@@ -38,15 +40,18 @@ pub use error::{ConfigError, Problem, Warning};
 pub use explain::Row;
 pub use import::{ImportError, Imported, import_client_config};
 pub use load::{Flag, Loaded, MissingReferences, SourceFile, Sources, load, load_str};
+pub use network::Network;
 pub use origin::Origin;
 pub use period::Period;
+pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
-    ApiKeysSettings, AppRole, AuthSection, CatalogSection, ClaimPaths, Config, Environment, Era,
-    Extension, Issuer, JwksSettings, KubernetesLogin, LimitsSection, LogFormat, LogLevel,
-    LogSection, Names, Prefix, Restart, SealingKey, SecretsSection, ServerSection, SessionSection,
-    Shutdown, SigningAlgorithm, StorageSection, Transport, Upstream, VaultSettings,
+    ApiKeysSettings, AppRole, AuthSection, CatalogSection, ClaimPaths, ConcurrencySection, Config,
+    Environment, Era, Extension, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride,
+    LimitsSection, LogFormat, LogLevel, LogSection, Names, OutboundSection, OverriddenRates,
+    Prefix, QuotasSection, RatesSection, Restart, SealingKey, SecretsSection, ServerSection,
+    SessionSection, Shutdown, SigningAlgorithm, StorageSection, Transport, Upstream, VaultSettings,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -10,6 +10,7 @@ mod environment;
 mod extension;
 mod limits;
 mod log;
+mod outbound;
 mod production;
 mod secrets;
 mod server;
@@ -21,8 +22,12 @@ pub use auth::{ApiKeysSettings, AuthSection, ClaimPaths, Issuer, JwksSettings, S
 pub use catalog::CatalogSection;
 pub use environment::Environment;
 pub use extension::Extension;
-pub use limits::LimitsSection;
+pub use limits::{
+    ConcurrencySection, LimitMatch, LimitOverride, LimitsSection, OverriddenRates, QuotasSection,
+    RatesSection,
+};
 pub use log::{LogFormat, LogLevel, LogSection};
+pub use outbound::OutboundSection;
 pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{Names, ServerSection, Shutdown};
 pub use servers::{Era, Prefix, Restart, Transport, Upstream};
@@ -58,6 +63,8 @@ pub struct Config {
     pub limits: LimitsSection,
     /// Sessions of clients that speak 2025-11-25 or earlier.
     pub session: SessionSection,
+    /// Where the gateway may connect to.
+    pub outbound: OutboundSection,
     /// The merged list of tools, resources and prompts.
     pub catalog: CatalogSection,
     /// Extensions of the protocol that pass through, for servers that do not say otherwise.
@@ -77,6 +84,7 @@ impl Default for Config {
             log: LogSection::default(),
             limits: LimitsSection::default(),
             session: SessionSection::default(),
+            outbound: OutboundSection::default(),
             catalog: CatalogSection::default(),
             extensions: Extension::ALL.to_vec(),
             servers: Vec::new(),
@@ -138,6 +146,7 @@ impl Config {
         self.check_api_keys(findings);
         self.limits.check(findings);
         self.session.check(findings);
+        self.outbound.check(findings);
         self.catalog.check(findings);
         extension::check(&self.extensions, "extensions", findings);
         servers::check(&self.servers, findings);

@@ -13,10 +13,10 @@ use mcp_ultra_edge::{
 };
 
 /// What identifies callers, where `auth` asks for it. Issuers are spoken to over a client of its
-/// own: they have authorities of their own.
+/// own, made by `outbound`: they have authorities of their own.
 pub(super) fn identity(
     config: &Config,
-    workers: usize,
+    outbound: OutboundConfig,
     clock: Arc<dyn Clock>,
     storage: Option<&Sqlite>,
 ) -> Result<Option<Identity>, OutboundConfigError> {
@@ -25,11 +25,9 @@ pub(super) fn identity(
         return Ok(None);
     };
     let outbound = Outbound::new(&OutboundConfig {
-        workers,
-        connect_timeout: config.limits.connect_timeout.get(),
         extra_ca_file: auth.ca_file.as_ref().map(PathBuf::from),
         pool_max_idle_per_host: 1,
-        ..OutboundConfig::default()
+        ..outbound
     })?;
     let mut settings = settings(auth, resource);
     settings.api_keys = storage

@@ -10,7 +10,7 @@ pub(crate) mod secrets;
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,12 +22,12 @@ use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{
     SystemClock,
-    ports::{MemorySessionStore, NoSecrets, SecretStates},
+    ports::{MemoryLimitStore, MemorySessionStore, NoSecrets, SecretStates},
 };
 use mcp_ultra_edge::{
     identity::Identity,
     listener::{Listener, ListenerConfig},
-    outbound::{Outbound, OutboundConfig, OutboundConfigError},
+    outbound::{NoNetwork, Outbound, OutboundConfig, OutboundConfigError},
     shutdown::Shutdown,
     workers::Workers,
 };
@@ -53,6 +53,9 @@ pub(crate) enum ServeError {
     /// The client towards upstreams can't be set up.
     #[error("the HTTP client for upstreams can't be set up")]
     Outbound(#[from] OutboundConfigError),
+    /// An entry of `outbound.allow_addresses` is none.
+    #[error("outbound.allow_addresses can't be used")]
+    Network(#[from] NoNetwork),
     /// The client towards identity providers can't be set up.
     #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
     #[diagnostic(help("check auth.ca_file"))]
@@ -93,25 +96,23 @@ impl Server {
             .map_err(|source| ServeError::Bind { address, source })?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = Workers::start(threads).map_err(ServeError::System)?;
-        let outbound = Outbound::new(&OutboundConfig {
-            workers: workers.count(),
-            connect_timeout: config.limits.connect_timeout.get(),
-            ..OutboundConfig::default()
-        })?;
+        let to_outside = outbound_config(&config, workers.count())?;
+        let outbound = Outbound::new(&to_outside)?;
         let clock = Arc::new(SystemClock);
         let storage = match &config.storage.sqlite {
             Some(path) => Some(Sqlite::open(Path::new(path)).await?),
             None => None,
         };
-        let identity =
-            identity::identity(&config, workers.count(), clock.clone(), storage.as_ref())
-                .map_err(ServeError::Issuers)?
-                .map(Arc::new);
+        let identity = identity::identity(&config, to_outside, clock.clone(), storage.as_ref())
+            .map_err(ServeError::Issuers)?
+            .map(Arc::new);
+        let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
             identity: identity.clone(),
             store: Arc::new(MemorySessionStore::default()),
+            limits: Arc::new(MemoryLimitStore::new(tracked)),
             clock,
             secrets: secrets.map_or_else(
                 || Arc::new(NoSecrets) as Arc<dyn SecretStates>,
@@ -218,6 +219,18 @@ fn listener_config(address: SocketAddr, limits: &LimitsSection) -> ListenerConfi
         idle_timeout: limits.idle_timeout.get(),
         ..ListenerConfig::new(address)
     }
+}
+
+fn outbound_config(config: &Config, workers: usize) -> Result<OutboundConfig, ServeError> {
+    let allowed = config.outbound.allow_addresses.iter();
+    Ok(OutboundConfig {
+        workers,
+        connect_timeout: config.limits.connect_timeout.get(),
+        extra_ca_file: config.outbound.ca_file.as_ref().map(PathBuf::from),
+        allowed_addresses: allowed.map(|text| text.parse()).collect::<Result<_, _>>()?,
+        allowed_hosts: config.outbound.allow_hosts.clone(),
+        ..OutboundConfig::default()
+    })
 }
 
 /// The signals that end the process.

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How long the server may take to start.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 const ROOT: &str = "root-token-of-this-test";
 const ONE: &str = "the-first-jwt-secret-of-this-test-1";
 const TWO: &str = "the-second-jwt-secret-of-this-test2";
@@ -303,7 +303,10 @@ async fn token_reviewer(known: String) -> (SocketAddr, String) {
                         .filter(|read| *read > 0)?;
                     request.extend_from_slice(&piece[..read]);
                 }
-                let good = String::from_utf8_lossy(&request).contains(&known);
+                // The head names the token of the one who asks.
+                let request = String::from_utf8_lossy(&request);
+                let (_, asked) = request.split_once("\r\n\r\n")?;
+                let good = asked.contains(&known);
                 let body = json!({
                     "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
                     "status": { "authenticated": good, "user": {

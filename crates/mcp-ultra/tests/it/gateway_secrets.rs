@@ -317,7 +317,8 @@ async fn no_canary_is_seen_anywhere() {
         command.env("MCP_ULTRA_SECRET_ENV_KEY", canary("environment"));
         let run = finish(command).await;
         assert_eq!(run.code, 0, "{run:?}");
-        seen += &format!("{}{}", run.out, run.err);
+        seen += &run.out;
+        seen += &run.err;
     }
     // A reload that changes a secret and one that is refused are told of without it.
     let broken = yaml.replace("name: dead", "name: dead, timeout: canary");

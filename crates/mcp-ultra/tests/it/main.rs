@@ -38,6 +38,7 @@ mod gateway_mutated;
 mod gateway_openbao;
 mod gateway_operations;
 mod gateway_passing;
+mod gateway_rates;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_secrets;
