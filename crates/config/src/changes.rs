@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Sections whose changes are applied without a restart, besides `log.level`.
-const LIVE: [&str; 3] = ["catalog", "extensions", "servers"];
+const LIVE: [&str; 4] = ["catalog", "extensions", "policy", "servers"];
 
 /// The difference between a running configuration and a new one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -43,6 +43,8 @@ pub struct Metrics {
     accepted: Counter<u64, Mirror>,
     refused: Family<ReasonLabel, Counter<u64, Mirror>>,
     auth_refused: Family<ReasonLabel, Counter>,
+    policy: Family<AnswerLabel, Counter>,
+    policy_failures: Counter,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -104,6 +106,42 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabel {
+    answer: &'static str,
+}
+
+/// How policy has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A policy permits, and none forbids.
+    Permitted,
+    /// A policy forbids.
+    Forbidden,
+    /// No policy permits.
+    Unmatched,
+    /// A policy could not be evaluated.
+    Failed,
+}
+
+impl Answer {
+    const ALL: [Self; 4] = [
+        Self::Permitted,
+        Self::Forbidden,
+        Self::Unmatched,
+        Self::Failed,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Forbidden => "forbidden",
+            Self::Unmatched => "unmatched",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What is only looked at when the metrics are read.
 pub(crate) struct Gauges {
     pub sessions: usize,
@@ -137,6 +175,8 @@ impl Metrics {
             accepted: Counter::default(),
             refused: Family::default(),
             auth_refused: Family::default(),
+            policy: Family::default(),
+            policy_failures: Counter::default(),
             listener,
         };
         metrics.register();
@@ -215,6 +255,20 @@ impl Metrics {
             "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
             self.auth_refused.clone(),
         );
+        registry.register(
+            "mcp_policy_decisions",
+            "Decisions of the policies on calls, by answer: permitted, forbidden by a policy, unmatched by any, failed to be evaluated",
+            self.policy.clone(),
+        );
+        registry.register(
+            "mcp_policy_failures",
+            "Policies that could not be evaluated for a call; it is refused then",
+            self.policy_failures.clone(),
+        );
+        for answer in Answer::ALL {
+            let answer = answer.as_str();
+            drop(self.policy.get_or_create(&AnswerLabel { answer }));
+        }
         for why in Refused::ALL {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
@@ -233,6 +287,18 @@ impl Metrics {
         self.auth_refused
             .get_or_create(&ReasonLabel { reason })
             .inc();
+    }
+
+    /// Counts a decision of the policies.
+    pub(crate) fn policy(&self, answer: Answer) {
+        let answer = answer.as_str();
+        self.policy.get_or_create(&AnswerLabel { answer }).inc();
+    }
+
+    /// Counts policies that could not be evaluated.
+    pub(crate) fn policy_failures(&self, count: usize) {
+        self.policy_failures
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Starts measuring one call.

@@ -8,7 +8,10 @@ use crate::{
     Gateway,
     http::Arrival,
     reply::Reply,
-    stages::{authorize, decode, forward, local, protect, route},
+    stages::{
+        authorize::{self, Grounds},
+        decode, forward, local, protect, route,
+    },
 };
 
 /// Brings one request to its answer. It runs in a task of its own, so that a client that goes
@@ -45,7 +48,17 @@ pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) 
     // how log lines name the call, where there are any
     let ids = tracing::enabled!(tracing::Level::INFO).then(|| routed.call.ids());
     // may it be called: the same answer for list and call
-    let permitted = authorize::call(routed);
+    let permitted = match authorize::call(&gateway, &snapshot, routed) {
+        Ok(permitted) => permitted,
+        Err(refusal) => return refuse(reply, refusal).await,
+    };
+    if let Some(Grounds { decision, revision }) = permitted.grounds() {
+        tracing::debug!(policies = ?decision.policies, %revision, method = method.as_str(), "permitted");
+    }
+    // headers that mirror arguments
+    if let Err(refusal) = route::verify_params(&permitted) {
+        return refuse(reply, refusal).await;
+    }
     // personal data in the arguments
     let protected = protect::arguments(permitted);
     // the conversation with the upstream in its era, and back in the caller's

@@ -10,6 +10,7 @@ mod environment;
 mod extension;
 mod limits;
 mod log;
+mod policy;
 mod production;
 mod server;
 mod servers;
@@ -21,6 +22,7 @@ pub use environment::Environment;
 pub use extension::Extension;
 pub use limits::LimitsSection;
 pub use log::{LogFormat, LogLevel, LogSection};
+pub use policy::{ClassifiedNames, DataClass, PolicySection};
 pub use server::{Names, ServerSection, Shutdown};
 pub use servers::{Era, Prefix, Restart, Transport, Upstream};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
@@ -44,6 +46,8 @@ pub struct Config {
     pub server: ServerSection,
     /// Who may call, and how callers show who they are.
     pub auth: AuthSection,
+    /// What callers may do.
+    pub policy: PolicySection,
     /// What is written to the log.
     pub log: LogSection,
     /// Upper bounds on what clients and servers may use.
@@ -64,6 +68,7 @@ impl Default for Config {
             environment: Environment::default(),
             server: ServerSection::default(),
             auth: AuthSection::default(),
+            policy: PolicySection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
             session: SessionSection::default(),
@@ -112,6 +117,7 @@ impl Config {
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
         self.auth.check(findings);
+        self.policy.check(findings);
         self.limits.check(findings);
         self.session.check(findings);
         self.catalog.check(findings);

@@ -15,12 +15,20 @@ struct Requirement {
 }
 
 /// All of them, in the order in which they are reported.
-const REQUIREMENTS: [Requirement; 1] = [Requirement {
-    what: "authentication",
-    path: "auth",
-    help: "name your identity provider in auth.issuers and this gateway's URL in auth.resource",
-    is_met: |config| config.auth.is_on(),
-}];
+const REQUIREMENTS: [Requirement; 2] = [
+    Requirement {
+        what: "authentication",
+        path: "auth",
+        help: "name your identity provider in auth.issuers and this gateway's URL in auth.resource",
+        is_met: |config| config.auth.is_on(),
+    },
+    Requirement {
+        what: "a policy",
+        path: "policy",
+        help: "name files or folders of Cedar policies in policy.files; docs/policies has examples",
+        is_met: |config| config.policy.is_on(),
+    },
+];
 
 /// Reports what is missing. There is no way around it: a gateway that anyone may use is not in
 /// production.

@@ -1,10 +1,11 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
-//! The way in is [`Server::start`]. Logging is in [`log`], identity in [`identity`], the configuration in flight in
-//! [`reload`].
+//! The way in is [`Server::start`]. Logging is in [`log`], identity in [`identity`], policies in
+//! [`policy`], the configuration in flight in [`reload`].
 
 mod identity;
 pub(crate) mod log;
+pub(crate) mod policy;
 mod reload;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 };
 
 use mcp_ultra_config::{Config, LimitsSection, Sources};
-use mcp_ultra_domain::{SystemClock, ports::MemorySessionStore};
+use mcp_ultra_domain::{SystemClock, policy::PolicyErrors, ports::MemorySessionStore};
 use mcp_ultra_edge::{
     listener::{Listener, ListenerConfig},
     outbound::{Outbound, OutboundConfig, OutboundConfigError},
@@ -48,6 +49,10 @@ pub(crate) enum ServeError {
     #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
     #[diagnostic(help("check auth.ca_file"))]
     Issuers(#[source] OutboundConfigError),
+    /// The policies can't be used.
+    #[error("the policies of policy.files can't be used: {0}")]
+    #[diagnostic(help("`mcp-ultra policy check FILE…` checks them without a gateway"))]
+    Policy(#[from] PolicyErrors),
     /// The configuration can't be used.
     #[error("the configuration can't be used: {0}")]
     Gateway(#[from] GatewayError),
@@ -82,10 +87,12 @@ impl Server {
         let clock = Arc::new(SystemClock);
         let identity = identity::identity(&config, workers.count(), clock.clone())
             .map_err(ServeError::Issuers)?;
+        let policies = policy::policies(&config.policy)?;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
             identity,
+            policies,
             store: Arc::new(MemorySessionStore::default()),
             clock,
             listener: listener.metrics(),
