@@ -35,6 +35,7 @@ mod gateway_lost;
 mod gateway_mutated;
 mod gateway_operations;
 mod gateway_passing;
+mod gateway_policy;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_sessions;
