@@ -7,8 +7,8 @@ fn main() {
     watch_commit();
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     let target = std::env::var("TARGET").unwrap_or_else(|_| "unknown".to_owned());
-    println!("cargo::rustc-env=MCP_ULTRA_BUILD_COMMIT={commit}");
-    println!("cargo::rustc-env=MCP_ULTRA_BUILD_TARGET={target}");
+    println!("cargo::rustc-env=BUILD_COMMIT={commit}");
+    println!("cargo::rustc-env=BUILD_TARGET={target}");
 }
 
 /// Asks for a rebuild where the commit changes, and only then.

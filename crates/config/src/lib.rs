@@ -41,10 +41,10 @@ pub use origin::Origin;
 pub use period::Period;
 pub use schema::{schema, schema_text};
 pub use sections::{
-    AuthSection, CatalogSection, ClaimPaths, ClassifiedNames, Config, DataClass, Environment, Era,
-    Extension, Issuer, JwksSettings, LimitsSection, LogFormat, LogLevel, LogSection, Names,
-    PolicySection, Prefix, Restart, SealingKey, ServerSection, SessionSection, Shutdown,
-    SigningAlgorithm, Transport, Upstream,
+    ApiKeysSettings, AuthSection, CatalogSection, ClaimPaths, ClassifiedNames, Config, DataClass,
+    Environment, Era, Extension, Issuer, JwksSettings, LimitsSection, LogFormat, LogLevel,
+    LogSection, Names, OutboundSection, PolicySection, Prefix, Restart, SealingKey, ServerSection,
+    SessionSection, Shutdown, SigningAlgorithm, StorageSection, Transport, Upstream,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

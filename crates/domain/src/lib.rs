@@ -4,11 +4,13 @@
 //! real stores implement them elsewhere. Nothing here opens a socket, reads a file or asks the
 //! operating system for the time.
 
+mod api_key;
 pub mod catalog;
 mod clock;
 pub mod policy;
 pub mod ports;
 mod principal;
 
+pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use principal::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind};
+pub use principal::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind, Withdrawal};

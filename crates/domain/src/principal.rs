@@ -1,7 +1,10 @@
 use std::{
     any::Any,
     collections::BTreeSet,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,8 +64,36 @@ pub struct Attributes {
     pub scopes: BTreeSet<String>,
     /// When its credential ends, since the Unix epoch; streams end with it.
     pub expires: Option<Duration>,
+    /// Whether its credential was ended before its time; streams end with that too.
+    pub withdrawal: Withdrawal,
     id: Arc<str>,
 }
+
+/// Whether a credential was ended before its time. All clones are one: who ends the credential
+/// keeps one, and whatever goes on for its principal looks at another.
+#[derive(Debug, Clone, Default)]
+pub struct Withdrawal(Arc<AtomicBool>);
+
+impl Withdrawal {
+    /// Ends the credential.
+    pub fn withdraw(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it has been ended.
+    pub fn is_withdrawn(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Says nothing of who a principal is: all are equal.
+impl PartialEq for Withdrawal {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Withdrawal {}
 
 impl PrincipalKind {
     /// Its name in policies, logs and the ledger.
@@ -73,6 +104,12 @@ impl PrincipalKind {
             Self::Agent => "agent",
             Self::Workload => "workload",
         }
+    }
+
+    /// By its name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [Self::Anonymous, Self::User, Self::Agent, Self::Workload];
+        all.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -87,6 +124,7 @@ impl Attributes {
             roles: BTreeSet::new(),
             scopes: BTreeSet::new(),
             expires: None,
+            withdrawal: Withdrawal::default(),
             id: identifier(kind, tenant, issuer, subject).into(),
         }
     }

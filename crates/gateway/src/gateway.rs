@@ -54,7 +54,7 @@ pub struct Gateway {
     draining: CancellationToken,
     pub(crate) keepers: Keepers,
     /// Without it nobody is asked who they are.
-    pub(crate) identity: Option<Identity>,
+    pub(crate) identity: Option<Arc<Identity>>,
     /// Who everyone is then.
     pub(crate) anonymous: Principal,
     pub(crate) sealer: Sealer,
@@ -77,7 +77,7 @@ pub struct Parts {
     /// The HTTP client towards upstreams.
     pub outbound: Outbound,
     /// Who callers are, where they are asked.
-    pub identity: Option<Identity>,
+    pub identity: Option<Arc<Identity>>,
     /// What callers may do; without it, everything.
     pub policies: Option<Arc<Policies>>,
     /// Where session state is kept.

@@ -1,4 +1,4 @@
-//! Who may call: access tokens of identity providers, or ones signed by a secret.
+//! Who may call: access tokens of identity providers, ones signed by a secret, API keys.
 
 use std::num::NonZeroU32;
 
@@ -14,9 +14,9 @@ const LEAST_SECRET: usize = 32;
 /// The most that clocks may differ: more is a broken clock.
 const MOST_SKEW: Period = Period::from_secs(10 * 60);
 
-/// Without `issuers` and `jwt_secret` everyone is answered, and is the same anonymous caller. With
-/// one of them every request to the MCP endpoint needs an access token (OAuth 2.1, MCP
-/// Authorization).
+/// Without `issuers`, `jwt_secret` and `api_keys` everyone is answered, and is the same anonymous
+/// caller. With one of them every request to the MCP endpoint needs an access token (OAuth 2.1,
+/// MCP Authorization) or an API key in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSection {
@@ -30,6 +30,8 @@ pub struct AuthSection {
     pub jwt_secret: Option<Secret>,
     /// What the tokens signed with `jwt_secret` have as `iss`.
     pub jwt_issuer: String,
+    /// Keys that the gateway issues itself (`mcp-ultra key create`).
+    pub api_keys: ApiKeysSettings,
     /// The scopes that every request needs; one without them gets 403 with their names.
     pub required_scopes: Vec<String>,
     /// The scopes that clients may ask for (`scopes_supported` of the metadata). Without it: the
@@ -66,6 +68,29 @@ pub struct Issuer {
     /// Where its tokens say what a caller is, instead of `auth.claims`.
     #[serde(default)]
     pub claims: Option<ClaimPaths>,
+}
+
+/// Keys that the gateway issues itself, for callers without an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiKeysSettings {
+    /// Whether they are accepted. They are kept in `storage.sqlite`.
+    pub enabled: bool,
+    /// How often keys in use are read again: after this time a key that another process has
+    /// changed or revoked is known to be.
+    pub recheck: Period,
+    /// How long keys in use serve while the store can't be read.
+    pub max_age: Period,
+}
+
+impl Default for ApiKeysSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            recheck: Period::from_secs(10),
+            max_age: Period::from_secs(10 * 60),
+        }
+    }
 }
 
 /// Names of claims. A dot leads into an object: `realm_access.roles`.
@@ -142,6 +167,7 @@ impl Default for AuthSection {
             issuers: Vec::new(),
             jwt_secret: None,
             jwt_issuer: "mcp-ultra".to_owned(),
+            api_keys: ApiKeysSettings::default(),
             required_scopes: Vec::new(),
             scopes_supported: None,
             claims: ClaimPaths::default(),
@@ -167,7 +193,7 @@ impl Default for JwksSettings {
 impl AuthSection {
     /// Whether callers have to say who they are.
     pub fn is_on(&self) -> bool {
-        !self.issuers.is_empty() || self.jwt_secret.is_some()
+        !self.issuers.is_empty() || self.jwt_secret.is_some() || self.api_keys.enabled
     }
 
     pub(super) fn check(&self, findings: &mut Findings) {
@@ -177,7 +203,7 @@ impl AuthSection {
             findings.report(
                 "auth",
                 "there is nothing to check tokens with, so everyone would be answered",
-                "add an issuer to auth.issuers, or set auth.jwt_secret; or remove the section",
+                "add an issuer to auth.issuers, set auth.jwt_secret or auth.api_keys.enabled; or remove the section",
             );
         }
         for (index, issuer) in self.issuers.iter().enumerate() {
@@ -267,6 +293,7 @@ impl AuthSection {
             ("auth.jwks.max_age", jwks.max_age),
             ("auth.jwks.retry", jwks.retry),
             ("auth.jwks.timeout", jwks.timeout),
+            ("auth.api_keys.recheck", self.api_keys.recheck),
         ] {
             findings.not_zero(path, period);
         }
@@ -275,6 +302,13 @@ impl AuthSection {
                 "auth.jwks.max_age",
                 "keys would end before they are read again",
                 "make it longer than auth.jwks.refresh",
+            );
+        }
+        if self.api_keys.max_age < self.api_keys.recheck {
+            findings.report(
+                "auth.api_keys.max_age",
+                "keys would end before they are read again",
+                "make it longer than auth.api_keys.recheck",
             );
         }
         if self.clock_skew > MOST_SKEW {

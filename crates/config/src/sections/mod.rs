@@ -10,23 +10,27 @@ mod environment;
 mod extension;
 mod limits;
 mod log;
+mod outbound;
 mod policy;
 mod production;
 mod server;
 mod servers;
 mod session;
+mod storage;
 
-pub use auth::{AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
+pub use auth::{ApiKeysSettings, AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
 pub use catalog::CatalogSection;
 pub use environment::Environment;
 pub use extension::Extension;
 pub use limits::LimitsSection;
 pub use log::{LogFormat, LogLevel, LogSection};
+pub use outbound::OutboundSection;
 pub use policy::{ClassifiedNames, DataClass, PolicySection};
 pub use server::{Names, ServerSection, Shutdown};
 pub use servers::{Era, Prefix, Restart, Transport, Upstream};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
+pub use storage::StorageSection;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,12 +52,16 @@ pub struct Config {
     pub auth: AuthSection,
     /// What callers may do.
     pub policy: PolicySection,
+    /// Where what must outlive the gateway is kept.
+    pub storage: StorageSection,
     /// What is written to the log.
     pub log: LogSection,
     /// Upper bounds on what clients and servers may use.
     pub limits: LimitsSection,
     /// Sessions of clients that speak 2025-11-25 or earlier.
     pub session: SessionSection,
+    /// Where the gateway may connect to.
+    pub outbound: OutboundSection,
     /// The merged list of tools, resources and prompts.
     pub catalog: CatalogSection,
     /// Extensions of the protocol that pass through, for servers that do not say otherwise.
@@ -69,9 +77,11 @@ impl Default for Config {
             server: ServerSection::default(),
             auth: AuthSection::default(),
             policy: PolicySection::default(),
+            storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
             session: SessionSection::default(),
+            outbound: OutboundSection::default(),
             catalog: CatalogSection::default(),
             extensions: Extension::ALL.to_vec(),
             servers: Vec::new(),
@@ -113,13 +123,27 @@ impl Config {
         server.extensions.as_deref().unwrap_or(&self.extensions)
     }
 
+    /// What keys are kept in must outlive the gateway.
+    fn check_api_keys(&self, findings: &mut Findings) {
+        if self.auth.api_keys.enabled && self.storage.sqlite.is_none() {
+            findings.report(
+                "auth.api_keys",
+                "API keys need a place where they are kept",
+                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db",
+            );
+        }
+    }
+
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
         self.auth.check(findings);
         self.policy.check(findings);
+        self.storage.check(findings);
+        self.check_api_keys(findings);
         self.limits.check(findings);
         self.session.check(findings);
+        self.outbound.check(findings);
         self.catalog.check(findings);
         extension::check(&self.extensions, "extensions", findings);
         servers::check(&self.servers, findings);

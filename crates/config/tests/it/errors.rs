@@ -353,6 +353,9 @@ fn authentication_that_would_let_everyone_or_nobody_in_is_refused() {
         (issuer("  clock_skew: 1h\n"), "auth.clock_skew"),
         (issuer("  required_scopes: ['a\"b']\n"), "is not a scope"),
         (issuer("  jwks: { max_age: 1m }\n"), "auth.jwks.max_age"),
+        (issuer("  api_keys: { enabled: true }\n"), "API keys need a place"),
+        (issuer("  api_keys: { recheck: 1h }\n"), "auth.api_keys.max_age"),
+        (issuer("storage: { sqlite: '' }\n"), "storage.sqlite: the name of the file is empty"),
         (format!("{on}    - issuer: http://b.example\n"), "is not an https URL"),
         (format!("{on}    - issuer: https://b.example?x\n"), "is not an https URL"),
         (

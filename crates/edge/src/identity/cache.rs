@@ -1,10 +1,13 @@
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_domain::Principal;
 use parking_lot::Mutex;
 
-use super::{Refused, keys::Key, verify::Verified};
+use super::{
+    Refused,
+    verify::{Grounds, Verified},
+};
 
 /// How long a token that was refused is not looked at again.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
@@ -41,8 +44,7 @@ struct Shard {
 struct Good {
     principal: Principal,
     until: Duration,
-    key: Arc<Key>,
-    issuer: Option<usize>,
+    grounds: Grounds,
 }
 
 /// A map of bounded size that forgets what was not used for longest, roughly: what is used moves
@@ -95,17 +97,17 @@ impl Cache {
         }
     }
 
-    /// The principal of a token and the issuer of its key, or why it was refused.
+    /// The principal of a token and what it is believed for, or why it was refused.
     pub(super) fn get(
         &self,
         digest: &Digest,
         now: Duration,
-    ) -> Option<Result<(Principal, Option<usize>), Refused>> {
+    ) -> Option<Result<(Principal, Grounds), Refused>> {
         let shard = self.shard(digest);
         let good = shard.good.lock().get(digest, shard.most_good);
         if let Some(good) = good {
-            if now < good.until && good.key.is_good(now) {
-                return Some(Ok((good.principal, good.issuer)));
+            if now < good.until && good.grounds.are_good(now) {
+                return Some(Ok((good.principal, good.grounds)));
             }
             shard.good.lock().remove(digest);
             return None;
@@ -118,8 +120,7 @@ impl Cache {
         let Verified {
             principal,
             until,
-            key,
-            issuer,
+            grounds,
         } = verified;
         if now >= until {
             return;
@@ -128,8 +129,7 @@ impl Cache {
         let good = Good {
             principal,
             until,
-            key,
-            issuer,
+            grounds,
         };
         shard.good.lock().insert(digest, good, shard.most_good);
     }
@@ -158,14 +158,20 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::identity::keys::Key;
 
     fn verified(until: u64) -> Verified {
+        verified_by(until, Arc::new(Key::shared(b"x")))
+    }
+
+    fn verified_by(until: u64, key: Arc<Key>) -> Verified {
         Verified {
             principal: Principal::anonymous(),
             until: Duration::from_secs(until),
-            key: Arc::new(Key::shared(b"x")),
-            issuer: None,
+            grounds: Grounds::Signature { key, issuer: None },
         }
     }
 
@@ -177,9 +183,8 @@ mod tests {
         cache.keep(digest, verified(10), at(0));
         assert!(cache.get(&digest, at(9)).is_some());
         assert!(cache.get(&digest, at(10)).is_none());
-        let good = verified(10);
-        let key = good.key.clone();
-        cache.keep(digest, good, at(0));
+        let key = Arc::new(Key::shared(b"x"));
+        cache.keep(digest, verified_by(10, key.clone()), at(0));
         assert!(cache.get(&digest, at(1)).is_some());
         key.withdraw();
         assert!(cache.get(&digest, at(1)).is_none());

@@ -104,6 +104,7 @@ mod tests {
             resource: resource.to_owned(),
             issuers: Vec::new(),
             secret: None,
+            api_keys: None,
             required_scopes: scopes.clone(),
             supported_scopes: scopes,
             clock_skew: Duration::ZERO,

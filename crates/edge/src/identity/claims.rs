@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use mcp_ultra_domain::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind};
+use mcp_ultra_domain::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind, Withdrawal};
 use serde_json::Value;
 
 use super::{ClaimPaths, Refused};
@@ -8,12 +8,13 @@ use super::{ClaimPaths, Refused};
 /// The longest subject and tenant, in bytes: both become parts of keys.
 const LONGEST_NAME: usize = 256;
 
-/// The principal of verified claims; its credential ends at `expires`.
+/// The principal of verified claims; its credential ends at `expires`, or with `withdrawal`.
 pub(super) fn principal(
     claims: &Value,
     paths: &ClaimPaths,
     issuer: &str,
     expires: Duration,
+    withdrawal: &Withdrawal,
 ) -> Result<Principal, Refused> {
     // RFC 9068, 2.2: a client on its own account is its own subject. Some issuers leave it out.
     let client = text(claims, "client_id").or_else(|| text(claims, "azp"));
@@ -41,6 +42,7 @@ pub(super) fn principal(
         None => words(claims.get("scope").or_else(|| claims.get("scp"))),
     };
     attributes.expires = Some(expires);
+    attributes.withdrawal = withdrawal.clone();
     Ok(attributes.into())
 }
 
@@ -58,12 +60,11 @@ fn kind(
             PrincipalKind::User
         });
     };
-    match at(claims, path).and_then(Value::as_str) {
-        Some("user") => Ok(PrincipalKind::User),
-        Some("agent") => Ok(PrincipalKind::Agent),
-        Some("workload") => Ok(PrincipalKind::Workload),
-        _ => Err(Refused::Claim),
-    }
+    let named = at(claims, path).and_then(Value::as_str);
+    named
+        .and_then(PrincipalKind::parse)
+        .filter(|kind| *kind != PrincipalKind::Anonymous)
+        .ok_or(Refused::Claim)
 }
 
 fn text<'a>(claims: &'a Value, name: &str) -> Option<&'a str> {
@@ -99,7 +100,13 @@ mod tests {
     use super::*;
 
     fn of(claims: &Value, paths: &ClaimPaths) -> Result<Principal, Refused> {
-        principal(claims, paths, "idp", Duration::from_secs(9))
+        principal(
+            claims,
+            paths,
+            "idp",
+            Duration::from_secs(9),
+            &Withdrawal::default(),
+        )
     }
 
     #[test]

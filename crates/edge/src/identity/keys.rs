@@ -7,6 +7,7 @@ use std::{
 };
 
 use jsonwebtoken::DecodingKey;
+use mcp_ultra_domain::Withdrawal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -22,6 +23,8 @@ pub(super) struct Key {
     /// In milliseconds since the Unix epoch; 0 once it is withdrawn. Tokens that it has verified
     /// end with it.
     good_until: AtomicU64,
+    /// Of the principals whose tokens it has verified.
+    withdrawal: Withdrawal,
 }
 
 /// A JSON Web Key (RFC 7517, RFC 7518, RFC 8037), as far as it is looked at.
@@ -93,6 +96,7 @@ impl Key {
             decoding,
             material: jwk,
             good_until: AtomicU64::new(0),
+            withdrawal: Withdrawal::default(),
         })
     }
 
@@ -112,6 +116,7 @@ impl Key {
                 e: None,
             },
             good_until: AtomicU64::new(u64::MAX),
+            withdrawal: Withdrawal::default(),
         }
     }
 
@@ -152,6 +157,11 @@ impl Key {
 
     pub(super) fn withdraw(&self) {
         self.good_until.store(0, Ordering::Release);
+        self.withdrawal.withdraw();
+    }
+
+    pub(super) fn withdrawal(&self) -> &Withdrawal {
+        &self.withdrawal
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `keys`, `source`, `discovery`, `fetch`: the keys of an issuer, where they come from, and for
 //!   how long they are good
 //! - `verify`: signature and claims
+//! - `api_keys`, `key_secret`: API keys, and how their secrets look
 //! - `claims`: from claims to a principal
 //! - `cache`: a token that was verified is not verified again
 //! - `challenge`: what a refused client is told, and the metadata that says where to log in
@@ -14,12 +15,14 @@
 //! The way in is [`Identity::identify`]. What does not live here: what a principal may do, and the
 //! requests that it makes.
 
+mod api_keys;
 mod bearer;
 mod cache;
 mod challenge;
 mod claims;
 mod discovery;
 mod fetch;
+mod key_secret;
 mod keys;
 mod refused;
 mod settings;
@@ -31,17 +34,20 @@ use std::sync::Arc;
 
 use mcp_ultra_domain::{Clock, Principal};
 
+pub use api_keys::ApiKeySettings;
 pub use bearer::bearer;
 pub use challenge::Challenges;
+pub use key_secret::{API_KEY_PREFIX, IssuedSecret, NoRandomness, issue, new_key_id};
 pub use refused::Refused;
 pub use settings::{
     Algorithm, ClaimPaths, IdentitySettings, IssuerSettings, KeyTimes, SharedSecret,
 };
 
 use self::{
+    api_keys::ApiKeys,
     cache::{Cache, Digest},
     fetch::Fetcher,
-    verify::Issuer,
+    verify::{Grounds, Issuer},
 };
 use crate::outbound::Outbound;
 
@@ -52,6 +58,7 @@ pub const LONGEST_TOKEN: usize = 16 * 1024;
 pub struct Identity {
     issuers: Vec<Issuer>,
     secret: Option<Issuer>,
+    api_keys: Option<Arc<ApiKeys>>,
     required: Vec<String>,
     skew: std::time::Duration,
     cache: Cache,
@@ -79,8 +86,11 @@ impl Identity {
                 clock.clone(),
             )
         });
+        let most = settings.cached_tokens;
+        let api_keys = settings.api_keys;
         Self {
             issuers: issuers.collect(),
+            api_keys: api_keys.map(|keys| ApiKeys::new(keys, clock.clone(), most)),
             secret: settings
                 .secret
                 .map(|secret| Issuer::shared(secret, &settings.resource)),
@@ -92,12 +102,30 @@ impl Identity {
         }
     }
 
-    /// Asks all issuers for their keys, so that the first calls do not wait for them. Must be
-    /// called within a tokio runtime.
+    /// Asks all issuers for their keys, so that the first calls do not wait for them, and begins to
+    /// keep up with API keys. Must be called within a tokio runtime.
     pub fn warm(&self) {
         let now = self.clock.now();
         for issuer in &self.issuers {
             issuer.touch(now);
+        }
+        if let Some(keys) = &self.api_keys {
+            tokio::spawn(ApiKeys::keep_up(Arc::downgrade(keys)));
+        }
+    }
+
+    /// Notes what would be lost: when API keys were used.
+    pub async fn finish(&self) {
+        if let Some(keys) = &self.api_keys {
+            keys.note_uses().await;
+        }
+    }
+
+    /// Ends what is known of an API key that was changed: it is read again when it is used next,
+    /// and the streams of its principal end.
+    pub fn forget_api_key(&self, id: &str) {
+        if let Some(keys) = &self.api_keys {
+            keys.forget(id);
         }
     }
 
@@ -154,9 +182,13 @@ impl Identity {
     fn recall(&self, digest: &Digest) -> Option<Result<Principal, Refused>> {
         let now = self.clock.now();
         let known = self.cache.get(digest, now)?;
-        Some(known.map(|(principal, issuer)| {
+        Some(known.map(|(principal, grounds)| {
             // Keys are asked for again in good time also where every token is known.
-            if let Some(issuer) = issuer.and_then(|at| self.issuers.get(at)) {
+            if let Grounds::Signature {
+                issuer: Some(at), ..
+            } = grounds
+                && let Some(issuer) = self.issuers.get(at)
+            {
                 issuer.touch(now);
             }
             principal
@@ -164,6 +196,10 @@ impl Identity {
     }
 
     async fn verify(&self, token: &str) -> Result<verify::Verified, Refused> {
+        if key_secret::is_one(token) {
+            let keys = self.api_keys.as_ref().ok_or(Refused::Malformed)?;
+            return keys.verify(token).await;
+        }
         let claimed = token::Claimed::read(token)?;
         // A secret and a public key are never tried for each other's algorithms.
         let (at, issuer) = if claimed.algorithm == token::Signed::Shared {

@@ -31,6 +31,9 @@ pub enum Refused {
     /// It has ended, or does not say when it ends.
     #[error("the token has expired")]
     Expired,
+    /// It is of an API key that was ended before its time.
+    #[error("the API key has been revoked")]
+    Revoked,
     /// It begins in the future, or was made there.
     #[error("the token is not valid yet")]
     NotYetValid,
@@ -50,7 +53,7 @@ pub enum Refused {
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Missing,
         Self::Several,
         Self::TooLarge,
@@ -61,6 +64,7 @@ impl Refused {
         Self::UnknownKey,
         Self::Signature,
         Self::Expired,
+        Self::Revoked,
         Self::NotYetValid,
         Self::Claim,
         Self::Bound,
@@ -81,6 +85,7 @@ impl Refused {
             Self::UnknownKey => "unknown_key",
             Self::Signature => "signature",
             Self::Expired => "expired",
+            Self::Revoked => "revoked",
             Self::NotYetValid => "not_yet_valid",
             Self::Claim => "claim",
             Self::Bound => "bound",

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::ApiKeySettings;
+
 /// An algorithm that issuers may sign by (RFC 7518, RFC 8037). HMAC is not among them: a public
 /// key can't be taken for a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +67,8 @@ pub struct IdentitySettings {
     pub issuers: Vec<IssuerSettings>,
     /// A secret that tokens are signed by, shared with whoever makes them.
     pub secret: Option<SharedSecret>,
+    /// API keys, where they are accepted.
+    pub api_keys: Option<ApiKeySettings>,
     /// The scopes that every call needs.
     pub required_scopes: Vec<String>,
     /// `scopes_supported` of the metadata.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Algorithm, ClaimPaths, IssuerSettings, KeyTimes, Refused, SharedSecret,
+    api_keys::Held,
     claims::principal,
     fetch::Fetcher,
     keys::Key,
@@ -35,10 +36,28 @@ pub(super) struct Verified {
     pub(super) principal: Principal,
     /// When the token ends, with the skew of clocks.
     pub(super) until: Duration,
-    /// What it was verified with, and ends with too.
-    pub(super) key: Arc<Key>,
-    /// Which issuer has that key.
-    pub(super) issuer: Option<usize>,
+    pub(super) grounds: Grounds,
+}
+
+/// What a token is believed for, and ends with.
+#[derive(Clone)]
+pub(super) enum Grounds {
+    /// The signature by a key, and which issuer has that key.
+    Signature {
+        key: Arc<Key>,
+        issuer: Option<usize>,
+    },
+    /// A secret of an API key.
+    ApiKey(Arc<Held>),
+}
+
+impl Grounds {
+    pub(super) fn are_good(&self, now: Duration) -> bool {
+        match self {
+            Self::Signature { key, .. } => key.is_good(now),
+            Self::ApiKey(held) => held.is_good(now),
+        }
+    }
 }
 
 impl Issuer {
@@ -107,10 +126,9 @@ impl Issuer {
         let (claims, key) = signed(token, keys, algorithm)?;
         let until = self.check(&claims, clock.now(), skew)?;
         Ok(Verified {
-            principal: principal(&claims, &self.claims, &self.name, until)?,
+            principal: principal(&claims, &self.claims, &self.name, until, key.withdrawal())?,
             until,
-            key,
-            issuer: at,
+            grounds: Grounds::Signature { key, issuer: at },
         })
     }
 

@@ -7,6 +7,7 @@
     reason = "the helpers of tests are tests"
 )]
 
+mod api_keys;
 mod deadlines;
 mod draining;
 mod headers;

@@ -16,6 +16,9 @@ use crate::reply::{Down, Replies};
 /// How long a stream may be quiet before a comment keeps it open on its way.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Comes to its end when the credential of a caller does.
+pub(super) type End = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The body of a response.
 pub struct Body(Inner);
 
@@ -29,7 +32,7 @@ struct Stream {
     replies: Replies,
     quiet: Pin<Box<Sleep>>,
     /// When the credential of the caller ends.
-    end: Option<Pin<Box<Sleep>>>,
+    end: Option<End>,
     ended: bool,
     _slot: Option<StreamSlot>,
 }
@@ -53,19 +56,19 @@ impl Body {
     }
 
     /// An SSE stream of `first` and what follows it, until the answer or the end, or until
-    /// `remaining` has passed.
+    /// `end` comes.
     pub(super) fn stream(
         first: Option<Down>,
         replies: Replies,
         slot: Option<StreamSlot>,
-        remaining: Option<Duration>,
+        end: Option<End>,
     ) -> Self {
         let quiet = Box::pin(tokio::time::sleep(KEEP_ALIVE));
         Self(Inner::Stream(Box::new(Stream {
             first,
             replies,
             quiet,
-            end: remaining.map(|time| Box::pin(tokio::time::sleep(time))),
+            end,
             ended: false,
             _slot: slot,
         })))

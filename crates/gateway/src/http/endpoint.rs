@@ -136,8 +136,8 @@ async fn open_stream(
         live,
         sender,
     ));
-    let remaining = identify::remaining(gateway, principal.attributes().expires);
-    respond::stream(None, Replies::of_many(receiver), Some(slot), remaining)
+    let end = identify::end(gateway, principal);
+    respond::stream(None, Replies::of_many(receiver), Some(slot), end)
 }
 
 /// `DELETE`: the client ends its session.

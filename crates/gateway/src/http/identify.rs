@@ -7,7 +7,7 @@ use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::identity::{Refused, bearer};
 use mcp_ultra_protocol::WireError;
 
-use super::{Body, respond};
+use super::{Body, body::End, respond};
 use crate::Gateway;
 
 /// The principal that the headers identify; without authentication everyone is the anonymous one.
@@ -34,9 +34,27 @@ pub(super) async fn principal(
     admitted.map_err(|why| refuse(gateway, why))
 }
 
-/// How long a credential still lasts that ends at `expires`.
-pub(super) fn remaining(gateway: &Gateway, expires: Option<Duration>) -> Option<Duration> {
-    Some(expires?.saturating_sub(gateway.clock.now()))
+/// How often a stream looks whether the credential of its caller has been withdrawn.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The end of the principal's credential, for its streams; `None` where there is no credential.
+pub(super) fn end(gateway: &Gateway, principal: &Principal) -> Option<End> {
+    if principal.is_anonymous() {
+        return None;
+    }
+    let attributes = principal.attributes();
+    let (expires, withdrawal) = (attributes.expires, attributes.withdrawal.clone());
+    let clock = gateway.clock.clone();
+    Some(Box::pin(async move {
+        let expires = expires.unwrap_or(Duration::MAX);
+        while !withdrawal.is_withdrawn() {
+            let remaining = expires.saturating_sub(clock.now());
+            if remaining.is_zero() {
+                break;
+            }
+            tokio::time::sleep(remaining.min(LOOK)).await;
+        }
+    }))
 }
 
 fn refuse(gateway: &Gateway, why: Refused) -> Response<Body> {

@@ -135,7 +135,7 @@ async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Res
         InFlight::new(call).detach();
         return last(replies).await;
     }
-    let expires = arrival.principal.attributes().expires;
+    let principal = arrival.principal.clone();
     let mut call = InFlight::new(pipeline::call(gateway.clone(), arrival, reply));
     match tokio::time::timeout(STREAM_AFTER, call.first(&mut replies)).await {
         // An error keeps its status also for a client that would rather have a stream.
@@ -144,11 +144,11 @@ async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Res
         }
         Ok(first) => {
             call.detach();
-            respond::stream(first, replies, None, identify::remaining(gateway, expires))
+            respond::stream(first, replies, None, identify::end(gateway, &principal))
         }
         Err(_) => {
             call.detach();
-            respond::stream(None, replies, None, identify::remaining(gateway, expires))
+            respond::stream(None, replies, None, identify::end(gateway, &principal))
         }
     }
 }
@@ -274,8 +274,8 @@ impl Batch {
             return respond::accepted();
         }
         if self.accepts.stream {
-            let remaining = identify::remaining(gateway, self.principal.attributes().expires);
-            return respond::stream(None, Replies::of_many(receiver), None, remaining);
+            let end = identify::end(gateway, &self.principal);
+            return respond::stream(None, Replies::of_many(receiver), None, end);
         }
         all(Replies::of_many(receiver), expected).await
     }

@@ -1,11 +1,9 @@
 //! Responses.
 
-use std::time::Duration;
-
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use mcp_ultra_protocol::{Id, Response as Message, WireError, headers};
 
-use super::{Body, StreamSlot};
+use super::{Body, StreamSlot, body::End};
 use crate::reply::{Answer, Down, Replies};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -28,18 +26,18 @@ pub(super) fn json(answer: Answer) -> Response<Body> {
     response
 }
 
-/// The answer as a stream, which ends when the credential of its caller does, in `remaining`.
+/// The answer as a stream, which ends when the credential of its caller does.
 pub(super) fn stream(
     first: Option<Down>,
     replies: Replies,
     slot: Option<StreamSlot>,
-    remaining: Option<Duration>,
+    end: Option<End>,
 ) -> Response<Body> {
     let session = match &first {
         Some(Down::Answer(answer)) => answer.session.clone(),
         _ => None,
     };
-    let mut response = Response::new(Body::stream(first, replies, slot, remaining));
+    let mut response = Response::new(Body::stream(first, replies, slot, end));
     let map = response.headers_mut();
     map.insert(
         header::CONTENT_TYPE,

@@ -12,6 +12,7 @@ mod duration;
 mod exit;
 mod files;
 mod import;
+mod key;
 mod progress;
 mod quickstart;
 mod serve;
@@ -48,6 +49,9 @@ enum Command {
     Config(config::Command),
     /// Turn the MCP servers of a client's configuration into a configuration of the gateway
     Import(import::Args),
+    /// Make, list, rotate and revoke API keys
+    #[command(subcommand)]
+    Key(key::Command),
     /// List and call the tools of a running server
     #[command(subcommand)]
     Tools(tools::Command),
@@ -99,6 +103,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Import(args) => import::run(&args),
+        Command::Key(command) => wait_for(key::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),
         Command::Connect(args) => connect::run(&args),

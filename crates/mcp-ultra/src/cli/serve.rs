@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         tracing::warn!("{warning}");
     }
     let serving = wiring::block_on(async {
-        let server = Server::start(loaded.config, level)?;
+        let server = Server::start(loaded.config, level).await?;
         tracing::info!(
             target: log::LISTENING,
             endpoint = server.endpoint(),

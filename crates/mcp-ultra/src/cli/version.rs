@@ -4,8 +4,8 @@
 pub(crate) const LONG: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",
-    env!("MCP_ULTRA_BUILD_COMMIT"),
+    env!("BUILD_COMMIT"),
     ", ",
-    env!("MCP_ULTRA_BUILD_TARGET"),
+    env!("BUILD_TARGET"),
     ")"
 );

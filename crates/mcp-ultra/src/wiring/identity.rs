@@ -2,36 +2,42 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use mcp_ultra_backends::sql::Sqlite;
 use mcp_ultra_config::{AuthSection, ClaimPaths, Config, SigningAlgorithm};
 use mcp_ultra_domain::Clock;
 use mcp_ultra_edge::{
-    identity::{self, Algorithm, Identity, IdentitySettings, IssuerSettings, KeyTimes},
+    identity::{
+        self, Algorithm, ApiKeySettings, Identity, IdentitySettings, IssuerSettings, KeyTimes,
+    },
     outbound::{Outbound, OutboundConfig, OutboundConfigError},
 };
 
 /// What identifies callers, where `auth` asks for it. Issuers are spoken to over a client of its
-/// own: they have authorities of their own.
+/// own, made by `outbound`: they have authorities of their own.
 pub(super) fn identity(
     config: &Config,
-    workers: usize,
+    outbound: OutboundConfig,
     clock: Arc<dyn Clock>,
+    storage: Option<&Sqlite>,
 ) -> Result<Option<Identity>, OutboundConfigError> {
     let auth = &config.auth;
     let Some(resource) = auth.resource.clone().filter(|_| auth.is_on()) else {
         return Ok(None);
     };
     let outbound = Outbound::new(&OutboundConfig {
-        workers,
-        connect_timeout: config.limits.connect_timeout.get(),
         extra_ca_file: auth.ca_file.as_ref().map(PathBuf::from),
         pool_max_idle_per_host: 1,
-        ..OutboundConfig::default()
+        ..outbound
     })?;
-    Ok(Some(Identity::new(
-        settings(auth, resource),
-        &outbound,
-        clock,
-    )))
+    let mut settings = settings(auth, resource);
+    settings.api_keys = storage
+        .filter(|_| auth.api_keys.enabled)
+        .map(|store| ApiKeySettings {
+            store: Arc::new(store.clone()),
+            recheck: auth.api_keys.recheck.get(),
+            max_age: auth.api_keys.max_age.get(),
+        });
+    Ok(Some(Identity::new(settings, &outbound, clock)))
 }
 
 fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
@@ -54,6 +60,7 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
         resource,
         issuers: issuers.collect(),
         secret,
+        api_keys: None,
         required_scopes: auth.required_scopes.clone(),
         supported_scopes: auth
             .scopes_supported

@@ -10,6 +10,7 @@ mod reload;
 
 use std::{
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,11 +18,13 @@ use std::{
     time::Duration,
 };
 
+use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{SystemClock, policy::PolicyErrors, ports::MemorySessionStore};
 use mcp_ultra_edge::{
+    identity::Identity,
     listener::{Listener, ListenerConfig},
-    outbound::{Outbound, OutboundConfig, OutboundConfigError},
+    outbound::{NoNetwork, Outbound, OutboundConfig, OutboundConfigError},
     shutdown::Shutdown,
     workers::Workers,
 };
@@ -45,14 +48,20 @@ pub(crate) enum ServeError {
     /// The client towards upstreams can't be set up.
     #[error("the HTTP client for upstreams can't be set up")]
     Outbound(#[from] OutboundConfigError),
+    /// An entry of `outbound.allow_addresses` is none.
+    #[error("outbound.allow_addresses can't be used")]
+    Network(#[from] NoNetwork),
     /// The client towards identity providers can't be set up.
     #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
     #[diagnostic(help("check auth.ca_file"))]
     Issuers(#[source] OutboundConfigError),
     /// The policies can't be used.
     #[error("the policies of policy.files can't be used: {0}")]
-    #[diagnostic(help("`mcp-ultra policy check FILE…` checks them without a gateway"))]
     Policy(#[from] PolicyErrors),
+    /// The database can't be used.
+    #[error(transparent)]
+    #[diagnostic(help("check storage.sqlite, and who may write to that file and its folder"))]
+    Storage(#[from] OpenError),
     /// The configuration can't be used.
     #[error("the configuration can't be used: {0}")]
     Gateway(#[from] GatewayError),
@@ -69,29 +78,33 @@ pub(crate) struct Server {
     config: Config,
     ready: Arc<AtomicBool>,
     log: log::Level,
+    identity: Option<Arc<Identity>>,
+    storage: Option<Sqlite>,
 }
 
 impl Server {
     /// Binds the address and makes the gateway. Nothing is served yet.
-    pub(crate) fn start(config: Config, log: log::Level) -> Result<Self, ServeError> {
+    pub(crate) async fn start(config: Config, log: log::Level) -> Result<Self, ServeError> {
         let address = SocketAddr::new(config.server.host, config.server.port);
         let listener = Listener::bind(listener_config(address, &config.limits))
             .map_err(|source| ServeError::Bind { address, source })?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = Workers::start(threads).map_err(ServeError::System)?;
-        let outbound = Outbound::new(&OutboundConfig {
-            workers: workers.count(),
-            connect_timeout: config.limits.connect_timeout.get(),
-            ..OutboundConfig::default()
-        })?;
+        let to_outside = outbound_config(&config, workers.count())?;
+        let outbound = Outbound::new(&to_outside)?;
         let clock = Arc::new(SystemClock);
-        let identity = identity::identity(&config, workers.count(), clock.clone())
-            .map_err(ServeError::Issuers)?;
+        let storage = match &config.storage.sqlite {
+            Some(path) => Some(Sqlite::open(Path::new(path)).await?),
+            None => None,
+        };
+        let identity = identity::identity(&config, to_outside, clock.clone(), storage.as_ref())
+            .map_err(ServeError::Issuers)?
+            .map(Arc::new);
         let policies = policy::policies(&config.policy)?;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
-            identity,
+            identity: identity.clone(),
             policies,
             store: Arc::new(MemorySessionStore::default()),
             clock,
@@ -105,6 +118,8 @@ impl Server {
             config,
             ready: Arc::new(AtomicBool::new(true)),
             log,
+            identity,
+            storage,
         })
     }
 
@@ -170,6 +185,12 @@ impl Server {
         serving.abort();
         // Not before: they serve what is in flight while the listener has long ended.
         drop(tokio::task::spawn_blocking(|| drop(self.workers)).await);
+        if let Some(identity) = self.identity {
+            identity.finish().await;
+        }
+        if let Some(storage) = self.storage {
+            storage.close().await;
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -186,6 +207,18 @@ fn listener_config(address: SocketAddr, limits: &LimitsSection) -> ListenerConfi
         idle_timeout: limits.idle_timeout.get(),
         ..ListenerConfig::new(address)
     }
+}
+
+fn outbound_config(config: &Config, workers: usize) -> Result<OutboundConfig, ServeError> {
+    let allowed = config.outbound.allow_addresses.iter();
+    Ok(OutboundConfig {
+        workers,
+        connect_timeout: config.limits.connect_timeout.get(),
+        extra_ca_file: config.outbound.ca_file.as_ref().map(PathBuf::from),
+        allowed_addresses: allowed.map(|text| text.parse()).collect::<Result<_, _>>()?,
+        allowed_hosts: config.outbound.allow_hosts.clone(),
+        ..OutboundConfig::default()
+    })
 }
 
 /// The signals that end the process.

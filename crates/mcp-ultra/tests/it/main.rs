@@ -29,6 +29,7 @@ mod gateway_federation;
 mod gateway_hostile_client;
 mod gateway_hostile_upstream;
 mod gateway_identity;
+mod gateway_keys;
 mod gateway_limits;
 mod gateway_listen;
 mod gateway_lost;

@@ -1,0 +1,8 @@
+//! The ports of the domain on real stores. The only crate that contains SQL.
+//!
+//! - [`sql`]: relational stores; SQLite, in a file of its own, for a single gateway
+//!
+//! Each port has one suite of contract tests (`tests/it`), which runs against every store that
+//! implements it and against the in-memory version of the domain.
+
+pub mod sql;

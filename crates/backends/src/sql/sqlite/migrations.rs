@@ -1,0 +1,23 @@
+//! The tables, version by version. A migration that was released is never changed.
+
+use sqlx::{
+    SqlSafeStr, SqlitePool,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+};
+
+/// Number, what it is for, and the statements.
+const ALL: [(i64, &str, &str); 1] = [(
+    1,
+    "API keys",
+    include_str!("../../../migrations/sqlite/0001_api_keys.sql"),
+)];
+
+pub(super) async fn run(pool: &SqlitePool) -> Result<(), MigrateError> {
+    let migration = |(version, what, sql): (i64, &'static str, &'static str)| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, what.into(), kind, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(ALL.map(migration).into())
+        .run(pool)
+        .await
+}

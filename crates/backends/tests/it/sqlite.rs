@@ -1,0 +1,40 @@
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use mcp_ultra_backends::sql::{OpenError, Sqlite};
+
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = Sqlite::open(&path).await.unwrap();
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let mode = fs::metadata(folder.path().join(file))
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600, "{file}");
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn two_may_open_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let (one, other) = tokio::join!(Sqlite::open(&path), Sqlite::open(&path));
+    one.unwrap();
+    other.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    let text = "not a database, however long one looks at it. ".repeat(50);
+    fs::write(&path, &text).unwrap();
+    let error = Sqlite::open(&path).await.unwrap_err();
+    assert!(matches!(error, OpenError::Database { .. }), "{error}");
+    assert!(error.to_string().contains("notes.txt"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    let error = Sqlite::open(folder.path()).await.unwrap_err();
+    assert!(matches!(error, OpenError::File { .. }), "{error}");
+}

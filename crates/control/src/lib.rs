@@ -1,0 +1,8 @@
+//! The control plane: what administers a gateway, beside the calls that go through it.
+//!
+//! - [`keys`]: API keys are made, changed and ended
+//!
+//! Nothing here knows where things are kept (that is `backends`, behind the ports of the domain)
+//! nor how calls are answered (`gateway`).
+
+pub mod keys;
