@@ -2,12 +2,12 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
-use mcp_ultra_config::{Config, Names};
+use mcp_ultra_config::{Config, LimitsSection, Names, Network, ServerSection};
 use mcp_ultra_domain::{
     Clock, Principal,
     catalog::{Kind, Offer, State},
     policy::{Decision, Failure, Policies, PolicyName},
-    ports::SessionStore,
+    ports::{LimitStore, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::{
@@ -24,7 +24,9 @@ use crate::{
     catalog::{Board, Keepers},
     era::park::Parking,
     http::StreamSlots,
+    limits::{Exceeded, Rules},
     listen::{self, Change},
+    pipeline::Refusal,
     session::{Live, Registry, VALID_FOR},
     snapshot::Snapshot,
     upstream::{Holder, Settings as UpstreamSettings, SettingsError, Upstream},
@@ -60,6 +62,7 @@ pub struct Gateway {
     pub(crate) sealer: Sealer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) limits: Arc<dyn LimitStore>,
     pub(crate) sessions: Registry,
     pub(crate) parking: Parking,
     pub(crate) changes: broadcast::Sender<Change>,
@@ -82,6 +85,8 @@ pub struct Parts {
     pub policies: Option<Arc<Policies>>,
     /// Where session state is kept.
     pub store: Arc<dyn SessionStore>,
+    /// Where is kept what counts against limits.
+    pub limits: Arc<dyn LimitStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the listener counts, for the metrics.
@@ -106,6 +111,8 @@ pub enum GatewayError {
 pub(crate) struct Settings {
     pub hosts: Names,
     pub origins: Names,
+    pub trusted_proxies: Vec<Network>,
+    pub limits: Rules,
     pub max_body: usize,
     pub body_timeout: Duration,
     pub max_sessions: usize,
@@ -128,6 +135,8 @@ impl Settings {
         Self {
             hosts: config.server.hosts(),
             origins: config.server.origins(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            limits: Rules::new(&config.limits),
             max_body: config.limits.body.as_usize(),
             body_timeout: config.limits.body_timeout.get(),
             max_sessions: count(config.limits.sessions),
@@ -155,6 +164,7 @@ impl Gateway {
             identity,
             policies,
             store,
+            limits,
             clock,
             listener,
         } = parts;
@@ -174,6 +184,7 @@ impl Gateway {
             anonymous: Principal::anonymous(),
             clock,
             store,
+            limits,
             sessions: Registry::default(),
             parking: Parking::default(),
             changes: broadcast::Sender::new(CHANGES),
@@ -209,8 +220,9 @@ impl Gateway {
     }
 
     /// Takes over the parts of a new configuration that can change in flight, which are those that
-    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions and policies. Calls
-    /// under way finish with the upstreams that they have.
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, trusted proxies, rates,
+    /// quotas and concurrency. What was counted against limits stays. Calls under way
+    /// finish with the upstreams that they have.
     ///
     /// # Errors
     /// [`GatewayError`]; nothing has changed then.
@@ -463,6 +475,7 @@ impl Gateway {
             sessions: self.sessions.len(),
             streams: self.streams.open(),
             parked: self.parking.len(),
+            tracked: self.limits.tracked(),
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
             upstreams: snapshot
                 .upstreams
@@ -470,6 +483,22 @@ impl Gateway {
                 .map(|upstream| (upstream.name().to_string(), upstream.sessions()))
                 .collect(),
         });
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn count_limited(&self, exceeded: &Exceeded) {
+        self.metrics.limited(exceeded.bound, exceeded.scope);
+        tracing::debug!(
+            limit = exceeded.bound.as_str(),
+            of = exceeded.scope.as_str(),
+            "a request is refused"
+        );
+    }
+
+    /// The refusal of a request by a limit, counted.
+    pub(crate) fn refused_by_limit(&self, exceeded: Exceeded) -> Refusal {
+        self.count_limited(&exceeded);
+        exceeded.into()
     }
 
     /// Whether `address` may open another stream.
@@ -486,6 +515,17 @@ fn live_parts(running: &Config, new: &Config) -> Config {
         catalog: new.catalog.clone(),
         extensions: new.extensions.clone(),
         policy: new.policy.clone(),
+        server: ServerSection {
+            trusted_proxies: new.server.trusted_proxies.clone(),
+            ..running.server.clone()
+        },
+        limits: LimitsSection {
+            rates: new.limits.rates.clone(),
+            quotas: new.limits.quotas.clone(),
+            concurrency: new.limits.concurrency.clone(),
+            overrides: new.limits.overrides.clone(),
+            ..running.limits.clone()
+        },
         ..running.clone()
     }
 }

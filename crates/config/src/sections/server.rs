@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{period::Period, validate::Findings};
+use crate::{network::Network, period::Period, validate::Findings};
 
 /// The MCP endpoint is always `/mcp` on this address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,9 @@ pub struct ServerSection {
     /// `Origin`, which is any but a browser's, always passes. Without it: only loopback origins
     /// when listening on a loopback address, else none.
     pub allowed_origins: Option<Vec<String>>,
+    /// The reverse proxies whose `X-Forwarded-For` is believed, as addresses and ranges. Without
+    /// them every request is from the address at the other end of its connection.
+    pub trusted_proxies: Vec<Network>,
     /// Whether `/metrics` is served.
     pub metrics: bool,
     /// How the gateway stops after SIGTERM.
@@ -58,6 +61,7 @@ impl Default for ServerSection {
             port: 8080,
             allowed_hosts: None,
             allowed_origins: None,
+            trusted_proxies: Vec::new(),
             metrics: true,
             shutdown: Shutdown::default(),
         }

@@ -5,6 +5,7 @@
 
 mod body;
 mod endpoint;
+mod guard;
 mod health;
 mod identify;
 mod in_flight;
@@ -92,7 +93,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
-/// The address that a request came from.
+/// The address at the other end of the connection; whose request it is says [`guard`].
 fn peer_of(request: &Request<Incoming>) -> Option<std::net::IpAddr> {
     request
         .extensions()

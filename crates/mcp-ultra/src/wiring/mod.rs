@@ -20,7 +20,11 @@ use std::{
 
 use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
-use mcp_ultra_domain::{SystemClock, policy::PolicyErrors, ports::MemorySessionStore};
+use mcp_ultra_domain::{
+    SystemClock,
+    policy::PolicyErrors,
+    ports::{MemoryLimitStore, MemorySessionStore},
+};
 use mcp_ultra_edge::{
     identity::Identity,
     listener::{Listener, ListenerConfig},
@@ -101,12 +105,14 @@ impl Server {
             .map_err(ServeError::Issuers)?
             .map(Arc::new);
         let policies = policy::policies(&config.policy)?;
+        let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
             identity: identity.clone(),
             policies,
             store: Arc::new(MemorySessionStore::default()),
+            limits: Arc::new(MemoryLimitStore::new(tracked)),
             clock,
             listener: listener.metrics(),
         })?;
