@@ -25,7 +25,7 @@ const REQUIREMENTS: [Requirement; 2] = [
     Requirement {
         what: "a policy",
         path: "policy",
-        help: "name files or folders of Cedar policies in policy.files",
+        help: "name files or folders of Cedar policies in policy.files; docs/policies has examples",
         is_met: |config| config.policy.is_on(),
     },
 ];

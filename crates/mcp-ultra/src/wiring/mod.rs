@@ -61,6 +61,7 @@ pub(crate) enum ServeError {
     Issuers(#[source] OutboundConfigError),
     /// The policies can't be used.
     #[error("the policies of policy.files can't be used: {0}")]
+    #[diagnostic(help("`mcp-ultra policy check FILE…` checks them without a gateway"))]
     Policy(#[from] PolicyErrors),
     /// The database can't be used.
     #[error(transparent)]

@@ -10,6 +10,7 @@
 mod cli;
 mod cli_config;
 mod cli_connect;
+mod cli_policy;
 mod cli_quickstart;
 mod cli_smoke;
 mod cli_stdio;
