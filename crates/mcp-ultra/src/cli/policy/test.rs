@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
     for file in &args.files {
         let suite = read(file)?;
         let folder = file.parent().unwrap_or(Path::new(""));
-        let paths: Vec<PathBuf> = cases
+        let paths: Vec<PathBuf> = suite
             .policies
             .iter()
             .map(|path| folder.join(path))
