@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mcp_ultra_domain::{
     Principal,
-    catalog::{Catalog, ServerCapabilities, State},
+    catalog::{Catalog, Kind, ServerCapabilities, State},
     policy::Policies,
 };
 use mcp_ultra_protocol::capabilities::EXTENSION_PREFIX;
@@ -37,6 +37,11 @@ impl Snapshot {
     ) -> Self {
         let capabilities = merged_capabilities(&upstreams, &catalog);
         let instructions = merged_instructions(&catalog, |_| true);
+        if let Some(policies) = &policies {
+            for listed in Kind::ALL.iter().flat_map(|kind| catalog.items(*kind)) {
+                policies.prepare(&listed.item.resource);
+            }
+        }
         Self {
             upstreams,
             catalog,

@@ -82,7 +82,7 @@ fn is_like(pattern: &str, name: &str) -> bool {
 }
 
 /// What a tool says of itself (MCP, `ToolAnnotations`), with the defaults of the specification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Annotations {
     /// It changes nothing.
     pub read_only: bool,

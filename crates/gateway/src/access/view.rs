@@ -6,7 +6,9 @@ use std::{
 use mcp_ultra_domain::{
     Principal,
     catalog::{Item, Kind},
-    policy::{Action, Ask, Circumstances, Decision, Policies, Resource, Standing, Verdict},
+    policy::{
+        Action, Ask, Circumstances, Decision, Lister, Policies, Resource, Standing, Target, Verdict,
+    },
 };
 
 use crate::snapshot::Snapshot;
@@ -204,14 +206,9 @@ impl View {
     }
 
     fn may_list(&self, item: &Item, circumstances: &Circumstances<'_>) -> Verdict {
-        let action = match item.resource.target {
-            mcp_ultra_domain::policy::Target::Tool(_) => Action::ToolsCall,
-            mcp_ultra_domain::policy::Target::Prompt => Action::PromptsGet,
-            _ => Action::ResourcesRead,
-        };
         self.policies.decide(
             &self.standing,
-            action,
+            listing(item),
             &item.resource,
             Ask::List,
             circumstances,
@@ -221,11 +218,12 @@ impl View {
     fn list(&self, snapshot: &Snapshot, kind: Kind) -> &List {
         self.lists[kind as usize].get_or_init(|| {
             let nothing = Circumstances::default();
+            let mut lister = Lister::new(&self.policies, &self.standing, nothing);
             let mut entries = Vec::new();
             for (at, listed) in snapshot.catalog.items(kind).iter().enumerate() {
-                let verdict = self.may_list(&listed.item, &nothing);
-                if verdict.decision.allowed || !verdict.fixed {
-                    let open = !verdict.fixed;
+                let shown = lister.shows(listing(&listed.item), &listed.item.resource);
+                if shown.allowed || !shown.fixed {
+                    let open = !shown.fixed;
                     entries.push(Entry { at, open });
                 }
             }
@@ -235,6 +233,15 @@ impl View {
                 entries,
             }
         })
+    }
+}
+
+/// The action that lists an item: what may be called is listed.
+fn listing(item: &Item) -> Action {
+    match item.resource.target {
+        Target::Tool(_) => Action::ToolsCall,
+        Target::Prompt => Action::PromptsGet,
+        Target::Resource { .. } | Target::Template => Action::ResourcesRead,
     }
 }
 
