@@ -41,10 +41,11 @@ pub use origin::Origin;
 pub use period::Period;
 pub use schema::{schema, schema_text};
 pub use sections::{
-    ApiKeysSettings, AuthSection, CatalogSection, ClaimPaths, Config, Environment, Era, Extension,
-    Issuer, JwksSettings, LimitsSection, LogFormat, LogLevel, LogSection, Names, OutboundSection,
-    Prefix, Restart, SealingKey, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
-    StorageSection, Transport, Upstream,
+    ApiKeysSettings, AuthSection, CallerKind, CatalogSection, CertificateRule, ClaimPaths,
+    ClientAuth, Config, CorsSection, Environment, Era, Extension, Issuer, JwksSettings,
+    LimitsSection, LogFormat, LogLevel, LogSection, Names, OutboundSection, Prefix, Restart,
+    SealingKey, ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection,
+    Terminator, TlsSection, TlsVersion, Transport, Upstream,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

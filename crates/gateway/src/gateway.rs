@@ -101,6 +101,8 @@ pub enum GatewayError {
 pub(crate) struct Settings {
     pub hosts: Names,
     pub origins: Names,
+    /// The pages that may call, by what browsers send of them.
+    pub cors_origins: Vec<http::HeaderValue>,
     pub max_body: usize,
     pub body_timeout: Duration,
     pub max_sessions: usize,
@@ -123,6 +125,13 @@ impl Settings {
         Self {
             hosts: config.server.hosts(),
             origins: config.server.origins(),
+            cors_origins: config
+                .server
+                .cors
+                .origins
+                .iter()
+                .filter_map(|origin| http::HeaderValue::from_str(origin).ok())
+                .collect(),
             max_body: config.limits.body.as_usize(),
             body_timeout: config.limits.body_timeout.get(),
             max_sessions: count(config.limits.sessions),

@@ -43,6 +43,8 @@ pub struct Metrics {
     accepted: Counter<u64, Mirror>,
     refused: Family<ReasonLabel, Counter<u64, Mirror>>,
     auth_refused: Family<ReasonLabel, Counter>,
+    certificate_ends: Gauge,
+    certificate_reloads: Family<ResultLabel, Counter<u64, Mirror>>,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -100,6 +102,11 @@ struct ListLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -137,6 +144,8 @@ impl Metrics {
             accepted: Counter::default(),
             refused: Family::default(),
             auth_refused: Family::default(),
+            certificate_ends: Gauge::default(),
+            certificate_reloads: Family::default(),
             listener,
         };
         metrics.register();
@@ -145,6 +154,16 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        registry.register(
+            "tls_certificate_not_after_seconds",
+            "when the certificate of the listener ends, in seconds since 1970; 0 without TLS",
+            self.certificate_ends.clone(),
+        );
+        registry.register(
+            "tls_certificate_reloads",
+            "changed files of the listener's TLS, by what became of them",
+            self.certificate_reloads.clone(),
+        );
         registry.register(
             "http_requests",
             "HTTP requests to the MCP endpoint, by status",
@@ -271,6 +290,15 @@ impl Metrics {
         self.connections
             .set(i64::try_from(self.listener.open()).unwrap_or(i64::MAX));
         mirror(&self.accepted, self.listener.accepted());
+        let tls = self.listener.tls();
+        let ends = tls.map_or(0, |tls| tls.not_after().as_secs());
+        self.certificate_ends
+            .set(i64::try_from(ends).unwrap_or(i64::MAX));
+        let (applied, refused) = tls.map_or((0, 0), |tls| tls.reloads());
+        for (outcome, count) in [("applied", applied), ("refused", refused)] {
+            let label = ResultLabel { outcome };
+            mirror(&self.certificate_reloads.get_or_create(&label), count);
+        }
         for kind in Refusal::ALL {
             let label = ReasonLabel {
                 reason: kind.as_str(),

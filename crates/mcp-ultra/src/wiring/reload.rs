@@ -3,42 +3,27 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use mcp_ultra_config::{Changes, Config, ConfigError, SourceFile, Sources};
 use mcp_ultra_gateway::Gateway;
-use notify::Watcher;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::log;
-
-/// How long a file must be quiet before it is read: editors write in several steps, and
-/// Kubernetes swaps a link after it has written the files.
-const QUIET: Duration = Duration::from_millis(150);
+use super::{log, watch::Watch};
 
 /// Applies new configurations until the task is dropped. A bad one is refused: the old one stays.
 pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>, log: log::Level) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else {
         return;
     };
-    let (changed, mut changes) = mpsc::channel(1);
     let file = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
-    // Kept for as long as the loop runs: dropping it ends the watching.
-    let _watcher = file.as_deref().and_then(|file| watch(file, changed));
+    let mut watch = Watch::new("the configuration", file.as_slice());
     let started = running.clone();
     let mut running = running;
     loop {
         let why = tokio::select! {
             _ = hangups.recv() => "SIGHUP",
-            Some(()) = changes.recv() => {
-                tokio::time::sleep(QUIET).await;
-                while changes.try_recv().is_ok() {}
-                "the file changed"
-            }
+            () = watch.changed() => "the file changed",
         };
         match load(&sources, file.as_deref()) {
             Ok(new) => apply(why, &started, &mut running, new, &gateway, &log),
@@ -92,41 +77,5 @@ fn warn_of_restart(started: &Config, new: &Config) {
     let changes = Changes::between(started, new);
     if changes.needs_restart() {
         tracing::warn!(values = ?changes.restart, "these changes take a restart");
-    }
-}
-
-/// Tells `changed` when the file, or the link that leads to it, changes. The folder is watched:
-/// editors and Kubernetes put a new file in the old one's place.
-fn watch(file: &Path, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let name = file.file_name()?.to_owned();
-    let seen = move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return };
-        if event.kind.is_access() {
-            return;
-        }
-        let ours = event.paths.iter().any(|path| {
-            let touched = path.file_name();
-            // Kubernetes: the file is a link into `..data`, which is a link that is replaced.
-            touched == Some(&name) || touched.is_some_and(|touched| touched == "..data")
-        });
-        if ours {
-            // Full means that a change is waiting already.
-            let _ = changed.try_send(());
-        }
-    };
-    let watching = notify::recommended_watcher(seen).and_then(|mut watcher| {
-        watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    match watching {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            tracing::warn!(%error, "the configuration file can't be watched; send SIGHUP after a change");
-            None
-        }
     }
 }
