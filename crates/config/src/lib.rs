@@ -18,10 +18,12 @@ mod explain;
 pub mod import;
 mod load;
 mod nearest;
+mod network;
 mod node;
 mod origin;
 mod period;
 mod quantity;
+mod rate;
 mod read;
 mod reference;
 mod schema;
@@ -37,15 +39,18 @@ pub use error::{ConfigError, Problem, Warning};
 pub use explain::Row;
 pub use import::{ImportError, Imported, import_client_config};
 pub use load::{Flag, Loaded, MissingReferences, SourceFile, Sources, load, load_str};
+pub use network::Network;
 pub use origin::Origin;
 pub use period::Period;
+pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use sections::{
     ApiKeysSettings, AuthSection, CallerKind, CatalogSection, CertificateRule, ClaimPaths,
-    ClientAuth, Config, CorsSection, Environment, Era, Extension, Issuer, JwksSettings,
-    LimitsSection, LogFormat, LogLevel, LogSection, Names, OutboundSection, Prefix, Restart,
-    SealingKey, ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection,
-    Terminator, TlsSection, TlsVersion, Transport, Upstream,
+    ClientAuth, ConcurrencySection, Config, CorsSection, Environment, Era, Extension, Issuer,
+    JwksSettings, LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection, Names,
+    OutboundSection, OverriddenRates, Prefix, QuotasSection, RatesSection, Restart, SealingKey,
+    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
+    TlsSection, TlsVersion, Transport, Upstream,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -2,11 +2,11 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
-use mcp_ultra_config::{Config, Names};
+use mcp_ultra_config::{Config, LimitsSection, Names, Network, ServerSection};
 use mcp_ultra_domain::{
     Clock, Principal,
     catalog::{Kind, Offer, State},
-    ports::SessionStore,
+    ports::{LimitStore, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::{
@@ -23,7 +23,9 @@ use crate::{
     catalog::{Board, Keepers},
     era::park::Parking,
     http::StreamSlots,
+    limits::{Exceeded, Rules},
     listen::{self, Change},
+    pipeline::Refusal,
     session::{Live, Registry, VALID_FOR},
     snapshot::Snapshot,
     upstream::{Holder, Settings as UpstreamSettings, SettingsError, Upstream},
@@ -59,6 +61,7 @@ pub struct Gateway {
     pub(crate) sealer: Sealer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) limits: Arc<dyn LimitStore>,
     pub(crate) sessions: Registry,
     pub(crate) parking: Parking,
     pub(crate) changes: broadcast::Sender<Change>,
@@ -77,6 +80,8 @@ pub struct Parts {
     pub identity: Option<Arc<Identity>>,
     /// Where session state is kept.
     pub store: Arc<dyn SessionStore>,
+    /// Where is kept what counts against limits.
+    pub limits: Arc<dyn LimitStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the listener counts, for the metrics.
@@ -103,6 +108,8 @@ pub(crate) struct Settings {
     pub origins: Names,
     /// The pages that may call, by what browsers send of them.
     pub cors_origins: Vec<http::HeaderValue>,
+    pub trusted_proxies: Vec<Network>,
+    pub limits: Rules,
     pub max_body: usize,
     pub body_timeout: Duration,
     pub max_sessions: usize,
@@ -132,6 +139,8 @@ impl Settings {
                 .iter()
                 .filter_map(|origin| http::HeaderValue::from_str(origin).ok())
                 .collect(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            limits: Rules::new(&config.limits),
             max_body: config.limits.body.as_usize(),
             body_timeout: config.limits.body_timeout.get(),
             max_sessions: count(config.limits.sessions),
@@ -158,6 +167,7 @@ impl Gateway {
             outbound,
             identity,
             store,
+            limits,
             clock,
             listener,
         } = parts;
@@ -177,6 +187,7 @@ impl Gateway {
             anonymous: Principal::anonymous(),
             clock,
             store,
+            limits,
             sessions: Registry::default(),
             parking: Parking::default(),
             changes: broadcast::Sender::new(CHANGES),
@@ -211,7 +222,8 @@ impl Gateway {
     }
 
     /// Takes over the parts of a new configuration that can change in flight, which are those that
-    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog and extensions. Calls under way
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, trusted proxies, rates,
+    /// quotas and concurrency. What was counted against limits stays. Calls under way
     /// finish with the upstreams that they have.
     ///
     /// # Errors
@@ -426,6 +438,7 @@ impl Gateway {
             sessions: self.sessions.len(),
             streams: self.streams.open(),
             parked: self.parking.len(),
+            tracked: self.limits.tracked(),
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
             upstreams: snapshot
                 .upstreams
@@ -433,6 +446,22 @@ impl Gateway {
                 .map(|upstream| (upstream.name().to_string(), upstream.sessions()))
                 .collect(),
         });
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn count_limited(&self, exceeded: &Exceeded) {
+        self.metrics.limited(exceeded.bound, exceeded.scope);
+        tracing::debug!(
+            limit = exceeded.bound.as_str(),
+            of = exceeded.scope.as_str(),
+            "a request is refused"
+        );
+    }
+
+    /// The refusal of a request by a limit, counted.
+    pub(crate) fn refused_by_limit(&self, exceeded: Exceeded) -> Refusal {
+        self.count_limited(&exceeded);
+        exceeded.into()
     }
 
     /// Whether `address` may open another stream.
@@ -448,6 +477,17 @@ fn live_parts(running: &Config, new: &Config) -> Config {
         servers: new.servers.clone(),
         catalog: new.catalog.clone(),
         extensions: new.extensions.clone(),
+        server: ServerSection {
+            trusted_proxies: new.server.trusted_proxies.clone(),
+            ..running.server.clone()
+        },
+        limits: LimitsSection {
+            rates: new.limits.rates.clone(),
+            quotas: new.limits.quotas.clone(),
+            concurrency: new.limits.concurrency.clone(),
+            overrides: new.limits.overrides.clone(),
+            ..running.limits.clone()
+        },
         ..running.clone()
     }
 }

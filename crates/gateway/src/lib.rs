@@ -8,6 +8,7 @@
 //!   not the upstream's.
 //! - `session`: what a legacy client has open here.
 //! - [`upstream`]: the servers behind the gateway.
+//! - `limits`: which limit holds for whom.
 //! - `catalog`: keeps the snapshot of what they offer.
 //! - `listen`: the notification streams of modern clients.
 //!
@@ -18,6 +19,7 @@ mod catalog;
 mod era;
 mod gateway;
 pub mod http;
+mod limits;
 mod listen;
 mod metrics;
 pub mod pipeline;

@@ -8,6 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mcp_ultra_domain::{
+    limits::{Bound, Scope},
+    ports::Tracked,
+};
 use mcp_ultra_edge::{
     identity::Refused,
     listener::{ListenerMetrics, Refusal},
@@ -45,6 +49,8 @@ pub struct Metrics {
     auth_refused: Family<ReasonLabel, Counter>,
     certificate_ends: Gauge,
     certificate_reloads: Family<ResultLabel, Counter<u64, Mirror>>,
+    limited: Family<LimitLabels, Counter>,
+    tracked: Family<LimitLabel, Gauge>,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -111,11 +117,23 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+    of: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
 /// What is only looked at when the metrics are read.
 pub(crate) struct Gauges {
     pub sessions: usize,
     pub streams: usize,
     pub parked: usize,
+    pub tracked: Tracked,
     pub listed: [(&'static str, usize); 4],
     pub upstreams: Vec<(String, usize)>,
 }
@@ -146,6 +164,8 @@ impl Metrics {
             auth_refused: Family::default(),
             certificate_ends: Gauge::default(),
             certificate_reloads: Family::default(),
+            limited: Family::default(),
+            tracked: Family::default(),
             listener,
         };
         metrics.register();
@@ -238,6 +258,32 @@ impl Metrics {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
         }
+        self.register_limits();
+    }
+
+    fn register_limits(&mut self) {
+        self.registry.register(
+            "mcp_limited",
+            "Requests that were refused by limits.rates, limits.quotas and limits.concurrency, by limit and by what it is counted",
+            self.limited.clone(),
+        );
+        self.registry.register(
+            "mcp_limit_keys",
+            "Addresses, tenants, principals, tools and servers that are counted for limits, by limit",
+            self.tracked.clone(),
+        );
+        for bound in Bound::ALL {
+            for scope in bound.scopes() {
+                let (limit, of) = (bound.as_str(), scope.as_str());
+                drop(self.limited.get_or_create(&LimitLabels { limit, of }));
+            }
+        }
+    }
+
+    /// Counts a request that a limit refused.
+    pub(crate) fn limited(&self, bound: Bound, scope: Scope) {
+        let (limit, of) = (bound.as_str(), scope.as_str());
+        self.limited.get_or_create(&LimitLabels { limit, of }).inc();
     }
 
     /// Counts one HTTP request.
@@ -274,6 +320,17 @@ impl Metrics {
         self.sessions.set(number(gauges.sessions));
         self.streams.set(number(gauges.streams));
         self.parked.set(number(gauges.parked));
+        let Tracked {
+            rates,
+            quotas,
+            concurrency,
+        } = gauges.tracked;
+        for (bound, keys) in Bound::ALL.into_iter().zip([rates, quotas, concurrency]) {
+            let limit = bound.as_str();
+            self.tracked
+                .get_or_create(&LimitLabel { limit })
+                .set(number(keys));
+        }
         for (list, count) in gauges.listed {
             self.listed
                 .get_or_create(&ListLabel { list })

@@ -24,7 +24,10 @@ pub use auth::{
 pub use catalog::CatalogSection;
 pub use environment::Environment;
 pub use extension::Extension;
-pub use limits::LimitsSection;
+pub use limits::{
+    ConcurrencySection, LimitMatch, LimitOverride, LimitsSection, OverriddenRates, QuotasSection,
+    RatesSection,
+};
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use outbound::OutboundSection;
 pub use server::{

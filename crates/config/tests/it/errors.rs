@@ -41,7 +41,7 @@ fn unknown_keys_come_with_the_nearest_known_one() {
         (
             "server: { path: /mcp }",
             "1:11: server.path: unknown key `path`; known keys: host, port, allowed_hosts, \
-             allowed_origins, metrics, shutdown",
+             allowed_origins, trusted_proxies, metrics, shutdown",
         ),
     ]);
 }
@@ -446,4 +446,38 @@ fn tls_certificates_and_pages_are_checked() {
     }
     let good = "server: { tls: { certificate: a, key: b, client_auth: optional, client_ca: c } }";
     assert!(load_str(good, "c.yaml").is_ok());
+}
+
+#[test]
+fn limits_say_what_they_can_be_and_on_what_they_can_depend() {
+    let overridden = |one: &str| format!("limits: {{ overrides: [ {{ {one} }} ] }}\n");
+    let by_role = overridden("match: { role: batch }, rates: { tenant: off, principal: off }");
+    let everything = overridden("match: {}, quotas: { tenant: 5 }");
+    let nothing = overridden("match: { tenant: a }");
+    refused_with(&[
+        (
+            "limits:\n  rates: { tenant: 100 }\n",
+            "2:20: limits.rates.tenant: `100` is not a rate such as 100/s, 6000/min or 10/min burst 3 (at most 1000000), or `off`",
+        ),
+        (
+            "limits:\n  quotas: { tool: none }\n",
+            "2:19: limits.quotas.tool: `none` is not a number from 1 on, or `off`",
+        ),
+        (
+            &by_role,
+            "1:67: limits.overrides[0].rates.tenant: this limit is not counted by role, so it can't depend on one; move it to an override without match.role",
+        ),
+        (
+            &everything,
+            "1:33: limits.overrides[0].match: it matches everything; name a tenant, role, tool or server; what is for all stands in limits.rates, limits.quotas and limits.concurrency",
+        ),
+        (
+            &nothing,
+            "1:24: limits.overrides[0]: it changes no limit; set one in rates, quotas or concurrency, or remove it",
+        ),
+        (
+            "server: { trusted_proxies: [10.0.0.0/8, proxy] }\n",
+            "1:41: server.trusted_proxies[1]: `proxy` is not a range of addresses such as 10.0.0.0/8, fd00::/8 or 10.0.0.1",
+        ),
+    ]);
 }

@@ -25,8 +25,9 @@ const ALLOWED_PREFIX: &str = "mcp-param-";
 const MOST: usize = 64;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 /// What pages may read besides what they always may.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, Retry-After");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "Mcp-Session-Id, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy",
+);
 /// For how long a browser need not ask again.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const VARY: HeaderValue = HeaderValue::from_static("Origin");

@@ -1,6 +1,6 @@
 //! `/mcp`: what HTTP demands before a message is looked at.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -8,7 +8,7 @@ use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::listener::Peer;
 use mcp_ultra_protocol::{WireError, headers};
 
-use super::{Body, cors, identify, names, peer_of, post, respond};
+use super::{Body, cors, guard, identify, names, post, respond};
 use crate::{
     Gateway, listen,
     pipeline::Refusal,
@@ -21,6 +21,10 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     cors: Option<&cors::Call>,
 ) -> Response<Body> {
+    let client = match guard::request(gateway, &request) {
+        Ok(client) => client,
+        Err(exceeded) => return respond::limited(&exceeded),
+    };
     let allowed = {
         let settings = gateway.settings();
         names::are_allowed(
@@ -57,9 +61,9 @@ pub(super) async fn answer(
         Err(refusal) => return refusal,
     };
     match *request.method() {
-        Method::GET => Box::pin(open_stream(gateway, &request, &principal)).await,
+        Method::GET => Box::pin(open_stream(gateway, request.headers(), &principal, client)).await,
         Method::DELETE => Box::pin(end_session(gateway, request.headers(), &principal)).await,
-        _ => post::answer(gateway, request, principal).await,
+        _ => post::answer(gateway, request, principal, client).await,
     }
 }
 
@@ -118,10 +122,10 @@ impl Accepts {
 /// `GET`: the server-to-client stream of a legacy session (2025-11-25, Listening for Messages).
 async fn open_stream(
     gateway: &Arc<Gateway>,
-    request: &Request<Incoming>,
+    map: &HeaderMap,
     principal: &Principal,
+    client: Option<IpAddr>,
 ) -> Response<Body> {
-    let map = request.headers();
     if !map.contains_key(headers::SESSION_ID) {
         return respond::method_not_allowed();
     }
@@ -135,7 +139,7 @@ async fn open_stream(
         Ok(live) => live,
         Err(response) => return response,
     };
-    let Some(slot) = peer_of(request).map_or_else(
+    let Some(slot) = client.map_or_else(
         || gateway.streams.enter(None, usize::MAX),
         |address| gateway.may_stream(address),
     ) else {
@@ -180,7 +184,7 @@ pub(super) async fn session(
     session::of_headers(gateway, map, principal)
         .await
         .map_err(|refusal| {
-            let Refusal { error, status } = refusal;
+            let Refusal { error, status, .. } = refusal;
             let status = status.and_then(|status| StatusCode::from_u16(status).ok());
             respond::error(status.unwrap_or(StatusCode::BAD_REQUEST), None, &error)
         })

@@ -6,6 +6,7 @@
 mod body;
 mod cors;
 mod endpoint;
+mod guard;
 mod health;
 mod identify;
 mod in_flight;
@@ -97,7 +98,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
-/// The address that a request came from.
+/// The address at the other end of the connection; whose request it is says [`guard`].
 fn peer_of(request: &Request<Incoming>) -> Option<std::net::IpAddr> {
     request
         .extensions()

@@ -7,6 +7,10 @@ use crate::call::Routed;
 pub(crate) struct Permitted<T>(T);
 
 impl<T> Permitted<T> {
+    pub(crate) fn get(&self) -> &T {
+        &self.0
+    }
+
     pub(crate) fn into_inner(self) -> T {
         self.0
     }

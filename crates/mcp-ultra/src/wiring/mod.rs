@@ -21,7 +21,10 @@ use std::{
 
 use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
-use mcp_ultra_domain::{SystemClock, ports::MemorySessionStore};
+use mcp_ultra_domain::{
+    SystemClock,
+    ports::{MemoryLimitStore, MemorySessionStore},
+};
 use mcp_ultra_edge::{
     identity::{Identity, NoSanPattern},
     listener::{Listener, ListenerConfig},
@@ -118,11 +121,13 @@ impl Server {
         )
         .map_err(ServeError::Issuers)?
         .map(Arc::new);
+        let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
             identity: identity.clone(),
             store: Arc::new(MemorySessionStore::default()),
+            limits: Arc::new(MemoryLimitStore::new(tracked)),
             clock,
             listener: listener.metrics(),
         })?;

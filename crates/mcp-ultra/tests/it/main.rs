@@ -36,6 +36,7 @@ mod gateway_lost;
 mod gateway_mutated;
 mod gateway_operations;
 mod gateway_passing;
+mod gateway_rates;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_sessions;

@@ -13,7 +13,7 @@ pub use self::{
     cors::CorsSection,
     tls::{ClientAuth, Terminator, TlsSection, TlsVersion},
 };
-use crate::{period::Period, validate::Findings};
+use crate::{network::Network, period::Period, validate::Findings};
 
 /// The MCP endpoint is always `/mcp` on this address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,9 @@ pub struct ServerSection {
     pub tls: TlsSection,
     /// Who ends TLS in front of the gateway where it speaks none itself: `proxy` or `mesh`.
     pub tls_terminated_by: Option<Terminator>,
+    /// The reverse proxies whose `X-Forwarded-For` is believed, as addresses and ranges. Without
+    /// them every request is from the address at the other end of its connection.
+    pub trusted_proxies: Vec<Network>,
     /// Whether `/metrics` is served.
     pub metrics: bool,
     /// How the gateway stops after SIGTERM.
@@ -74,6 +77,7 @@ impl Default for ServerSection {
             cors: CorsSection::default(),
             tls: TlsSection::default(),
             tls_terminated_by: None,
+            trusted_proxies: Vec::new(),
             metrics: true,
             shutdown: Shutdown::default(),
         }
