@@ -41,7 +41,7 @@ fn unknown_keys_come_with_the_nearest_known_one() {
         (
             "server: { path: /mcp }",
             "1:11: server.path: unknown key `path`; known keys: host, port, allowed_hosts, \
-             allowed_origins, trusted_proxies, metrics, shutdown",
+             allowed_origins, cors, tls, tls_terminated_by, trusted_proxies, metrics, shutdown",
         ),
     ]);
 }

@@ -316,10 +316,11 @@ async fn rig_with_clients(clients: &Authority, mode: &str, crl: Option<&str>, au
     let file = mount.file("clients.pem", &clients.pem());
     let mut tls = format!("    client_auth: {mode}\n    client_ca: {file}\n");
     if let Some(crl) = crl {
-        tls.push_str(&format!(
-            "    client_crl: {}\n",
-            mount.file("clients.crl", crl)
-        ));
+        let file = mount.file("clients.crl", crl);
+        tls = format!(
+            "{tls}    client_crl: {file}
+"
+        );
     }
     rig_of(authority, mount, &tls, &rules(auth)).await
 }
@@ -355,7 +356,10 @@ async fn clients_are_known_by_the_names_of_their_certificates() {
     }
     let stranger = Authority::new("clients").unwrap();
     let ended = clients
-        .client("spiffe://example.org/agents/a", SystemClock.now() - DAY)
+        .client(
+            "spiffe://example.org/agents/a",
+            SystemClock.now().saturating_sub(DAY),
+        )
         .unwrap();
     for pair in [
         Some(
