@@ -11,6 +11,7 @@ pub mod limits;
 pub mod policy;
 pub mod ports;
 mod principal;
+pub mod scan;
 
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
 pub use clock::{Clock, ManualClock, SystemClock};
