@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Sections, and parts of sections, whose changes are applied without a restart.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 10] = [
     "catalog",
     "extensions",
     "limits.concurrency",
@@ -16,6 +16,7 @@ const LIVE: [&str; 9] = [
     "limits.quotas",
     "limits.rates",
     "log.level",
+    "policy",
     "server.trusted_proxies",
     "servers",
 ];

@@ -46,11 +46,11 @@ pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use sections::{
     ApiKeysSettings, AuthSection, CallerKind, CatalogSection, CertificateRule, ClaimPaths,
-    ClientAuth, ConcurrencySection, Config, CorsSection, Environment, Era, Extension, Issuer,
-    JwksSettings, LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection, Names,
-    OutboundSection, OverriddenRates, Prefix, QuotasSection, RatesSection, Restart, SealingKey,
-    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
-    TlsSection, TlsVersion, Transport, Upstream,
+    ClassifiedNames, ClientAuth, ConcurrencySection, Config, CorsSection, DataClass, Environment,
+    Era, Extension, Issuer, JwksSettings, LimitMatch, LimitOverride, LimitsSection, LogFormat,
+    LogLevel, LogSection, Names, OutboundSection, OverriddenRates, PolicySection, Prefix,
+    QuotasSection, RatesSection, Restart, SealingKey, ServerSection, SessionSection, Shutdown,
+    SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
@@ -6,6 +6,7 @@ use mcp_ultra_config::{Config, LimitsSection, Names, Network, ServerSection};
 use mcp_ultra_domain::{
     Clock, Principal,
     catalog::{Kind, Offer, State},
+    policy::{Decision, Failure, Policies, PolicyName},
     ports::{LimitStore, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
@@ -68,6 +69,8 @@ pub struct Gateway {
     pub(crate) streams: StreamSlots,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Policies that could not be evaluated, so that each is told of once.
+    failed_policies: Mutex<HashSet<PolicyName>>,
 }
 
 /// What a gateway is made of.
@@ -78,6 +81,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// Who callers are, where they are asked.
     pub identity: Option<Arc<Identity>>,
+    /// What callers may do; without it, everything.
+    pub policies: Option<Arc<Policies>>,
     /// Where session state is kept.
     pub store: Arc<dyn SessionStore>,
     /// Where is kept what counts against limits.
@@ -166,6 +171,7 @@ impl Gateway {
             config,
             outbound,
             identity,
+            policies,
             store,
             limits,
             clock,
@@ -194,9 +200,10 @@ impl Gateway {
             streams: StreamSlots::default(),
             calls: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
             metrics: Arc::new(Metrics::new(listener)),
+            failed_policies: Mutex::default(),
         });
         let upstreams = gateway.upstreams(&config)?;
-        gateway.set_upstreams(upstreams);
+        gateway.set(upstreams, policies);
         Ok(gateway)
     }
 
@@ -222,13 +229,17 @@ impl Gateway {
     }
 
     /// Takes over the parts of a new configuration that can change in flight, which are those that
-    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, trusted proxies, rates,
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, trusted proxies, rates,
     /// quotas and concurrency. What was counted against limits stays. Calls under way
     /// finish with the upstreams that they have.
     ///
     /// # Errors
     /// [`GatewayError`]; nothing has changed then.
-    pub fn reload(self: &Arc<Self>, config: &Config) -> Result<(), GatewayError> {
+    pub fn reload(
+        self: &Arc<Self>,
+        config: &Config,
+        policies: Option<Arc<Policies>>,
+    ) -> Result<(), GatewayError> {
         let mut running = self.config.lock();
         let config = &live_parts(&running, config);
         let wanted = self.upstreams(config)?;
@@ -246,7 +257,7 @@ impl Gateway {
             .filter(|new| !before.upstreams.iter().any(|old| Arc::ptr_eq(new, old)))
             .cloned()
             .collect();
-        self.set_upstreams(wanted);
+        self.set(wanted, policies);
         for upstream in new {
             self.keepers.keep(self, upstream);
         }
@@ -279,12 +290,38 @@ impl Gateway {
         Ok(upstreams)
     }
 
-    fn set_upstreams(&self, upstreams: Vec<Arc<Upstream>>) {
+    /// Upstreams and policies change together: nobody sees those of one configuration with those of
+    /// another.
+    fn set(&self, upstreams: Vec<Arc<Upstream>>, policies: Option<Arc<Policies>>) {
         let before = self.snapshot();
         let page_size = self.settings().page_size;
-        let published = self.board.set(upstreams, page_size, &before);
+        let revision = |policies: &Option<Arc<Policies>>| {
+            policies
+                .as_ref()
+                .map(|policies| policies.revision().clone())
+        };
+        let other = revision(&policies) != revision(&before.policies);
+        let published = self.board.set(upstreams, page_size, policies, &before);
         self.snapshot.store(published.snapshot);
-        self.announce(&published.changed, &[]);
+        if other {
+            self.failed_policies.lock().clear();
+        }
+        // Each stream finds out whether its own list is another one now.
+        let told: &[Kind] = if other { &Kind::ALL } else { &[] };
+        self.announce(&published.changed, told);
+    }
+
+    /// Counts policies that could not be evaluated, and logs each of them once.
+    pub(crate) fn tell_of_failures(&self, decision: &Decision) {
+        if decision.failures.is_empty() {
+            return;
+        }
+        self.metrics.policy_failures(decision.failures.len());
+        for Failure { policy, reason } in &decision.failures {
+            if self.failed_policies.lock().insert(policy.clone()) {
+                tracing::error!(%policy, %reason, "a policy can't be evaluated, so the call is refused");
+            }
+        }
     }
 
     /// Takes over what a keeper has found out; lists in `told` are announced in any case.
@@ -398,6 +435,15 @@ impl Gateway {
         [Kind::Tool, Kind::Prompt, Kind::Resource].map(|kind| snapshot.catalog.items(kind).len())
     }
 
+    /// The policies that are in force; `None` where everything is permitted.
+    pub fn policy_revision(&self) -> Option<Arc<str>> {
+        let snapshot = self.snapshot();
+        snapshot
+            .policies
+            .as_ref()
+            .map(|policies| policies.revision().clone())
+    }
+
     /// From here on streams that would never end are ended, with what the client needs to know
     /// that it was on purpose.
     pub fn drain(&self) {
@@ -477,6 +523,7 @@ fn live_parts(running: &Config, new: &Config) -> Config {
         servers: new.servers.clone(),
         catalog: new.catalog.clone(),
         extensions: new.extensions.clone(),
+        policy: new.policy.clone(),
         server: ServerSection {
             trusted_proxies: new.server.trusted_proxies.clone(),
             ..running.server.clone()

@@ -49,6 +49,8 @@ pub struct Metrics {
     auth_refused: Family<ReasonLabel, Counter>,
     certificate_ends: Gauge,
     certificate_reloads: Family<ResultLabel, Counter<u64, Mirror>>,
+    policy: Family<AnswerLabel, Counter>,
+    policy_failures: Counter,
     limited: Family<LimitLabels, Counter>,
     tracked: Family<LimitLabel, Gauge>,
     listener: Arc<ListenerMetrics>,
@@ -118,6 +120,42 @@ struct ReasonLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabel {
+    answer: &'static str,
+}
+
+/// How policy has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A policy permits, and none forbids.
+    Permitted,
+    /// A policy forbids.
+    Forbidden,
+    /// No policy permits.
+    Unmatched,
+    /// A policy could not be evaluated.
+    Failed,
+}
+
+impl Answer {
+    const ALL: [Self; 4] = [
+        Self::Permitted,
+        Self::Forbidden,
+        Self::Unmatched,
+        Self::Failed,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Forbidden => "forbidden",
+            Self::Unmatched => "unmatched",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
     limit: &'static str,
     of: &'static str,
@@ -164,6 +202,8 @@ impl Metrics {
             auth_refused: Family::default(),
             certificate_ends: Gauge::default(),
             certificate_reloads: Family::default(),
+            policy: Family::default(),
+            policy_failures: Counter::default(),
             limited: Family::default(),
             tracked: Family::default(),
             listener,
@@ -254,6 +294,20 @@ impl Metrics {
             "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
             self.auth_refused.clone(),
         );
+        registry.register(
+            "mcp_policy_decisions",
+            "Decisions of the policies on calls, by answer: permitted, forbidden by a policy, unmatched by any, failed to be evaluated",
+            self.policy.clone(),
+        );
+        registry.register(
+            "mcp_policy_failures",
+            "Policies that could not be evaluated for a call; it is refused then",
+            self.policy_failures.clone(),
+        );
+        for answer in Answer::ALL {
+            let answer = answer.as_str();
+            drop(self.policy.get_or_create(&AnswerLabel { answer }));
+        }
         for why in Refused::ALL {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
@@ -298,6 +352,18 @@ impl Metrics {
         self.auth_refused
             .get_or_create(&ReasonLabel { reason })
             .inc();
+    }
+
+    /// Counts a decision of the policies.
+    pub(crate) fn policy(&self, answer: Answer) {
+        let answer = answer.as_str();
+        self.policy.get_or_create(&AnswerLabel { answer }).inc();
+    }
+
+    /// Counts policies that could not be evaluated.
+    pub(crate) fn policy_failures(&self, count: usize) {
+        self.policy_failures
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Starts measuring one call.

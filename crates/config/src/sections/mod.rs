@@ -11,6 +11,7 @@ mod extension;
 mod limits;
 mod log;
 mod outbound;
+mod policy;
 mod production;
 mod server;
 mod servers;
@@ -30,6 +31,7 @@ pub use limits::{
 };
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use outbound::OutboundSection;
+pub use policy::{ClassifiedNames, DataClass, PolicySection};
 pub use server::{
     ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
 };
@@ -56,6 +58,8 @@ pub struct Config {
     pub server: ServerSection,
     /// Who may call, and how callers show who they are.
     pub auth: AuthSection,
+    /// What callers may do.
+    pub policy: PolicySection,
     /// Where what must outlive the gateway is kept.
     pub storage: StorageSection,
     /// What is written to the log.
@@ -80,6 +84,7 @@ impl Default for Config {
             environment: Environment::default(),
             server: ServerSection::default(),
             auth: AuthSection::default(),
+            policy: PolicySection::default(),
             storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
@@ -151,6 +156,7 @@ impl Config {
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
         self.auth.check(findings);
+        self.policy.check(findings);
         self.storage.check(findings);
         self.check_api_keys(findings);
         self.limits.check(findings);

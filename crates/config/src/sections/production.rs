@@ -15,7 +15,7 @@ struct Requirement {
 }
 
 /// All of them, in the order in which they are reported.
-const REQUIREMENTS: [Requirement; 2] = [
+const REQUIREMENTS: [Requirement; 3] = [
     Requirement {
         what: "authentication",
         path: "auth",
@@ -27,6 +27,12 @@ const REQUIREMENTS: [Requirement; 2] = [
         path: "server.tls",
         help: "name certificate and key in server.tls; where a proxy or a service mesh ends TLS in front of it, say so in server.tls_terminated_by",
         is_met: |config| config.server.tls.is_on() || config.server.tls_terminated_by.is_some(),
+    },
+    Requirement {
+        what: "a policy",
+        path: "policy",
+        help: "name files or folders of Cedar policies in policy.files; docs/policies has examples",
+        is_met: |config| config.policy.is_on(),
     },
 ];
 

@@ -10,7 +10,10 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::extension::Extension;
+use super::{
+    extension::Extension,
+    policy::{ClassifiedNames, DataClass},
+};
 use crate::{
     period::Period,
     suspicion::secret_in_argument,
@@ -68,6 +71,12 @@ pub struct Upstream {
     /// Extensions that pass through to this server. Without it: the general `extensions`.
     #[serde(default)]
     pub extensions: Option<Vec<Extension>>,
+    /// What its tools, prompts and resources may hold, for policies.
+    #[serde(default)]
+    pub data_class: DataClass,
+    /// Exceptions from `data_class`. The first that fits a name counts.
+    #[serde(default)]
+    pub data_classes: Vec<ClassifiedNames>,
 }
 
 /// Arguments as they may be shown: people put keys there, so what looks like one is masked.
@@ -226,6 +235,8 @@ impl Upstream {
             restart: Restart::default(),
             era: Era::default(),
             extensions: None,
+            data_class: DataClass::default(),
+            data_classes: Vec::new(),
         }
     }
 

@@ -386,6 +386,7 @@ fn production_names_what_is_missing() {
     for (what, help) in [
         ("authentication", "auth.issuers"),
         ("TLS", "server.tls_terminated_by"),
+        ("a policy", "policy.files"),
     ] {
         let missing = format!("`environment: production` needs {what}, which is missing");
         let line = said.iter().find(|line| line.contains(&missing));

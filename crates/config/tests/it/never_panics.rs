@@ -13,6 +13,7 @@ auth:
   issuers: [{ issuer: "https://login.example.com", algorithms: [ES256, EdDSA], claims: { roles: a.b } }]
   jwt_secret: "${file:/nowhere}"
   jwks: { refresh: 5m, max_age: 1d }
+policy: { files: [policies, "b.cedar"], time_zone: America/Sao_Paulo }
 server:
   port: 8080
   host: "0.0.0.0"
@@ -36,6 +37,8 @@ servers:
     url: http://[::1]:80/?x=é
     headers: { Authorization: "Bearer ${T}" }
     restart: { min: 1s, max: 2s }
+    data_class: confidential
+    data_classes: [{ names: ["get_*", é], class: personal }]
 "#;
 
 #[test]

@@ -27,6 +27,8 @@ pub enum Ask {
     List,
     /// It is called.
     Call,
+    /// It may be called with some arguments, whether it is listed or not.
+    Possible,
 }
 
 /// The circumstances of a request, of which only what a policy asks for is looked at.
@@ -111,6 +113,11 @@ impl Policies {
             Ask::Call => {
                 let needs = conditions(|rule| &rule.call);
                 let outcome = request.evaluate(&candidates, |rule| &rule.call, &needs, "call");
+                self.verdict(outcome, needs.is_fixed())
+            }
+            Ask::Possible => {
+                let needs = conditions(|rule| &rule.list);
+                let outcome = request.evaluate(&candidates, |rule| &rule.list, &needs, "call");
                 self.verdict(outcome, needs.is_fixed())
             }
             Ask::List => {

@@ -28,7 +28,7 @@ pub use action::Action;
 pub use compile::{Policies, Source};
 pub use decide::{Ask, Circumstances, Decision, Failure, Verdict};
 pub use error::{PolicyErrors, Problem};
-pub use resource::{Annotations, DataClass, Resource, Target};
+pub use resource::{Annotations, Classes, DataClass, Resource, Target};
 pub use rule::{Effect, PolicyName};
 pub use schema::SCHEMA;
 pub use standing::Standing;

@@ -147,8 +147,10 @@ async fn open_stream(
             WireError::internal("too many streams are open for this client; close one first");
         return respond::error(StatusCode::TOO_MANY_REQUESTS, None, &error);
     };
+    live.streams_to(client);
     let (sender, receiver) = live.open_push();
     tokio::spawn(listen::push_changes(
+        gateway.clone(),
         gateway.changes.subscribe(),
         live,
         sender,

@@ -1,10 +1,11 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
-//! The way in is [`Server::start`]. Logging is in [`log`], identity in [`identity`], TLS in
-//! [`tls`], the configuration in flight in [`reload`].
+//! The way in is [`Server::start`]. Logging is in [`log`], identity in [`identity`], policies in
+//! [`policy`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod identity;
 pub(crate) mod log;
+pub(crate) mod policy;
 mod reload;
 mod tls;
 mod watch;
@@ -23,6 +24,7 @@ use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{
     SystemClock,
+    policy::PolicyErrors,
     ports::{MemoryLimitStore, MemorySessionStore},
 };
 use mcp_ultra_edge::{
@@ -67,6 +69,10 @@ pub(crate) enum ServeError {
     #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
     #[diagnostic(help("check auth.ca_file"))]
     Issuers(#[source] OutboundConfigError),
+    /// The policies can't be used.
+    #[error("the policies of policy.files can't be used: {0}")]
+    #[diagnostic(help("`mcp-ultra policy check FILE…` checks them without a gateway"))]
+    Policy(#[from] PolicyErrors),
     /// The database can't be used.
     #[error(transparent)]
     #[diagnostic(help("check storage.sqlite, and who may write to that file and its folder"))]
@@ -121,11 +127,13 @@ impl Server {
         )
         .map_err(ServeError::Issuers)?
         .map(Arc::new);
+        let policies = policy::policies(&config.policy)?;
         let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
             identity: identity.clone(),
+            policies,
             store: Arc::new(MemorySessionStore::default()),
             limits: Arc::new(MemoryLimitStore::new(tracked)),
             clock,

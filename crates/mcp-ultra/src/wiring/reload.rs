@@ -1,15 +1,18 @@
-//! The configuration in flight: read again on SIGHUP and when its file changes.
+//! The configuration in flight: read again on SIGHUP and when one of its files changes.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use mcp_ultra_config::{Changes, Config, ConfigError, SourceFile, Sources};
+use mcp_ultra_config::{Changes, Config, ConfigError, PolicySection, SourceFile, Sources};
 use mcp_ultra_gateway::Gateway;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{log, watch::Watch};
+use super::{
+    log, policy,
+    watch::{Place, Watch},
+};
 
 /// Applies new configurations until the task is dropped. A bad one is refused: the old one stays.
 pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>, log: log::Level) {
@@ -17,16 +20,22 @@ pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>
         return;
     };
     let file = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
-    let mut watch = Watch::new("the configuration", file.as_slice());
+    let mut watch = self::watch(file.as_deref(), &running.policy);
     let started = running.clone();
     let mut running = running;
     loop {
         let why = tokio::select! {
             _ = hangups.recv() => "SIGHUP",
-            () = watch.changed() => "the file changed",
+            () = watch.changed() => "a file changed",
         };
         match load(&sources, file.as_deref()) {
-            Ok(new) => apply(why, &started, &mut running, new, &gateway, &log),
+            Ok(new) => {
+                let other = new.policy != running.policy;
+                apply(why, &started, &mut running, new, &gateway, &log);
+                if other {
+                    watch = self::watch(file.as_deref(), &running.policy);
+                }
+            }
             Err(error) => {
                 tracing::error!(why, %error, "the new configuration is refused, the old one stays");
             }
@@ -49,12 +58,22 @@ fn apply(
     log: &log::Level,
 ) {
     let changes = Changes::between(running, &new);
-    if changes.is_empty() {
+    let policies = match policy::policies(&new.policy) {
+        Ok(policies) => policies,
+        Err(error) => {
+            tracing::error!(why, %error, "the new policies are refused, the old configuration stays");
+            return;
+        }
+    };
+    let revision = policies
+        .as_ref()
+        .map(|policies| policies.revision().clone());
+    if changes.is_empty() && revision == gateway.policy_revision() {
         tracing::info!(why, "the configuration was read again: nothing differs");
         warn_of_restart(started, &new);
         return;
     }
-    if let Err(error) = gateway.reload(&new) {
+    if let Err(error) = gateway.reload(&new, policies) {
         tracing::error!(why, %error, "the new configuration is refused, the old one stays");
         return;
     }
@@ -65,6 +84,7 @@ fn apply(
         removed = ?changes.servers_removed,
         changed = ?changes.servers_changed,
         values = ?changes.live,
+        policies = revision.as_deref().unwrap_or("none"),
         "the new configuration is in force"
     );
     warn_of_restart(started, &new);
@@ -78,4 +98,16 @@ fn warn_of_restart(started: &Config, new: &Config) {
     if changes.needs_restart() {
         tracing::warn!(values = ?changes.restart, "these changes take a restart");
     }
+}
+
+/// Watches the configuration's file and its policies.
+fn watch(file: Option<&Path>, section: &PolicySection) -> Watch {
+    let policies = section.files.iter().map(Path::new).filter_map(|path| {
+        if path.is_dir() {
+            return Some(Place::of_files(path, policy::is_ours));
+        }
+        Place::of_file(path)
+    });
+    let places = file.and_then(Place::of_file).into_iter().chain(policies);
+    Watch::new("the configuration", places.collect())
 }

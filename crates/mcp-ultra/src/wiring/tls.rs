@@ -10,7 +10,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::watch::Watch;
+use super::watch::{Place, Watch};
 
 /// The files are read again this often whether or not a change was noticed: network file systems
 /// tell of none. A certificate that ends soon is warned of as often as [`WARN`] says.
@@ -56,7 +56,9 @@ pub(super) async fn keep_fresh(tls: Arc<ServerTls>) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else {
         return;
     };
-    let mut watch = Watch::new("the certificate", &tls.files());
+    let files = tls.files();
+    let files = files.iter().filter_map(|file| Place::of_file(file));
+    let mut watch = Watch::new("the certificate", files.collect());
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = 0;

@@ -23,11 +23,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches the folders of the files: editors and Kubernetes put a new file in the old one's
-    /// place. `what` is what a log calls them.
-    pub(super) fn new(what: &'static str, files: &[PathBuf]) -> Self {
+    /// Watches the places. `what` is what a log calls them.
+    pub(super) fn new(what: &'static str, places: Vec<Place>) -> Self {
         let (changed, changes) = mpsc::channel(1);
-        let watcher = watcher(files, changed).unwrap_or_else(|error| {
+        let watcher = watcher(places, changed).unwrap_or_else(|error| {
             tracing::warn!(%error, what, "files can't be watched; send SIGHUP after a change");
             None
         });
@@ -47,45 +46,71 @@ impl Watch {
     }
 }
 
+/// A place that is watched: a folder, and what in it is meant.
+pub(super) struct Place {
+    folder: PathBuf,
+    means: Means,
+}
+
+enum Means {
+    Name(OsString),
+    Files(fn(&Path) -> bool),
+}
+
+impl Place {
+    /// A file, or the link that leads to it. The folder is watched: editors and Kubernetes put a new
+    /// file in the old one's place.
+    pub(super) fn of_file(file: &Path) -> Option<Self> {
+        let parent = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        Some(Self {
+            folder: parent.unwrap_or(Path::new(".")).to_owned(),
+            means: Means::Name(file.file_name()?.to_owned()),
+        })
+    }
+
+    /// The files of a folder that are `ours`.
+    pub(super) fn of_files(folder: &Path, ours: fn(&Path) -> bool) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            means: Means::Files(ours),
+        }
+    }
+
+    fn means(&self, touched: &Path) -> bool {
+        // Kubernetes: the file is a link into `..data`, which is a link that is replaced.
+        if touched.file_name().is_some_and(|name| name == "..data") {
+            return true;
+        }
+        match &self.means {
+            Means::Name(name) => touched.file_name() == Some(name),
+            Means::Files(ours) => ours(touched),
+        }
+    }
+}
+
 fn watcher(
-    files: &[PathBuf],
+    places: Vec<Place>,
     changed: mpsc::Sender<()>,
 ) -> notify::Result<Option<notify::RecommendedWatcher>> {
-    let names: BTreeSet<OsString> = files
-        .iter()
-        .filter_map(|file| file.file_name().map(Into::into))
-        .collect();
-    if names.is_empty() {
+    let folders: BTreeSet<PathBuf> = places.iter().map(|place| place.folder.clone()).collect();
+    if folders.is_empty() {
         return Ok(None);
     }
-    let folders: BTreeSet<&Path> = files
-        .iter()
-        .filter_map(|file| file.parent())
-        .map(|folder| {
-            if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            }
-        })
-        .collect();
     let seen = move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         if event.kind.is_access() {
             return;
         }
-        let ours = event.paths.iter().any(|path| {
-            // Kubernetes: the file is a link into `..data`, which is a link that is replaced.
-            path.file_name()
-                .is_some_and(|touched| touched == "..data" || names.contains(touched))
-        });
-        if ours {
+        let ours = |path: &PathBuf| places.iter().any(|place| place.means(path));
+        if event.paths.iter().any(ours) {
             // Full means that a change is waiting already.
             let _ = changed.try_send(());
         }
     };
     let mut watcher = notify::recommended_watcher(seen)?;
-    for folder in folders {
+    for folder in &folders {
         watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
     }
     Ok(Some(watcher))

@@ -1,7 +1,10 @@
 //! What can't be true of a server, and between servers.
 
 use super::{Prefix, Upstream};
-use crate::{sections::extension, validate::Findings};
+use crate::{
+    sections::{extension, policy},
+    validate::Findings,
+};
 
 /// The longest name and the longest prefix of a server.
 const LONGEST_NAME: usize = 32;
@@ -37,6 +40,11 @@ impl Upstream {
         if let Some(list) = &self.extensions {
             extension::check(list, &format!("{path}.extensions"), findings);
         }
+        policy::check_classes(
+            &self.data_classes,
+            &format!("{path}.data_classes"),
+            findings,
+        );
     }
 
     fn check_name(&self, path: &str, findings: &mut Findings) {
