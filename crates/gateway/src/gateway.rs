@@ -111,6 +111,8 @@ pub enum GatewayError {
 pub(crate) struct Settings {
     pub hosts: Names,
     pub origins: Names,
+    /// The pages that may call, by what browsers send of them.
+    pub cors_origins: Vec<http::HeaderValue>,
     pub trusted_proxies: Vec<Network>,
     pub limits: Rules,
     pub max_body: usize,
@@ -135,6 +137,13 @@ impl Settings {
         Self {
             hosts: config.server.hosts(),
             origins: config.server.origins(),
+            cors_origins: config
+                .server
+                .cors
+                .origins
+                .iter()
+                .filter_map(|origin| http::HeaderValue::from_str(origin).ok())
+                .collect(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: Rules::new(&config.limits),
             max_body: config.limits.body.as_usize(),

@@ -47,6 +47,8 @@ pub struct Metrics {
     accepted: Counter<u64, Mirror>,
     refused: Family<ReasonLabel, Counter<u64, Mirror>>,
     auth_refused: Family<ReasonLabel, Counter>,
+    certificate_ends: Gauge,
+    certificate_reloads: Family<ResultLabel, Counter<u64, Mirror>>,
     policy: Family<AnswerLabel, Counter>,
     policy_failures: Counter,
     limited: Family<LimitLabels, Counter>,
@@ -105,6 +107,11 @@ struct UpstreamLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ListLabel {
     list: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -193,6 +200,8 @@ impl Metrics {
             accepted: Counter::default(),
             refused: Family::default(),
             auth_refused: Family::default(),
+            certificate_ends: Gauge::default(),
+            certificate_reloads: Family::default(),
             policy: Family::default(),
             policy_failures: Counter::default(),
             limited: Family::default(),
@@ -205,6 +214,16 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        registry.register(
+            "tls_certificate_not_after_seconds",
+            "when the certificate of the listener ends, in seconds since 1970; 0 without TLS",
+            self.certificate_ends.clone(),
+        );
+        registry.register(
+            "tls_certificate_reloads",
+            "changed files of the listener's TLS, by what became of them",
+            self.certificate_reloads.clone(),
+        );
         registry.register(
             "http_requests",
             "HTTP requests to the MCP endpoint, by status",
@@ -394,6 +413,15 @@ impl Metrics {
         self.connections
             .set(i64::try_from(self.listener.open()).unwrap_or(i64::MAX));
         mirror(&self.accepted, self.listener.accepted());
+        let tls = self.listener.tls();
+        let ends = tls.map_or(0, |tls| tls.not_after().as_secs());
+        self.certificate_ends
+            .set(i64::try_from(ends).unwrap_or(i64::MAX));
+        let (applied, refused) = tls.map_or((0, 0), |tls| tls.reloads());
+        for (outcome, count) in [("applied", applied), ("refused", refused)] {
+            let label = ResultLabel { outcome };
+            mirror(&self.certificate_reloads.get_or_create(&label), count);
+        }
         for kind in Refusal::ALL {
             let label = ReasonLabel {
                 reason: kind.as_str(),

@@ -18,7 +18,10 @@ mod servers;
 mod session;
 mod storage;
 
-pub use auth::{ApiKeysSettings, AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
+pub use auth::{
+    ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, Issuer, JwksSettings,
+    SigningAlgorithm,
+};
 pub use catalog::CatalogSection;
 pub use environment::Environment;
 pub use extension::Extension;
@@ -29,7 +32,9 @@ pub use limits::{
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use outbound::OutboundSection;
 pub use policy::{ClassifiedNames, DataClass, PolicySection};
-pub use server::{Names, ServerSection, Shutdown};
+pub use server::{
+    ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
+};
 pub use servers::{Era, Prefix, Restart, Transport, Upstream};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
@@ -137,6 +142,16 @@ impl Config {
         }
     }
 
+    fn check_certificates(&self, findings: &mut Findings) {
+        if !self.auth.certificates.is_empty() && self.server.tls.client_auth == ClientAuth::None {
+            findings.report(
+                "auth.certificates",
+                "no client is asked for a certificate, so none could be known by it",
+                "set server.tls.client_auth to optional or required, and server.tls.client_ca",
+            );
+        }
+    }
+
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
@@ -150,6 +165,7 @@ impl Config {
         self.catalog.check(findings);
         extension::check(&self.extensions, "extensions", findings);
         servers::check(&self.servers, findings);
+        self.check_certificates(findings);
         production::check(self, findings);
     }
 }

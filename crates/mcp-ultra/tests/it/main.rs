@@ -43,6 +43,7 @@ mod gateway_recovery;
 mod gateway_rig;
 mod gateway_sessions;
 mod gateway_stdio;
+mod gateway_tls;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]
