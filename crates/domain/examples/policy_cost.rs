@@ -172,7 +172,9 @@ fn line(name: &str, text: &str, tools: &[Resource]) {
         .map(|_| {
             let tools = tools.to_vec();
             // As the gateway does when it has read a catalog.
-            tools.iter().for_each(|tool| set.prepare(tool));
+            for tool in &tools {
+                set.prepare(tool);
+            }
             let began = cpu();
             let mut lister = Lister::new(&set, &standing, nothing);
             let listed = tools
