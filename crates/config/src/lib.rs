@@ -51,6 +51,7 @@ pub use sections::{
     LogLevel, LogSection, Names, OutboundSection, OverriddenRates, PolicySection, Prefix,
     QuotasSection, RatesSection, Restart, SealingKey, ServerSection, SessionSection, Shutdown,
     SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream,
+    UpstreamTls,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -35,7 +35,7 @@ pub use policy::{ClassifiedNames, DataClass, PolicySection};
 pub use server::{
     ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
 };
-pub use servers::{Era, Prefix, Restart, Transport, Upstream};
+pub use servers::{Era, Prefix, Restart, Transport, Upstream, UpstreamTls};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
 pub use storage::StorageSection;

@@ -6,7 +6,7 @@ use mcp_ultra_domain::{
     catalog::Labels,
     policy::{Classes, DataClass},
 };
-use mcp_ultra_edge::outbound::Outbound;
+use mcp_ultra_edge::outbound::{Outbound, UpstreamTls};
 use mcp_ultra_protocol::{Era, Version, names::Naming};
 
 use super::{
@@ -106,8 +106,13 @@ impl Settings {
                     .limits
                     .response_timeout
                     .map(mcp_ultra_config::Period::get);
-                let transport =
-                    HttpTransport::new(client.clone(), uri, &headers, max_message, timeout);
+                let client = match &section.tls {
+                    None => client.clone(),
+                    Some(tls) => client
+                        .with_tls(&upstream_tls(tls))
+                        .map_err(|error| fail(format!("tls: {error}")))?,
+                };
+                let transport = HttpTransport::new(client, uri, &headers, max_message, timeout);
                 Reach::Http(Arc::new(transport))
             }
             Some(mcp_ultra_config::Transport::Stdio {
@@ -192,6 +197,14 @@ fn data_class(class: mcp_ultra_config::DataClass) -> DataClass {
         mcp_ultra_config::DataClass::Confidential => DataClass::Confidential,
         mcp_ultra_config::DataClass::Personal => DataClass::Personal,
         mcp_ultra_config::DataClass::Sensitive => DataClass::Sensitive,
+    }
+}
+
+fn upstream_tls(section: &mcp_ultra_config::UpstreamTls) -> UpstreamTls {
+    let own = section.certificate.as_ref().zip(section.key.as_ref());
+    UpstreamTls {
+        authorities: section.ca_file.as_ref().map(PathBuf::from),
+        own: own.map(|(certificate, key)| (certificate.into(), key.into())),
     }
 }
 

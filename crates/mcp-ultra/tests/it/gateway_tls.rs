@@ -570,3 +570,46 @@ async fn a_server_at_a_metadata_service_is_not_connected_to() {
         .await;
     assert!(line.unwrap().contains("metadata"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_shows_a_server_its_certificate() {
+    let clients = Authority::new("clients").unwrap();
+    let server = rig_with_clients(&clients, "required", None, "").await;
+    let own = clients.client("gw.workers.example.com", in_future(DAY));
+    let mount = Mount::new(&own.unwrap());
+    let ca = mount.file("servers.pem", &server.authority.pem());
+    let folder = mount.folder.path().display().to_string();
+    let url = server.gateway.url("/mcp");
+    let shown = format!("certificate: {folder}/tls.crt, key: {folder}/tls.key, ca_file: {ca}");
+    let section = |tls: &str| {
+        format!("servers:\n  - {{ name: up, url: \"{url}\", prefix: none, tls: {{ {tls} }} }}\n")
+    };
+    let mut front = gateway(&section(&shown)).await;
+    let caller = front.caller();
+    until("its tools are listed", async || {
+        let reply = caller.call("tools/list", json!({})).await.unwrap();
+        reply.result()["tools"]
+            .as_array()
+            .is_some_and(|tools| !tools.is_empty())
+    })
+    .await;
+    let call = async || {
+        let params = json!({ "name": "test_simple_text", "arguments": {} });
+        caller
+            .call("tools/call", params)
+            .await
+            .unwrap()
+            .error_code()
+    };
+    assert_eq!(call().await, None);
+
+    // Without it there is no way in.
+    front
+        .reconfigure(&section(&format!("ca_file: {ca}")))
+        .unwrap();
+    front
+        .logged(&["the new configuration is in force"], SOON)
+        .await
+        .unwrap();
+    until("it is refused", async || call().await.is_some()).await;
+}

@@ -57,6 +57,31 @@ impl Upstream {
         }
     }
 
+    fn check_tls(&self, path: &str, findings: &mut Findings) {
+        let Some(tls) = &self.tls else { return };
+        if self
+            .url
+            .as_ref()
+            .is_none_or(|url| url.url().scheme() != "https")
+        {
+            findings.report(
+                format!("{path}.tls"),
+                "the server is not spoken to over TLS",
+                "give it an https url, or remove the section",
+            );
+        }
+        let missing = match (&tls.certificate, &tls.key) {
+            (Some(_), None) => "key",
+            (None, Some(_)) => "certificate",
+            _ => return,
+        };
+        findings.report(
+            format!("{path}.tls.{missing}"),
+            "it is missing, so no certificate can be shown",
+            "name the PEM files of both the certificate and its key",
+        );
+    }
+
     fn check_transport(&self, path: &str, findings: &mut Findings) {
         match (&self.command, &self.url) {
             (Some(_), Some(_)) => findings.report(
@@ -76,6 +101,7 @@ impl Upstream {
             ),
             _ => {}
         }
+        self.check_tls(path, findings);
         self.check_misplaced(path, findings);
         for name in self.env.keys() {
             if name.is_empty() || name.contains(['=', '\0']) {
