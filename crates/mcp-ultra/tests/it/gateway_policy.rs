@@ -38,6 +38,9 @@ permit(principal in TenantRole::"acme/admin", action, resource);
 forbid(principal, action, resource in ResourceTemplate::"demo+notes://{customer_id}") unless { principal in Role::"admin" };
 "#;
 
+/// The entries of a page: few, so that lists have several.
+const PAGE: usize = 2;
+
 struct Rig {
     _provider: IdentityProvider,
     key: SigningKey,
@@ -56,7 +59,7 @@ async fn rig(policies: &str, types: &str) -> Rig {
     fs::write(folder.path().join("p.cedar"), policies).unwrap();
     fs::write(folder.path().join("t.cedarschema"), types).unwrap();
     let yaml = format!(
-        "auth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\npolicy:\n  files: [\"{}\"]\nservers:\n  - name: demo\n    command: \"{}\"\n    args: [demo-server]\n    data_class: confidential\n    data_classes: [{{ names: [\"export_*\"], class: sensitive }}]\n",
+        "auth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\npolicy:\n  files: [\"{}\"]\ncatalog: {{ page_size: {PAGE} }}\nservers:\n  - name: demo\n    command: \"{}\"\n    args: [demo-server]\n    data_class: confidential\n    data_classes: [{{ names: [\"export_*\"], class: sensitive }}]\n",
         provider.issuer(),
         folder.path().display(),
         env!("CARGO_BIN_EXE_mcp-ultra"),
@@ -121,13 +124,23 @@ async fn list(caller: &Caller, list: &str) -> BTreeSet<String> {
         "resourceTemplates" => "uriTemplate",
         _ => "name",
     };
-    let reply = modern(caller, &method, json!({})).await;
-    assert_eq!(reply.result()["cacheScope"], "private");
-    let items = reply.result()[list].as_array().unwrap();
-    items
-        .iter()
-        .map(|item| item[key].as_str().unwrap().to_owned())
-        .collect()
+    let mut found = BTreeSet::new();
+    let mut params = json!({});
+    loop {
+        let reply = modern(caller, &method, params).await;
+        assert_eq!(reply.result()["cacheScope"], "private");
+        let items = reply.result()[list].as_array().unwrap();
+        // Pages are full, whatever is left out between their entries.
+        let next = reply.result().get("nextCursor").cloned();
+        assert!(items.len() == PAGE || next.is_none(), "{}", reply.message);
+        for item in items {
+            assert!(found.insert(item[key].as_str().unwrap().to_owned()));
+        }
+        match next {
+            Some(cursor) => params = json!({ "cursor": cursor }),
+            None => return found,
+        }
+    }
 }
 
 /// Status, media type, and the body of an answer after the id of its request.
