@@ -16,6 +16,7 @@ const LIVE: [&str; 10] = [
     "limits.quotas",
     "limits.rates",
     "log.level",
+    "policy",
     "server.trusted_proxies",
     "servers",
     "session.keys",

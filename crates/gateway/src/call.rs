@@ -4,7 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mcp_ultra_domain::{Principal, catalog::Item, limits::Place};
+use mcp_ultra_domain::{
+    Principal,
+    catalog::{Item, Kind},
+    limits::Place,
+    policy::Resource,
+};
 use mcp_ultra_protocol::{
     Era, Method, Request, Version,
     capabilities::{self, ClientCapabilities, EXTENSION_PREFIX},
@@ -203,6 +208,17 @@ pub(crate) struct Routed {
     pub original: ByteString,
     /// The definition, where it is in the catalog.
     pub item: Option<Arc<Item>>,
+    /// What policy is asked about.
+    pub subject: Subject,
+}
+
+/// What a call is about, as policy sees it.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    /// An item of the catalog, by kind and position.
+    Listed(Kind, usize),
+    /// Something that is not in the catalog.
+    Unlisted(Box<Resource>),
 }
 
 impl Routed {

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
@@ -8,6 +8,7 @@ use mcp_ultra_config::{
 use mcp_ultra_domain::{
     Clock, Principal,
     catalog::{Kind, Offer, State},
+    policy::{Decision, Failure, Policies, PolicyName},
     ports::{LimitStore, SecretStates, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
@@ -71,6 +72,8 @@ pub struct Gateway {
     pub(crate) streams: StreamSlots,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Policies that could not be evaluated, so that each is told of once.
+    failed_policies: Mutex<HashSet<PolicyName>>,
 }
 
 /// What a gateway is made of.
@@ -81,6 +84,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// Who callers are, where they are asked.
     pub identity: Option<Arc<Identity>>,
+    /// What callers may do; without it, everything.
+    pub policies: Option<Arc<Policies>>,
     /// Where session state is kept.
     pub store: Arc<dyn SessionStore>,
     /// Where is kept what counts against limits.
@@ -111,6 +116,8 @@ pub enum GatewayError {
 pub(crate) struct Settings {
     pub hosts: Names,
     pub origins: Names,
+    /// The pages that may call, by what browsers send of them.
+    pub cors_origins: Vec<http::HeaderValue>,
     pub trusted_proxies: Vec<Network>,
     pub limits: Rules,
     pub max_body: usize,
@@ -135,6 +142,13 @@ impl Settings {
         Self {
             hosts: config.server.hosts(),
             origins: config.server.origins(),
+            cors_origins: config
+                .server
+                .cors
+                .origins
+                .iter()
+                .filter_map(|origin| http::HeaderValue::from_str(origin).ok())
+                .collect(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: Rules::new(&config.limits),
             max_body: config.limits.body.as_usize(),
@@ -162,6 +176,7 @@ impl Gateway {
             config,
             outbound,
             identity,
+            policies,
             store,
             limits,
             clock,
@@ -192,9 +207,10 @@ impl Gateway {
             streams: StreamSlots::default(),
             calls: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
             metrics: Arc::new(Metrics::new(listener)),
+            failed_policies: Mutex::default(),
         });
         let upstreams = gateway.upstreams(&config)?;
-        gateway.set_upstreams(upstreams);
+        gateway.set(upstreams, policies);
         Ok(gateway)
     }
 
@@ -220,13 +236,17 @@ impl Gateway {
     }
 
     /// Takes over the parts of a new configuration that can change in flight, which are those that
-    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, trusted proxies, rates,
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, trusted proxies, rates,
     /// quotas and concurrency. What was counted against limits stays. Calls under way
     /// finish with the upstreams that they have.
     ///
     /// # Errors
     /// [`GatewayError`]; nothing has changed then.
-    pub fn reload(self: &Arc<Self>, config: &Config) -> Result<(), GatewayError> {
+    pub fn reload(
+        self: &Arc<Self>,
+        config: &Config,
+        policies: Option<Arc<Policies>>,
+    ) -> Result<(), GatewayError> {
         let mut running = self.config.lock();
         let config = &live_parts(&running, config);
         let wanted = self.upstreams(config)?;
@@ -245,7 +265,7 @@ impl Gateway {
             .filter(|new| !before.upstreams.iter().any(|old| Arc::ptr_eq(new, old)))
             .cloned()
             .collect();
-        self.set_upstreams(wanted);
+        self.set(wanted, policies);
         for upstream in new {
             self.keepers.keep(self, upstream);
         }
@@ -309,12 +329,38 @@ impl Gateway {
         Ok(upstreams)
     }
 
-    fn set_upstreams(&self, upstreams: Vec<Arc<Upstream>>) {
+    /// Upstreams and policies change together: nobody sees those of one configuration with those of
+    /// another.
+    fn set(&self, upstreams: Vec<Arc<Upstream>>, policies: Option<Arc<Policies>>) {
         let before = self.snapshot();
         let page_size = self.settings().page_size;
-        let published = self.board.set(upstreams, page_size, &before);
+        let revision = |policies: &Option<Arc<Policies>>| {
+            policies
+                .as_ref()
+                .map(|policies| policies.revision().clone())
+        };
+        let other = revision(&policies) != revision(&before.policies);
+        let published = self.board.set(upstreams, page_size, policies, &before);
         self.snapshot.store(published.snapshot);
-        self.announce(&published.changed, &[]);
+        if other {
+            self.failed_policies.lock().clear();
+        }
+        // Each stream finds out whether its own list is another one now.
+        let told: &[Kind] = if other { &Kind::ALL } else { &[] };
+        self.announce(&published.changed, told);
+    }
+
+    /// Counts policies that could not be evaluated, and logs each of them once.
+    pub(crate) fn tell_of_failures(&self, decision: &Decision) {
+        if decision.failures.is_empty() {
+            return;
+        }
+        self.metrics.policy_failures(decision.failures.len());
+        for Failure { policy, reason } in &decision.failures {
+            if self.failed_policies.lock().insert(policy.clone()) {
+                tracing::error!(%policy, %reason, "a policy can't be evaluated, so the call is refused");
+            }
+        }
     }
 
     /// Takes over what a keeper has found out; lists in `told` are announced in any case.
@@ -428,6 +474,15 @@ impl Gateway {
         [Kind::Tool, Kind::Prompt, Kind::Resource].map(|kind| snapshot.catalog.items(kind).len())
     }
 
+    /// The policies that are in force; `None` where everything is permitted.
+    pub fn policy_revision(&self) -> Option<Arc<str>> {
+        let snapshot = self.snapshot();
+        snapshot
+            .policies
+            .as_ref()
+            .map(|policies| policies.revision().clone())
+    }
+
     /// From here on streams that would never end are ended, with what the client needs to know
     /// that it was on purpose.
     pub fn drain(&self) {
@@ -524,6 +579,7 @@ fn live_parts(running: &Config, new: &Config) -> Config {
             },
             ..running.auth.clone()
         },
+        policy: new.policy.clone(),
         server: ServerSection {
             trusted_proxies: new.server.trusted_proxies.clone(),
             ..running.server.clone()

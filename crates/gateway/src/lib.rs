@@ -14,6 +14,7 @@
 //!
 //! What does not live here: policy, storage, the configuration file, the command line.
 
+mod access;
 mod call;
 mod catalog;
 mod era;

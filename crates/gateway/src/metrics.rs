@@ -48,6 +48,10 @@ pub struct Metrics {
     accepted: Counter<u64, Mirror>,
     refused: Family<ReasonLabel, Counter<u64, Mirror>>,
     auth_refused: Family<ReasonLabel, Counter>,
+    certificate_ends: Gauge,
+    certificate_reloads: Family<ResultLabel, Counter<u64, Mirror>>,
+    policy: Family<AnswerLabel, Counter>,
+    policy_failures: Counter,
     limited: Family<LimitLabels, Counter>,
     tracked: Family<LimitLabel, Gauge>,
     secret_read: Family<SecretLabel, Gauge>,
@@ -115,8 +119,49 @@ struct ListLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabel {
+    answer: &'static str,
+}
+
+/// How policy has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A policy permits, and none forbids.
+    Permitted,
+    /// A policy forbids.
+    Forbidden,
+    /// No policy permits.
+    Unmatched,
+    /// A policy could not be evaluated.
+    Failed,
+}
+
+impl Answer {
+    const ALL: [Self; 4] = [
+        Self::Permitted,
+        Self::Forbidden,
+        Self::Unmatched,
+        Self::Failed,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Forbidden => "forbidden",
+            Self::Unmatched => "unmatched",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -165,6 +210,10 @@ impl Metrics {
             accepted: Counter::default(),
             refused: Family::default(),
             auth_refused: Family::default(),
+            certificate_ends: Gauge::default(),
+            certificate_reloads: Family::default(),
+            policy: Family::default(),
+            policy_failures: Counter::default(),
             limited: Family::default(),
             tracked: Family::default(),
             secret_read: Family::default(),
@@ -177,6 +226,16 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        registry.register(
+            "tls_certificate_not_after_seconds",
+            "when the certificate of the listener ends, in seconds since 1970; 0 without TLS",
+            self.certificate_ends.clone(),
+        );
+        registry.register(
+            "tls_certificate_reloads",
+            "changed files of the listener's TLS, by what became of them",
+            self.certificate_reloads.clone(),
+        );
         registry.register(
             "http_requests",
             "HTTP requests to the MCP endpoint, by status",
@@ -257,6 +316,20 @@ impl Metrics {
             "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
             self.auth_refused.clone(),
         );
+        registry.register(
+            "mcp_policy_decisions",
+            "Decisions of the policies on calls, by answer: permitted, forbidden by a policy, unmatched by any, failed to be evaluated",
+            self.policy.clone(),
+        );
+        registry.register(
+            "mcp_policy_failures",
+            "Policies that could not be evaluated for a call; it is refused then",
+            self.policy_failures.clone(),
+        );
+        for answer in Answer::ALL {
+            let answer = answer.as_str();
+            drop(self.policy.get_or_create(&AnswerLabel { answer }));
+        }
         for why in Refused::ALL {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
@@ -301,6 +374,18 @@ impl Metrics {
         self.auth_refused
             .get_or_create(&ReasonLabel { reason })
             .inc();
+    }
+
+    /// Counts a decision of the policies.
+    pub(crate) fn policy(&self, answer: Answer) {
+        let answer = answer.as_str();
+        self.policy.get_or_create(&AnswerLabel { answer }).inc();
+    }
+
+    /// Counts policies that could not be evaluated.
+    pub(crate) fn policy_failures(&self, count: usize) {
+        self.policy_failures
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Starts measuring one call.
@@ -361,6 +446,15 @@ impl Metrics {
         self.connections
             .set(i64::try_from(self.listener.open()).unwrap_or(i64::MAX));
         mirror(&self.accepted, self.listener.accepted());
+        let tls = self.listener.tls();
+        let ends = tls.map_or(0, |tls| tls.not_after().as_secs());
+        self.certificate_ends
+            .set(i64::try_from(ends).unwrap_or(i64::MAX));
+        let (applied, refused) = tls.map_or((0, 0), |tls| tls.reloads());
+        for (outcome, count) in [("applied", applied), ("refused", refused)] {
+            let label = ResultLabel { outcome };
+            mirror(&self.certificate_reloads.get_or_create(&label), count);
+        }
         for kind in Refusal::ALL {
             let label = ReasonLabel {
                 reason: kind.as_str(),

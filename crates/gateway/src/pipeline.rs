@@ -9,7 +9,11 @@ use crate::{
     http::Arrival,
     limits::Exceeded,
     reply::Reply,
-    stages::{admit, authorize, decode, forward, local, meter, protect, route},
+    stages::{
+        admit,
+        authorize::{self, Grounds},
+        decode, forward, local, meter, protect, route,
+    },
 };
 
 /// Brings one request to its answer. It runs in a task of its own, so that a client that goes
@@ -47,7 +51,17 @@ pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) 
     // how log lines name the call, where there are any
     let ids = tracing::enabled!(tracing::Level::INFO).then(|| routed.call.ids());
     // may it be called: the same answer for list and call
-    let permitted = authorize::call(routed);
+    let permitted = match authorize::call(&gateway, &snapshot, routed) {
+        Ok(permitted) => permitted,
+        Err(refusal) => return refuse(reply, refusal).await,
+    };
+    if let Some(Grounds { decision, revision }) = permitted.grounds() {
+        tracing::debug!(policies = ?decision.policies, %revision, method = method.as_str(), "permitted");
+    }
+    // headers that mirror arguments
+    if let Err(refusal) = route::verify_params(&permitted) {
+        return refuse(reply, refusal).await;
+    }
     // limits of the tool and the upstream, and the quotas of the day
     let _place = match meter::call(&gateway, &permitted) {
         Ok(place) => place,

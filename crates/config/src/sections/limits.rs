@@ -32,6 +32,10 @@ pub struct LimitsSection {
     pub body_timeout: Period,
     /// How long a connection without a request stays open.
     pub idle_timeout: Period,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Period,
+    /// The most TLS handshakes at a time; more wait for their turn.
+    pub handshakes: NonZeroU32,
     /// The most open connections of all clients.
     pub connections: NonZeroU32,
     /// The most open connections of one client address.
@@ -74,6 +78,8 @@ impl Default for LimitsSection {
             header_timeout: Period::from_secs(10),
             body_timeout: Period::from_secs(30),
             idle_timeout: Period::from_secs(75),
+            handshake_timeout: Period::from_secs(10),
+            handshakes: nonzero(256),
             connections: nonzero(10_000),
             connections_per_client: nonzero(1_000),
             streams_per_client: nonzero(256),
@@ -113,6 +119,7 @@ impl LimitsSection {
             ("limits.header_timeout", self.header_timeout),
             ("limits.body_timeout", self.body_timeout),
             ("limits.idle_timeout", self.idle_timeout),
+            ("limits.handshake_timeout", self.handshake_timeout),
             ("limits.connect_timeout", self.connect_timeout),
             ("limits.call_timeout", self.call_timeout),
         ] {

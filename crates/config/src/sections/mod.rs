@@ -11,6 +11,7 @@ mod extension;
 mod limits;
 mod log;
 mod outbound;
+mod policy;
 mod production;
 mod secrets;
 mod server;
@@ -18,7 +19,10 @@ mod servers;
 mod session;
 mod storage;
 
-pub use auth::{ApiKeysSettings, AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
+pub use auth::{
+    ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, Issuer, JwksSettings,
+    SigningAlgorithm,
+};
 pub use catalog::CatalogSection;
 pub use environment::Environment;
 pub use extension::Extension;
@@ -28,9 +32,12 @@ pub use limits::{
 };
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use outbound::OutboundSection;
+pub use policy::{ClassifiedNames, DataClass, PolicySection};
 pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
-pub use server::{Names, ServerSection, Shutdown};
-pub use servers::{Era, Prefix, Restart, Transport, Upstream};
+pub use server::{
+    ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
+};
+pub use servers::{Era, Prefix, Restart, Transport, Upstream, UpstreamTls};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
 pub use storage::StorageSection;
@@ -55,6 +62,8 @@ pub struct Config {
     pub auth: AuthSection,
     /// Where secrets are that are written as `${secret:NAME}`.
     pub secrets: SecretsSection,
+    /// What callers may do.
+    pub policy: PolicySection,
     /// Where what must outlive the gateway is kept.
     pub storage: StorageSection,
     /// What is written to the log.
@@ -80,6 +89,7 @@ impl Default for Config {
             server: ServerSection::default(),
             auth: AuthSection::default(),
             secrets: SecretsSection::default(),
+            policy: PolicySection::default(),
             storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
@@ -137,11 +147,22 @@ impl Config {
         }
     }
 
+    fn check_certificates(&self, findings: &mut Findings) {
+        if !self.auth.certificates.is_empty() && self.server.tls.client_auth == ClientAuth::None {
+            findings.report(
+                "auth.certificates",
+                "no client is asked for a certificate, so none could be known by it",
+                "set server.tls.client_auth to optional or required, and server.tls.client_ca",
+            );
+        }
+    }
+
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
         self.secrets.check(findings);
         self.auth.check(findings);
+        self.policy.check(findings);
         self.storage.check(findings);
         self.check_api_keys(findings);
         self.limits.check(findings);
@@ -150,6 +171,7 @@ impl Config {
         self.catalog.check(findings);
         extension::check(&self.extensions, "extensions", findings);
         servers::check(&self.servers, findings);
+        self.check_certificates(findings);
         production::check(self, findings);
     }
 }

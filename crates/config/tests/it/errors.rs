@@ -41,7 +41,7 @@ fn unknown_keys_come_with_the_nearest_known_one() {
         (
             "server: { path: /mcp }",
             "1:11: server.path: unknown key `path`; known keys: host, port, allowed_hosts, \
-             allowed_origins, trusted_proxies, metrics, shutdown",
+             allowed_origins, cors, tls, tls_terminated_by, trusted_proxies, metrics, shutdown",
         ),
     ]);
 }
@@ -383,12 +383,70 @@ fn authentication_that_would_let_everyone_or_nobody_in_is_refused() {
 #[test]
 fn production_names_what_is_missing() {
     let said = refuse("environment: production\n");
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(
-        said[0].contains("`environment: production` needs authentication, which is missing"),
-        "{said:?}"
-    );
-    assert!(said[0].contains("auth.issuers"), "{said:?}");
+    for (what, help) in [
+        ("authentication", "auth.issuers"),
+        ("TLS", "server.tls_terminated_by"),
+        ("a policy", "policy.files"),
+    ] {
+        let missing = format!("`environment: production` needs {what}, which is missing");
+        let line = said.iter().find(|line| line.contains(&missing));
+        assert!(line.is_some_and(|line| line.contains(help)), "{said:?}");
+    }
+}
+
+#[test]
+fn tls_certificates_and_pages_are_checked() {
+    for (text, expected) in [
+        ("server: { tls: { certificate: a.pem } }", "server.tls.key"),
+        (
+            "server: { tls: { min_version: \"1.3\" } }",
+            "server.tls.certificate",
+        ),
+        (
+            "server: { tls: { certificate: a, key: b, client_auth: required } }",
+            "server.tls.client_ca",
+        ),
+        (
+            "server: { tls: { certificate: a, key: b, client_ca: c } }",
+            "server.tls.client_auth",
+        ),
+        (
+            "server: { tls: { certificate: a, key: b }, tls_terminated_by: proxy }",
+            "server.tls_terminated_by",
+        ),
+        (
+            "server: { cors: { origins: [\"*\"] } }",
+            "server.cors.origins[0]",
+        ),
+        (
+            "server: { cors: { origins: [\"https://A.example\"] } }",
+            "server.cors.origins[0]",
+        ),
+        (
+            "auth: { resource: \"https://a.example/mcp\", certificates: [{ san: \"dns:a.example\" }] }",
+            "auth.certificates",
+        ),
+        (
+            "auth: { resource: \"https://a.example/mcp\", certificates: [{ san: a.example }] }",
+            "auth.certificates[0].san",
+        ),
+        (
+            "outbound: { allow_addresses: [10.0.0.0/40] }",
+            "outbound.allow_addresses[0]",
+        ),
+        (
+            "outbound: { allow_hosts: [\"*.example\"] }",
+            "outbound.allow_hosts[0]",
+        ),
+    ] {
+        let said = refuse(text);
+        assert!(
+            said.iter().any(|line| line.contains(expected)),
+            "{text}: {said:?}"
+        );
+    }
+    let good = "server: { tls: { certificate: a, key: b, client_auth: optional, client_ca: c } }";
+    assert!(load_str(good, "c.yaml").is_ok());
 }
 
 #[test]

@@ -26,6 +26,15 @@ pub struct OutboundConfig {
     pub workers: usize,
 }
 
+/// TLS towards one upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// A PEM file of the authorities to trust instead of all others.
+    pub authorities: Option<PathBuf>,
+    /// PEM files of the certificate to show and of its key.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
+
 impl Default for OutboundConfig {
     fn default() -> Self {
         Self {

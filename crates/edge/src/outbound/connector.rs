@@ -30,7 +30,12 @@ use rustls::{
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::{config::OutboundConfig, error::OutboundConfigError, guard::Guard};
+use super::{
+    client_certificate::ClientCertificate,
+    config::{OutboundConfig, UpstreamTls},
+    error::OutboundConfigError,
+    guard::Guard,
+};
 use crate::BoxError;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -178,18 +183,27 @@ impl Service<Uri> for Connector {
 
 pub(super) fn tls_config(
     extra_ca_file: Option<&Path>,
+    upstream: &UpstreamTls,
 ) -> Result<ClientConfig, OutboundConfigError> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    if let Some(path) = extra_ca_file {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &upstream.authorities {
         add_authorities(&mut roots, path)?;
+    } else {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        if let Some(path) = extra_ca_file {
+            add_authorities(&mut roots, path)?;
+        }
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+        .with_root_certificates(roots);
+    Ok(match &upstream.own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            builder.with_client_cert_resolver(Arc::new(ClientCertificate::read(certificate, key)?))
+        }
+    })
 }
 
 fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), OutboundConfigError> {

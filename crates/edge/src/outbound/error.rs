@@ -176,6 +176,24 @@ pub enum OutboundConfigError {
         /// The file as configured.
         path: PathBuf,
     },
+    /// The certificate or key to show an upstream can't be read.
+    #[error("{path} can't be read: {source}; give a readable PEM file")]
+    ClientFile {
+        /// The file as configured.
+        path: PathBuf,
+        /// What the system or the parser said.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key to show an upstream are not a pair.
+    #[error("{certificate} and {key} can't be used together: {source}")]
+    ClientPair {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What rustls said.
+        source: rustls::Error,
+    },
     /// The TLS library refuses its own protocol versions.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),

@@ -2,6 +2,7 @@
 //! offers it by ALPN, TLS with Mozilla's roots and an authority of your own.
 //!
 //! - `config`: every setting
+//! - `client_certificate`: what it shows of itself
 //! - `connector`: how a connection is made
 //! - `guard`: where connections may lead
 //! - `error`: what failed, on which side, and whether sending again is safe
@@ -9,6 +10,7 @@
 //! Not here: deadlines of a whole request, retries, breakers. The caller has them; dropping the
 //! future of a request, or the body of its response, cancels it. Redirects are never followed.
 
+mod client_certificate;
 mod config;
 mod connector;
 mod error;
@@ -26,7 +28,7 @@ use hyper_util::{
 };
 
 pub use self::{
-    config::OutboundConfig,
+    config::{OutboundConfig, UpstreamTls},
     error::{OutboundConfigError, OutboundError, OutboundErrorKind, Side},
     guard::{Class, Network, NoNetwork, Reach, class_of},
 };
@@ -75,14 +77,26 @@ impl Outbound {
     /// The file of extra authorities is not usable.
     pub fn new(config: &OutboundConfig) -> Result<Self, OutboundConfigError> {
         let names: Arc<dyn Resolve> = Arc::new(System::new());
-        Self::resolving(config, &names)
+        Self::resolving(config, &UpstreamTls::default(), &names)
+    }
+
+    /// The same client for one upstream with TLS of its own: pools, certificates and authorities are
+    /// shared with no other.
+    ///
+    /// # Errors
+    ///
+    /// One of the files is not usable.
+    pub fn with_tls(&self, tls: &UpstreamTls) -> Result<Self, OutboundConfigError> {
+        let names: Arc<dyn Resolve> = Arc::new(System::new());
+        Self::resolving(&self.0.config, tls, &names)
     }
 
     fn resolving(
         config: &OutboundConfig,
+        upstream: &UpstreamTls,
         names: &Arc<dyn Resolve>,
     ) -> Result<Self, OutboundConfigError> {
-        let tls = tls_config(config.extra_ca_file.as_deref())?;
+        let tls = tls_config(config.extra_ca_file.as_deref(), upstream)?;
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -214,7 +228,7 @@ mod tests {
             asked: AtomicUsize::new(0),
         });
         let shared: Arc<dyn Resolve> = names.clone();
-        let outbound = Outbound::resolving(config, &shared).unwrap();
+        let outbound = Outbound::resolving(config, &UpstreamTls::default(), &shared).unwrap();
         (outbound, names)
     }
 

@@ -61,6 +61,7 @@ async fn rig_reaching(
         secret: None,
         api_keys: None,
         required_scopes: Vec::new(),
+        certificates: Vec::new(),
         supported_scopes: Vec::new(),
         clock_skew: Duration::from_mins(1),
         times: KeyTimes {

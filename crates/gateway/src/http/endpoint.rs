@@ -5,9 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use mcp_ultra_domain::Principal;
+use mcp_ultra_edge::listener::Peer;
 use mcp_ultra_protocol::{WireError, headers};
 
-use super::{Body, guard, identify, names, post, respond};
+use super::{Body, cors, guard, identify, names, post, respond};
 use crate::{
     Gateway, listen,
     pipeline::Refusal,
@@ -15,7 +16,11 @@ use crate::{
     session::{self, Live},
 };
 
-pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    cors: Option<&cors::Call>,
+) -> Response<Body> {
     let client = match guard::request(gateway, &request) {
         Ok(client) => client,
         Err(exceeded) => return respond::limited(&exceeded),
@@ -35,13 +40,23 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
         );
         return respond::error(StatusCode::FORBIDDEN, None, &error);
     }
+    // Asked without credentials, by the browser and not by the page.
+    if matches!(cors, Some(cors::Call::Page(_))) && cors::is_preflight(&request) {
+        return cors::preflight(request.headers());
+    }
     if !matches!(
         *request.method(),
         Method::POST | Method::GET | Method::DELETE
     ) {
         return respond::method_not_allowed();
     }
-    let principal = match identify::principal(gateway, request.headers()).await {
+    let principal = match identify::principal(
+        gateway,
+        request.headers(),
+        request.extensions().get::<Peer>(),
+    )
+    .await
+    {
         Ok(principal) => principal,
         Err(refusal) => return refusal,
     };
@@ -132,8 +147,10 @@ async fn open_stream(
             WireError::internal("too many streams are open for this client; close one first");
         return respond::error(StatusCode::TOO_MANY_REQUESTS, None, &error);
     };
+    live.streams_to(client);
     let (sender, receiver) = live.open_push();
     tokio::spawn(listen::push_changes(
+        gateway.clone(),
         gateway.changes.subscribe(),
         live,
         sender,

@@ -1,12 +1,14 @@
 //! From `${secret:NAME}` in a configuration to the values that it is loaded with.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use mcp_ultra_backends::secrets::{OpenError, Refreshed, SecretRow, SecretStore};
 use mcp_ultra_config::{
     ConfigError, Loaded, MissingReferences, SecretName, SecretsPlan, SecretsSection, Sources,
 };
 use mcp_ultra_domain::SystemClock;
+
+use super::watch::{Place, Watch};
 
 /// Why a configuration with secrets can't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,20 @@ impl Secrets {
             tracing::info!(%secret, "a secret can be read again");
         }
         refreshed
+    }
+
+    /// Watches the files that secrets of the folder are in, below it too.
+    pub(super) fn watch(&self) -> Watch {
+        let folder = self.section.folder.iter().map(Path::new);
+        let places = folder.flat_map(|folder| {
+            let below = self.names.iter().filter(|name| name.key().is_some());
+            let below = below.map(|name| folder.join(name.path()));
+            std::iter::once(folder.to_owned())
+                .chain(below)
+                .filter(|folder| folder.is_dir())
+                .map(|folder| Place::of_files(&folder, |_| true))
+        });
+        Watch::new("secrets", places.collect())
     }
 
     /// Where they are configured to be.
