@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Sections, and parts of sections, whose changes are applied without a restart.
-const LIVE: [&str; 10] = [
+const LIVE: [&str; 11] = [
     "catalog",
     "extensions",
     "limits.concurrency",
