@@ -1,7 +1,9 @@
 //! What the rules need from outside, as traits, each with an in-memory version.
 
+mod idempotency;
 mod key_store;
 mod session_store;
 
+pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};
 pub use session_store::{MemorySessionStore, SessionState, SessionStore, StoreError};
