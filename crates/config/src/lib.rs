@@ -41,10 +41,10 @@ pub use origin::Origin;
 pub use period::Period;
 pub use schema::{schema, schema_text};
 pub use sections::{
-    ApiKeysSettings, AuthSection, CatalogSection, ClaimPaths, Config, Environment, Era, Extension,
-    Issuer, JwksSettings, LimitsSection, LogFormat, LogLevel, LogSection, Names, Prefix, Restart,
-    SealingKey, ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection,
-    Transport, Upstream,
+    AdminSection, ApiKeysSettings, AuthSection, CatalogSection, ClaimPaths, Config, Environment,
+    Era, Extension, Issuer, JwksSettings, LimitsSection, LogFormat, LogLevel, LogSection, Names,
+    Prefix, Restart, SealingKey, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
+    StorageSection, Transport, Upstream,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

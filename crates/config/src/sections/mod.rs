@@ -4,6 +4,7 @@
 //! defaults are the `Default` impls and nowhere else. What a type can't say is checked by the
 //! section's `check`, which reports to `crate::validate::Findings`.
 
+mod admin;
 mod auth;
 mod catalog;
 mod environment;
@@ -16,6 +17,7 @@ mod servers;
 mod session;
 mod storage;
 
+pub use admin::AdminSection;
 pub use auth::{ApiKeysSettings, AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
 pub use catalog::CatalogSection;
 pub use environment::Environment;
@@ -46,6 +48,8 @@ pub struct Config {
     pub server: ServerSection,
     /// Who may call, and how callers show who they are.
     pub auth: AuthSection,
+    /// The admin API.
+    pub admin: AdminSection,
     /// Where what must outlive the gateway is kept.
     pub storage: StorageSection,
     /// What is written to the log.
@@ -68,6 +72,7 @@ impl Default for Config {
             environment: Environment::default(),
             server: ServerSection::default(),
             auth: AuthSection::default(),
+            admin: AdminSection::default(),
             storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
@@ -124,11 +129,34 @@ impl Config {
         }
     }
 
+    /// Nobody unknown administers anything.
+    fn check_admin(&self, findings: &mut Findings) {
+        if self.admin.port.is_none() {
+            return;
+        }
+        if !self.auth.is_on() {
+            findings.report(
+                "admin.port",
+                "the admin API needs authentication, which is missing",
+                "configure auth, for a start with auth.api_keys.enabled",
+            );
+        }
+        if self.storage.sqlite.is_none() {
+            findings.report(
+                "admin.port",
+                "the admin API needs a place where things are kept",
+                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db",
+            );
+        }
+    }
+
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
         self.auth.check(findings);
         self.storage.check(findings);
+        self.admin.check(findings);
+        self.check_admin(findings);
         self.check_api_keys(findings);
         self.limits.check(findings);
         self.session.check(findings);

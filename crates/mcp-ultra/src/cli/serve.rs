@@ -54,6 +54,9 @@ pub(super) fn run(args: &Args) -> CommandResult {
             version = env!("CARGO_PKG_VERSION"),
             "MCP Ultra listens"
         );
+        if let Some(url) = server.admin() {
+            tracing::info!(target: log::LISTENING, url, "the admin API listens");
+        }
         server.run(Some(sources)).await
     });
     serving.map_err(Failure::failed)

@@ -1,8 +1,9 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
-//! The way in is [`Server::start`]. Logging is in [`log`], identity in [`identity`], the configuration in flight in
+//! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], the configuration in flight in
 //! [`reload`].
 
+mod admin;
 mod identity;
 pub(crate) mod log;
 mod reload;
@@ -71,6 +72,7 @@ pub(crate) struct Server {
     config: Config,
     ready: Arc<AtomicBool>,
     log: log::Level,
+    admin: Option<admin::Admin>,
     identity: Option<Arc<Identity>>,
     storage: Option<Sqlite>,
 }
@@ -97,6 +99,13 @@ impl Server {
             identity::identity(&config, workers.count(), clock.clone(), storage.as_ref())
                 .map_err(ServeError::Issuers)?
                 .map(Arc::new);
+        let admin = admin::Admin::bind(
+            &config.admin,
+            &config.limits,
+            identity.as_ref(),
+            storage.as_ref(),
+            clock.clone(),
+        )?;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
@@ -113,6 +122,7 @@ impl Server {
             config,
             ready: Arc::new(AtomicBool::new(true)),
             log,
+            admin,
             identity,
             storage,
         })
@@ -121,6 +131,11 @@ impl Server {
     /// The address of the endpoint.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}/mcp", self.listener.local_addr())
+    }
+
+    /// Where the admin API is, if there is one.
+    pub(crate) fn admin(&self) -> Option<String> {
+        self.admin.as_ref().map(admin::Admin::url)
     }
 
     /// The gateway itself.
@@ -142,6 +157,9 @@ impl Server {
             .listener
             .serve(service, shutdown.clone(), Some(self.workers.clone()));
         let serving = tokio::spawn(serving);
+        let administering = self
+            .admin
+            .map(|admin| tokio::spawn(admin.serve(shutdown.clone())));
         let reloading = sources.map(|sources| {
             let task = reload::run(sources, self.config.clone(), self.gateway.clone(), self.log);
             tokio::spawn(task)
@@ -178,6 +196,9 @@ impl Server {
             signal = stop.wait() => tracing::warn!(signal, "stopping at once"),
         }
         serving.abort();
+        if let Some(administering) = administering {
+            administering.abort();
+        }
         // Not before: they serve what is in flight while the listener has long ended.
         drop(tokio::task::spawn_blocking(|| drop(self.workers)).await);
         if let Some(identity) = self.identity {
