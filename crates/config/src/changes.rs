@@ -7,8 +7,19 @@ use crate::{
     sections::{Config, Upstream},
 };
 
-/// Sections whose changes are applied without a restart, besides `log.level`.
-const LIVE: [&str; 3] = ["catalog", "extensions", "servers"];
+/// Sections, and parts of sections, whose changes are applied without a restart.
+const LIVE: [&str; 10] = [
+    "catalog",
+    "extensions",
+    "limits.concurrency",
+    "limits.overrides",
+    "limits.quotas",
+    "limits.rates",
+    "log.level",
+    "policy",
+    "server.trusted_proxies",
+    "servers",
+];
 
 /// The difference between a running configuration and a new one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +46,7 @@ impl Changes {
             if section == "servers" {
                 continue;
             }
-            if path == "log.level" || LIVE.contains(&section) {
+            if is_live(&path) {
                 changes.live.push(path);
             } else {
                 changes.restart.push(path);
@@ -88,6 +99,14 @@ impl Changes {
             }
         }
     }
+}
+
+/// Whether the path is one of those that are applied at once, or below one.
+fn is_live(path: &str) -> bool {
+    LIVE.iter().any(|live| {
+        let below = path.strip_prefix(live);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    })
 }
 
 fn changed_paths(old: &Config, new: &Config) -> Vec<String> {

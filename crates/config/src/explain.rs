@@ -6,7 +6,8 @@ use serde_json::Value;
 use crate::{
     load::Loaded,
     origin::Origin,
-    sections::{Config, Names},
+    rate::RateLimit,
+    sections::{Config, Names, RatesSection},
 };
 
 /// One effective value.
@@ -122,6 +123,11 @@ fn worked_out(config: &Config) -> Vec<(String, String)> {
             config.limits.response_timeout().to_string(),
         ),
     ];
+    if config.limits.rates.address.is_none() {
+        let rate = RateLimit::At(RatesSection::UNSET_ADDRESS);
+        let value = format!("{rate}, loopback addresses aside");
+        values.push(("limits.rates.address".to_owned(), value));
+    }
     if server.allowed_hosts.is_none() {
         values.push(("server.allowed_hosts".to_owned(), names(server.hosts())));
     }

@@ -18,10 +18,12 @@ mod explain;
 pub mod import;
 mod load;
 mod nearest;
+mod network;
 mod node;
 mod origin;
 mod period;
 mod quantity;
+mod rate;
 mod read;
 mod reference;
 mod schema;
@@ -37,14 +39,19 @@ pub use error::{ConfigError, Problem, Warning};
 pub use explain::Row;
 pub use import::{ImportError, Imported, import_client_config};
 pub use load::{Flag, Loaded, MissingReferences, SourceFile, Sources, load, load_str};
+pub use network::Network;
 pub use origin::Origin;
 pub use period::Period;
+pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use sections::{
-    AdminSection, ApiKeysSettings, AuthSection, CatalogSection, ClaimPaths, Config, Environment,
-    Era, Extension, Issuer, JwksSettings, LimitsSection, LogFormat, LogLevel, LogSection, Names,
-    Prefix, Restart, SealingKey, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
-    StorageSection, Transport, Upstream,
+    AdminSection, ApiKeysSettings, AuthSection, CallerKind, CatalogSection, CertificateRule,
+    ClaimPaths, ClassifiedNames, ClientAuth, ConcurrencySection, Config, CorsSection, DataClass,
+    Environment, Era, Extension, Issuer, JwksSettings, LimitMatch, LimitOverride, LimitsSection,
+    LogFormat, LogLevel, LogSection, Names, OutboundSection, OverriddenRates, PolicySection,
+    Prefix, QuotasSection, RatesSection, Restart, SealingKey, ServerSection, SessionSection,
+    Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport,
+    Upstream, UpstreamTls,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

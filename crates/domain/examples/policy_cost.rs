@@ -15,8 +15,8 @@ use cedar_policy::{Authorizer, Context, Entities, EntityUid, PolicySet, Request,
 use mcp_ultra_domain::{
     Attributes, Principal, PrincipalKind,
     policy::{
-        Action, Annotations, Ask, Circumstances, DataClass, Policies, Resource, SCHEMA, Source,
-        Target,
+        Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, SCHEMA,
+        Source, Target,
     },
 };
 
@@ -48,14 +48,19 @@ fn policies(count: usize) -> String {
     text
 }
 
-/// A set of policies that all have a condition and fit every tool of one role: what no index helps
-/// with.
-fn conditions(count: usize) -> String {
+/// A set of policies that all have a condition and fit every tool of one role, so that no index
+/// helps; `by_name` makes each tool one of its own for them.
+fn conditions(count: usize, by_name: bool) -> String {
     let mut text = String::new();
     for at in 0..count {
+        let condition = if by_name {
+            format!("resource.name like \"s{at}_*\"")
+        } else {
+            format!("resource.server == Server::\"s{at}\"")
+        };
         writeln!(
             text,
-                "permit(principal in Role::\"r1\", action, resource is Tool) when {{ resource.readOnly && resource.name like \"s{at}_*\" }};"
+            "permit(principal in Role::\"r1\", action, resource is Tool) when {{ resource has readOnly && resource.readOnly && {condition} }};"
         )
         .unwrap();
     }
@@ -157,8 +162,8 @@ fn line(name: &str, text: &str, tools: &[Resource]) {
         black_box(set.decide(&standing, Action::ToolsCall, tool, Ask::Call, &nothing));
     };
     // Tools of all servers, so that different policies fit.
-    let decision = nanoseconds(20_000, |turn| one(&tools[turn % 100]));
-    let standings = nanoseconds(2_000, |_| {
+    let decision = nanoseconds(200_000, |turn| one(&tools[turn % 100]));
+    let standings = nanoseconds(50_000, |_| {
         black_box(set.standing(&who));
     });
     let turns = if set.len() > 1_000 { 20 } else { 2_000 };
@@ -166,11 +171,15 @@ fn line(name: &str, text: &str, tools: &[Resource]) {
     let list = (0..3)
         .map(|_| {
             let tools = tools.to_vec();
+            // As the gateway does when it has read a catalog.
+            for tool in &tools {
+                set.prepare(tool);
+            }
             let began = cpu();
-            let listed = tools.iter().filter(|tool| {
-                let verdict = set.decide(&standing, Action::ToolsCall, tool, Ask::List, &nothing);
-                verdict.decision.allowed
-            });
+            let mut lister = Lister::new(&set, &standing, nothing);
+            let listed = tools
+                .iter()
+                .filter(|tool| lister.shows(Action::ToolsCall, tool).allowed);
             black_box(listed.count());
             cpu() - began
         })
@@ -197,7 +206,14 @@ fn main() {
     for count in [1, 5, 20] {
         line(
             &format!("{count} with conditions"),
-            &conditions(count),
+            &conditions(count, false),
+            &tools,
+        );
+    }
+    for count in [1, 5, 20] {
+        line(
+            &format!("{count} by name"),
+            &conditions(count, true),
             &tools,
         );
     }

@@ -1,4 +1,4 @@
-//! Rules without I/O: principals, catalog, clock, and the ports to what is outside.
+//! Rules without I/O: principals, catalog, limits, clock, and the ports to what is outside.
 //!
 //! [`ports`] are the traits of what the rules need from outside, each with an in-memory version;
 //! real stores implement them elsewhere. Nothing here opens a socket, reads a file or asks the
@@ -7,9 +7,11 @@
 mod api_key;
 pub mod catalog;
 mod clock;
+pub mod limits;
 pub mod policy;
 pub mod ports;
 mod principal;
+pub mod scan;
 
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -1,11 +1,14 @@
 use std::{
+    any::Any,
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
+
+use parking_lot::RwLock;
 
 /// The tenant of a gateway without tenants, and of principals that none was found for.
 pub const DEFAULT_TENANT: &str = "default";
@@ -14,10 +17,19 @@ pub const DEFAULT_TENANT: &str = "default";
 ///
 /// Sessions, upstream sessions, sealed tokens and parked requests are bound to the
 /// [`Principal::id`]: none of one principal is ever used for another. Clones share one allocation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Principal {
-    shared: Arc<Attributes>,
+    shared: Arc<Shared>,
 }
+
+#[derive(Debug)]
+struct Shared {
+    attributes: Attributes,
+    note: RwLock<Option<Note>>,
+}
+
+/// See [`Principal::note`].
+type Note = Weak<dyn Any + Send + Sync>;
 
 /// What kind of caller a principal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,34 +152,58 @@ impl Principal {
 
     /// A stable identifier, unique over all tenants.
     pub fn id(&self) -> &str {
-        &self.shared.id
+        &self.shared.attributes.id
     }
 
     /// The same identifier, for keeping.
     pub fn shared_id(&self) -> Arc<str> {
-        self.shared.id.clone()
+        self.shared.attributes.id.clone()
     }
 
     /// All that is known of it.
     pub fn attributes(&self) -> &Attributes {
-        &self.shared
+        &self.shared.attributes
+    }
+
+    /// What was last found out of this principal and is still kept by somebody: whoever asks again
+    /// has it without a search. Each kind of note takes the place of the one before.
+    pub fn note<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let note = self.shared.note.read().as_ref()?.upgrade()?;
+        note.downcast().ok()
+    }
+
+    /// Keeps a note of this principal for as long as somebody else keeps what it is about.
+    pub fn keep<T: Any + Send + Sync>(&self, note: &Arc<T>) {
+        let note: Arc<dyn Any + Send + Sync> = note.clone();
+        *self.shared.note.write() = Some(Arc::downgrade(&note));
     }
 
     /// Whose it is.
     pub fn tenant(&self) -> &Arc<str> {
-        &self.shared.tenant
+        &self.shared.attributes.tenant
     }
 
     /// Whether nobody was asked who they are.
     pub fn is_anonymous(&self) -> bool {
-        self.shared.kind == PrincipalKind::Anonymous
+        self.shared.attributes.kind == PrincipalKind::Anonymous
     }
 }
+
+impl PartialEq for Principal {
+    fn eq(&self, other: &Self) -> bool {
+        self.attributes() == other.attributes()
+    }
+}
+
+impl Eq for Principal {}
 
 impl From<Attributes> for Principal {
     fn from(attributes: Attributes) -> Self {
         Self {
-            shared: Arc::new(attributes),
+            shared: Arc::new(Shared {
+                attributes,
+                note: RwLock::new(None),
+            }),
         }
     }
 }
@@ -196,6 +232,17 @@ mod tests {
         ];
         let distinct: BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn a_note_is_there_for_as_long_as_what_it_is_about() {
+        let principal = Principal::anonymous();
+        let about = Arc::new(7_u8);
+        principal.keep(&about);
+        assert_eq!(principal.clone().note::<u8>(), Some(about.clone()));
+        assert_eq!(principal.note::<u16>(), None);
+        drop(about);
+        assert_eq!(principal.note::<u8>(), None);
     }
 
     #[test]

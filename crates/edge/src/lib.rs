@@ -1,8 +1,8 @@
 //! What both planes stand on: bounded listeners and the outbound connector.
 //!
 //! - [`listener`] accepts connections, bounds everything a client can make us hold (connections,
-//!   headers, time, streams) and hands requests to a service. A TLS listener and the identity of
-//!   the peer's certificate belong here too, between `accept` and [`listener::Peer`].
+//!   headers, time, streams) and hands requests to a service.
+//! - [`tls`] is what a listener speaks TLS with, and what it knows of clients by their certificates.
 //! - [`shutdown`] ends the listeners in two phases: drain, then abort what is left.
 //! - [`workers`] are the threads that connections are served on.
 //! - [`identity`] knows principals by their access tokens.
@@ -20,6 +20,7 @@ pub mod identity;
 pub mod listener;
 pub mod outbound;
 pub mod shutdown;
+pub mod tls;
 pub mod workers;
 
 /// Any error, as hyper and tower pass them around.

@@ -4,7 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mcp_ultra_domain::{Principal, catalog::Item};
+use mcp_ultra_domain::{
+    Principal,
+    catalog::{Item, Kind},
+    limits::Place,
+    policy::Resource,
+};
 use mcp_ultra_protocol::{
     Era, Method, Request, Version,
     capabilities::{self, ClientCapabilities, EXTENSION_PREFIX},
@@ -45,6 +50,24 @@ impl Caller {
     }
 }
 
+/// What a call takes up of limits on what is in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// Among the calls of the whole gateway (`limits.calls`).
+    _gateway: Option<OwnedSemaphorePermit>,
+    /// Among those of the principal and of the tenant, where they are limited.
+    _caller: [Option<Place>; 2],
+}
+
+impl Places {
+    pub(crate) fn new(gateway: OwnedSemaphorePermit, caller: [Option<Place>; 2]) -> Self {
+        Self {
+            _gateway: Some(gateway),
+            _caller: caller,
+        }
+    }
+}
+
 /// One MCP request that has been read and checked against its headers.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -64,9 +87,9 @@ pub(crate) struct Call {
     pub continues: bool,
     /// The address that the request came from.
     pub peer: Option<std::net::IpAddr>,
-    /// Its place among the calls of the whole gateway (`limits.calls`), given back with the call.
-    /// What the gateway asks on its own account has none.
-    pub place: Option<OwnedSemaphorePermit>,
+    /// Its places among what may be in flight, given back with the call. What the gateway asks on
+    /// its own account has none.
+    pub places: Places,
     /// See [`Call::trace_id`].
     pub trace: OnceLock<String>,
 }
@@ -85,7 +108,7 @@ impl Call {
             arguments: None,
             continues: false,
             peer: None,
-            place: None,
+            places: Places::default(),
             trace: OnceLock::new(),
         }
     }
@@ -185,6 +208,17 @@ pub(crate) struct Routed {
     pub original: ByteString,
     /// The definition, where it is in the catalog.
     pub item: Option<Arc<Item>>,
+    /// What policy is asked about.
+    pub subject: Subject,
+}
+
+/// What a call is about, as policy sees it.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    /// An item of the catalog, by kind and position.
+    Listed(Kind, usize),
+    /// Something that is not in the catalog.
+    Unlisted(Box<Resource>),
 }
 
 impl Routed {

@@ -1,12 +1,13 @@
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
-use mcp_ultra_config::{Config, Names};
+use mcp_ultra_config::{Config, LimitsSection, Names, Network, ServerSection};
 use mcp_ultra_domain::{
     Clock, Principal,
     catalog::{Kind, Offer, State},
-    ports::SessionStore,
+    policy::{Decision, Failure, Policies, PolicyName},
+    ports::{LimitStore, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::{
@@ -23,7 +24,9 @@ use crate::{
     catalog::{Board, Keepers},
     era::park::Parking,
     http::StreamSlots,
+    limits::{Exceeded, Rules},
     listen::{self, Change},
+    pipeline::Refusal,
     session::{Live, Registry, VALID_FOR},
     snapshot::Snapshot,
     upstream::{Holder, Settings as UpstreamSettings, SettingsError, Upstream},
@@ -59,12 +62,15 @@ pub struct Gateway {
     pub(crate) sealer: Sealer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) limits: Arc<dyn LimitStore>,
     pub(crate) sessions: Registry,
     pub(crate) parking: Parking,
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) streams: StreamSlots,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Policies that could not be evaluated, so that each is told of once.
+    failed_policies: Mutex<HashSet<PolicyName>>,
 }
 
 /// What a gateway is made of.
@@ -75,8 +81,12 @@ pub struct Parts {
     pub outbound: Outbound,
     /// Who callers are, where they are asked.
     pub identity: Option<Arc<Identity>>,
+    /// What callers may do; without it, everything.
+    pub policies: Option<Arc<Policies>>,
     /// Where session state is kept.
     pub store: Arc<dyn SessionStore>,
+    /// Where is kept what counts against limits.
+    pub limits: Arc<dyn LimitStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the listener counts, for the metrics.
@@ -101,6 +111,10 @@ pub enum GatewayError {
 pub(crate) struct Settings {
     pub hosts: Names,
     pub origins: Names,
+    /// The pages that may call, by what browsers send of them.
+    pub cors_origins: Vec<http::HeaderValue>,
+    pub trusted_proxies: Vec<Network>,
+    pub limits: Rules,
     pub max_body: usize,
     pub body_timeout: Duration,
     pub max_sessions: usize,
@@ -123,6 +137,15 @@ impl Settings {
         Self {
             hosts: config.server.hosts(),
             origins: config.server.origins(),
+            cors_origins: config
+                .server
+                .cors
+                .origins
+                .iter()
+                .filter_map(|origin| http::HeaderValue::from_str(origin).ok())
+                .collect(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            limits: Rules::new(&config.limits),
             max_body: config.limits.body.as_usize(),
             body_timeout: config.limits.body_timeout.get(),
             max_sessions: count(config.limits.sessions),
@@ -148,7 +171,9 @@ impl Gateway {
             config,
             outbound,
             identity,
+            policies,
             store,
+            limits,
             clock,
             listener,
         } = parts;
@@ -168,15 +193,17 @@ impl Gateway {
             anonymous: Principal::anonymous(),
             clock,
             store,
+            limits,
             sessions: Registry::default(),
             parking: Parking::default(),
             changes: broadcast::Sender::new(CHANGES),
             streams: StreamSlots::default(),
             calls: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
             metrics: Arc::new(Metrics::new(listener)),
+            failed_policies: Mutex::default(),
         });
         let upstreams = gateway.upstreams(&config)?;
-        gateway.set_upstreams(upstreams);
+        gateway.set(upstreams, policies);
         Ok(gateway)
     }
 
@@ -202,12 +229,17 @@ impl Gateway {
     }
 
     /// Takes over the parts of a new configuration that can change in flight, which are those that
-    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog and extensions. Calls under way
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, trusted proxies, rates,
+    /// quotas and concurrency. What was counted against limits stays. Calls under way
     /// finish with the upstreams that they have.
     ///
     /// # Errors
     /// [`GatewayError`]; nothing has changed then.
-    pub fn reload(self: &Arc<Self>, config: &Config) -> Result<(), GatewayError> {
+    pub fn reload(
+        self: &Arc<Self>,
+        config: &Config,
+        policies: Option<Arc<Policies>>,
+    ) -> Result<(), GatewayError> {
         let mut running = self.config.lock();
         let config = &live_parts(&running, config);
         let wanted = self.upstreams(config)?;
@@ -225,7 +257,7 @@ impl Gateway {
             .filter(|new| !before.upstreams.iter().any(|old| Arc::ptr_eq(new, old)))
             .cloned()
             .collect();
-        self.set_upstreams(wanted);
+        self.set(wanted, policies);
         for upstream in new {
             self.keepers.keep(self, upstream);
         }
@@ -258,12 +290,38 @@ impl Gateway {
         Ok(upstreams)
     }
 
-    fn set_upstreams(&self, upstreams: Vec<Arc<Upstream>>) {
+    /// Upstreams and policies change together: nobody sees those of one configuration with those of
+    /// another.
+    fn set(&self, upstreams: Vec<Arc<Upstream>>, policies: Option<Arc<Policies>>) {
         let before = self.snapshot();
         let page_size = self.settings().page_size;
-        let published = self.board.set(upstreams, page_size, &before);
+        let revision = |policies: &Option<Arc<Policies>>| {
+            policies
+                .as_ref()
+                .map(|policies| policies.revision().clone())
+        };
+        let other = revision(&policies) != revision(&before.policies);
+        let published = self.board.set(upstreams, page_size, policies, &before);
         self.snapshot.store(published.snapshot);
-        self.announce(&published.changed, &[]);
+        if other {
+            self.failed_policies.lock().clear();
+        }
+        // Each stream finds out whether its own list is another one now.
+        let told: &[Kind] = if other { &Kind::ALL } else { &[] };
+        self.announce(&published.changed, told);
+    }
+
+    /// Counts policies that could not be evaluated, and logs each of them once.
+    pub(crate) fn tell_of_failures(&self, decision: &Decision) {
+        if decision.failures.is_empty() {
+            return;
+        }
+        self.metrics.policy_failures(decision.failures.len());
+        for Failure { policy, reason } in &decision.failures {
+            if self.failed_policies.lock().insert(policy.clone()) {
+                tracing::error!(%policy, %reason, "a policy can't be evaluated, so the call is refused");
+            }
+        }
     }
 
     /// Takes over what a keeper has found out; lists in `told` are announced in any case.
@@ -377,6 +435,15 @@ impl Gateway {
         [Kind::Tool, Kind::Prompt, Kind::Resource].map(|kind| snapshot.catalog.items(kind).len())
     }
 
+    /// The policies that are in force; `None` where everything is permitted.
+    pub fn policy_revision(&self) -> Option<Arc<str>> {
+        let snapshot = self.snapshot();
+        snapshot
+            .policies
+            .as_ref()
+            .map(|policies| policies.revision().clone())
+    }
+
     /// From here on streams that would never end are ended, with what the client needs to know
     /// that it was on purpose.
     pub fn drain(&self) {
@@ -417,6 +484,7 @@ impl Gateway {
             sessions: self.sessions.len(),
             streams: self.streams.open(),
             parked: self.parking.len(),
+            tracked: self.limits.tracked(),
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
             upstreams: snapshot
                 .upstreams
@@ -424,6 +492,22 @@ impl Gateway {
                 .map(|upstream| (upstream.name().to_string(), upstream.sessions()))
                 .collect(),
         });
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn count_limited(&self, exceeded: &Exceeded) {
+        self.metrics.limited(exceeded.bound, exceeded.scope);
+        tracing::debug!(
+            limit = exceeded.bound.as_str(),
+            of = exceeded.scope.as_str(),
+            "a request is refused"
+        );
+    }
+
+    /// The refusal of a request by a limit, counted.
+    pub(crate) fn refused_by_limit(&self, exceeded: Exceeded) -> Refusal {
+        self.count_limited(&exceeded);
+        exceeded.into()
     }
 
     /// Whether `address` may open another stream.
@@ -439,6 +523,18 @@ fn live_parts(running: &Config, new: &Config) -> Config {
         servers: new.servers.clone(),
         catalog: new.catalog.clone(),
         extensions: new.extensions.clone(),
+        policy: new.policy.clone(),
+        server: ServerSection {
+            trusted_proxies: new.server.trusted_proxies.clone(),
+            ..running.server.clone()
+        },
+        limits: LimitsSection {
+            rates: new.limits.rates.clone(),
+            quotas: new.limits.quotas.clone(),
+            concurrency: new.limits.concurrency.clone(),
+            overrides: new.limits.overrides.clone(),
+            ..running.limits.clone()
+        },
         ..running.clone()
     }
 }

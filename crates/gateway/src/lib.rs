@@ -8,16 +8,19 @@
 //!   not the upstream's.
 //! - `session`: what a legacy client has open here.
 //! - [`upstream`]: the servers behind the gateway.
+//! - `limits`: which limit holds for whom.
 //! - `catalog`: keeps the snapshot of what they offer.
 //! - `listen`: the notification streams of modern clients.
 //!
 //! What does not live here: policy, storage, the configuration file, the command line.
 
+mod access;
 mod call;
 mod catalog;
 mod era;
 mod gateway;
 pub mod http;
+mod limits;
 mod listen;
 mod metrics;
 pub mod pipeline;

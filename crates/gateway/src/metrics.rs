@@ -8,6 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mcp_ultra_domain::{
+    limits::{Bound, Scope},
+    ports::Tracked,
+};
 use mcp_ultra_edge::{
     identity::Refused,
     listener::{ListenerMetrics, Refusal},
@@ -43,6 +47,12 @@ pub struct Metrics {
     accepted: Counter<u64, Mirror>,
     refused: Family<ReasonLabel, Counter<u64, Mirror>>,
     auth_refused: Family<ReasonLabel, Counter>,
+    certificate_ends: Gauge,
+    certificate_reloads: Family<ResultLabel, Counter<u64, Mirror>>,
+    policy: Family<AnswerLabel, Counter>,
+    policy_failures: Counter,
+    limited: Family<LimitLabels, Counter>,
+    tracked: Family<LimitLabel, Gauge>,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -100,8 +110,60 @@ struct ListLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabel {
+    answer: &'static str,
+}
+
+/// How policy has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A policy permits, and none forbids.
+    Permitted,
+    /// A policy forbids.
+    Forbidden,
+    /// No policy permits.
+    Unmatched,
+    /// A policy could not be evaluated.
+    Failed,
+}
+
+impl Answer {
+    const ALL: [Self; 4] = [
+        Self::Permitted,
+        Self::Forbidden,
+        Self::Unmatched,
+        Self::Failed,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Permitted => "permitted",
+            Self::Forbidden => "forbidden",
+            Self::Unmatched => "unmatched",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+    of: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
 }
 
 /// What is only looked at when the metrics are read.
@@ -109,6 +171,7 @@ pub(crate) struct Gauges {
     pub sessions: usize,
     pub streams: usize,
     pub parked: usize,
+    pub tracked: Tracked,
     pub listed: [(&'static str, usize); 4],
     pub upstreams: Vec<(String, usize)>,
 }
@@ -137,6 +200,12 @@ impl Metrics {
             accepted: Counter::default(),
             refused: Family::default(),
             auth_refused: Family::default(),
+            certificate_ends: Gauge::default(),
+            certificate_reloads: Family::default(),
+            policy: Family::default(),
+            policy_failures: Counter::default(),
+            limited: Family::default(),
+            tracked: Family::default(),
             listener,
         };
         metrics.register();
@@ -145,6 +214,16 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        registry.register(
+            "tls_certificate_not_after_seconds",
+            "when the certificate of the listener ends, in seconds since 1970; 0 without TLS",
+            self.certificate_ends.clone(),
+        );
+        registry.register(
+            "tls_certificate_reloads",
+            "changed files of the listener's TLS, by what became of them",
+            self.certificate_reloads.clone(),
+        );
         registry.register(
             "http_requests",
             "HTTP requests to the MCP endpoint, by status",
@@ -215,10 +294,50 @@ impl Metrics {
             "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
             self.auth_refused.clone(),
         );
+        registry.register(
+            "mcp_policy_decisions",
+            "Decisions of the policies on calls, by answer: permitted, forbidden by a policy, unmatched by any, failed to be evaluated",
+            self.policy.clone(),
+        );
+        registry.register(
+            "mcp_policy_failures",
+            "Policies that could not be evaluated for a call; it is refused then",
+            self.policy_failures.clone(),
+        );
+        for answer in Answer::ALL {
+            let answer = answer.as_str();
+            drop(self.policy.get_or_create(&AnswerLabel { answer }));
+        }
         for why in Refused::ALL {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
         }
+        self.register_limits();
+    }
+
+    fn register_limits(&mut self) {
+        self.registry.register(
+            "mcp_limited",
+            "Requests that were refused by limits.rates, limits.quotas and limits.concurrency, by limit and by what it is counted",
+            self.limited.clone(),
+        );
+        self.registry.register(
+            "mcp_limit_keys",
+            "Addresses, tenants, principals, tools and servers that are counted for limits, by limit",
+            self.tracked.clone(),
+        );
+        for bound in Bound::ALL {
+            for scope in bound.scopes() {
+                let (limit, of) = (bound.as_str(), scope.as_str());
+                drop(self.limited.get_or_create(&LimitLabels { limit, of }));
+            }
+        }
+    }
+
+    /// Counts a request that a limit refused.
+    pub(crate) fn limited(&self, bound: Bound, scope: Scope) {
+        let (limit, of) = (bound.as_str(), scope.as_str());
+        self.limited.get_or_create(&LimitLabels { limit, of }).inc();
     }
 
     /// Counts one HTTP request.
@@ -233,6 +352,18 @@ impl Metrics {
         self.auth_refused
             .get_or_create(&ReasonLabel { reason })
             .inc();
+    }
+
+    /// Counts a decision of the policies.
+    pub(crate) fn policy(&self, answer: Answer) {
+        let answer = answer.as_str();
+        self.policy.get_or_create(&AnswerLabel { answer }).inc();
+    }
+
+    /// Counts policies that could not be evaluated.
+    pub(crate) fn policy_failures(&self, count: usize) {
+        self.policy_failures
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Starts measuring one call.
@@ -255,6 +386,17 @@ impl Metrics {
         self.sessions.set(number(gauges.sessions));
         self.streams.set(number(gauges.streams));
         self.parked.set(number(gauges.parked));
+        let Tracked {
+            rates,
+            quotas,
+            concurrency,
+        } = gauges.tracked;
+        for (bound, keys) in Bound::ALL.into_iter().zip([rates, quotas, concurrency]) {
+            let limit = bound.as_str();
+            self.tracked
+                .get_or_create(&LimitLabel { limit })
+                .set(number(keys));
+        }
         for (list, count) in gauges.listed {
             self.listed
                 .get_or_create(&ListLabel { list })
@@ -271,6 +413,15 @@ impl Metrics {
         self.connections
             .set(i64::try_from(self.listener.open()).unwrap_or(i64::MAX));
         mirror(&self.accepted, self.listener.accepted());
+        let tls = self.listener.tls();
+        let ends = tls.map_or(0, |tls| tls.not_after().as_secs());
+        self.certificate_ends
+            .set(i64::try_from(ends).unwrap_or(i64::MAX));
+        let (applied, refused) = tls.map_or((0, 0), |tls| tls.reloads());
+        for (outcome, count) in [("applied", applied), ("refused", refused)] {
+            let label = ResultLabel { outcome };
+            mirror(&self.certificate_reloads.get_or_create(&label), count);
+        }
         for kind in Refusal::ALL {
             let label = ReasonLabel {
                 reason: kind.as_str(),

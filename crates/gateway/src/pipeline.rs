@@ -7,27 +7,33 @@ use mcp_ultra_protocol::WireError;
 use crate::{
     Gateway,
     http::Arrival,
+    limits::Exceeded,
     reply::Reply,
-    stages::{authorize, decode, forward, local, protect, route},
+    stages::{
+        admit,
+        authorize::{self, Grounds},
+        decode, forward, local, meter, protect, route,
+    },
 };
 
 /// Brings one request to its answer. It runs in a task of its own, so that a client that goes
 /// away ends it by the rules of its era and never half-way.
 ///
-/// Connections, sizes and addresses have been guarded before ([`crate::http`]), and the principal
-/// has been identified (`http::identify`).
+/// Connections, sizes and addresses have been guarded before ([`crate::http`], `http::guard`), and
+/// the principal has been identified (`http::identify`).
 pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) {
     let watch = gateway.metrics.start();
-    // a place among the calls in flight
-    let Ok(place) = gateway.calls.clone().try_acquire_owned() else {
-        return refuse(reply, busy()).await;
+    // limits of the gateway, the tenant and the principal
+    let places = match admit::call(&gateway, &arrival.principal) {
+        Ok(places) => places,
+        Err(refusal) => return refuse(reply, refusal).await,
     };
     // envelope, era, headers against body
     let mut call = match decode::call(&gateway, arrival).await {
         Ok(call) => call,
         Err(refusal) => return refuse(reply, refusal).await,
     };
-    call.place = Some(place);
+    call.places = places;
     let (method, reply) = (call.method, reply.in_era(call.caller.era()));
     // the snapshot that the whole call runs under
     let snapshot = gateway.snapshot();
@@ -45,7 +51,22 @@ pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) 
     // how log lines name the call, where there are any
     let ids = tracing::enabled!(tracing::Level::INFO).then(|| routed.call.ids());
     // may it be called: the same answer for list and call
-    let permitted = authorize::call(routed);
+    let permitted = match authorize::call(&gateway, &snapshot, routed) {
+        Ok(permitted) => permitted,
+        Err(refusal) => return refuse(reply, refusal).await,
+    };
+    if let Some(Grounds { decision, revision }) = permitted.grounds() {
+        tracing::debug!(policies = ?decision.policies, %revision, method = method.as_str(), "permitted");
+    }
+    // headers that mirror arguments
+    if let Err(refusal) = route::verify_params(&permitted) {
+        return refuse(reply, refusal).await;
+    }
+    // limits of the tool and the upstream, and the quotas of the day
+    let _place = match meter::call(&gateway, &permitted) {
+        Ok(place) => place,
+        Err(refusal) => return refuse(reply, refusal).await,
+    };
     // personal data in the arguments
     let protected = protect::arguments(permitted);
     // the conversation with the upstream in its era, and back in the caller's
@@ -59,6 +80,8 @@ pub(crate) struct Refusal {
     pub error: WireError,
     /// The HTTP status, where it is not the one that goes with the error.
     pub status: Option<u16>,
+    /// The limit that was reached, where that is why.
+    pub limit: Option<Box<Exceeded>>,
 }
 
 impl From<WireError> for Refusal {
@@ -66,6 +89,7 @@ impl From<WireError> for Refusal {
         Self {
             error,
             status: None,
+            limit: None,
         }
     }
 }
@@ -75,18 +99,24 @@ impl Refusal {
         Self {
             error,
             status: Some(status),
+            limit: None,
         }
     }
 }
 
-fn busy() -> Refusal {
-    let error =
-        WireError::internal("the gateway is at its limit of calls (limits.calls); try again");
-    Refusal::with_status(error, 503)
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self {
+            error: exceeded.to_wire(),
+            status: Some(429),
+            limit: Some(Box::new(exceeded)),
+        }
+    }
 }
 
 async fn refuse(reply: Reply, refusal: Refusal) {
     match refusal.status {
+        _ if refusal.limit.is_some() => reply.limited(&refusal.error, refusal.limit).await,
         Some(status) => reply.error_with_status(&refusal.error, status).await,
         None => reply.error(&refusal.error).await,
     }

@@ -2,10 +2,17 @@
 
 use std::sync::Arc;
 
-use mcp_ultra_domain::catalog::{Catalog, ServerCapabilities, State};
+use mcp_ultra_domain::{
+    Principal,
+    catalog::{Catalog, Kind, ServerCapabilities, State},
+    policy::Policies,
+};
 use mcp_ultra_protocol::capabilities::EXTENSION_PREFIX;
 
-use crate::upstream::Upstream;
+use crate::{
+    access::{View, Views},
+    upstream::Upstream,
+};
 
 /// What a call sees of the world.
 #[derive(Default)]
@@ -17,18 +24,59 @@ pub(crate) struct Snapshot {
     pub capabilities: ServerCapabilities,
     /// The instructions of all upstreams, merged.
     pub instructions: Option<String>,
+    /// What callers may do; without it, everything.
+    pub policies: Option<Arc<Policies>>,
+    views: Views,
 }
 
 impl Snapshot {
-    pub(crate) fn new(upstreams: Vec<Arc<Upstream>>, catalog: Catalog) -> Self {
+    pub(crate) fn new(
+        upstreams: Vec<Arc<Upstream>>,
+        catalog: Catalog,
+        policies: Option<Arc<Policies>>,
+    ) -> Self {
         let capabilities = merged_capabilities(&upstreams, &catalog);
-        let instructions = merged_instructions(&catalog);
+        let instructions = merged_instructions(&catalog, |_| true);
+        if let Some(policies) = &policies {
+            for listed in Kind::ALL.iter().flat_map(|kind| catalog.items(*kind)) {
+                policies.prepare(&listed.item.resource);
+            }
+        }
         Self {
             upstreams,
             catalog,
             capabilities,
             instructions,
+            policies,
+            views: Views::default(),
         }
+    }
+
+    /// What the principal may do; `None` where there is no policy, and so everything.
+    pub(crate) fn view(&self, principal: &Principal) -> Option<Arc<View>> {
+        let policies = self.policies.as_ref()?;
+        Some(self.views.of(policies, principal))
+    }
+
+    /// The instructions of the upstreams that the principal sees anything of.
+    pub(crate) fn instructions_for(&self, principal: &Principal) -> Option<String> {
+        match self.view(principal) {
+            None => self.instructions.clone(),
+            Some(view) => {
+                merged_instructions(&self.catalog, |source| view.shows_server(self, source))
+            }
+        }
+    }
+
+    /// The names of the upstreams that are not answering, among those that the principal sees
+    /// anything of.
+    pub(crate) fn unavailable_for(&self, principal: &Principal) -> Vec<&str> {
+        let view = self.view(principal);
+        let shown = |at: usize| view.as_ref().is_none_or(|view| view.shows_server(self, at));
+        unavailable(&self.catalog)
+            .filter(|(at, _)| shown(*at))
+            .map(|(_, name)| name)
+            .collect()
     }
 
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
@@ -73,11 +121,13 @@ fn merged_capabilities(upstreams: &[Arc<Upstream>], catalog: &Catalog) -> Server
     union
 }
 
-fn merged_instructions(catalog: &Catalog) -> Option<String> {
+fn merged_instructions(catalog: &Catalog, shown: impl Fn(usize) -> bool) -> Option<String> {
     let parts: Vec<(&str, &str)> = catalog
         .sources()
         .iter()
-        .filter_map(|source| {
+        .enumerate()
+        .filter(|(at, _)| shown(*at))
+        .filter_map(|(_, source)| {
             let text = source.offer.as_ref()?.instructions.as_deref()?.trim();
             (!text.is_empty()).then_some((&*source.name, text))
         })
@@ -95,12 +145,12 @@ fn merged_instructions(catalog: &Catalog) -> Option<String> {
     }
 }
 
-/// The names of the upstreams that are not answering.
-pub(crate) fn unavailable(catalog: &Catalog) -> Vec<&str> {
+/// The upstreams that are not answering, by position and name.
+pub(crate) fn unavailable(catalog: &Catalog) -> impl Iterator<Item = (usize, &str)> {
     catalog
         .sources()
         .iter()
-        .filter(|source| matches!(source.state, State::Unavailable { .. }))
-        .map(|source| &*source.name)
-        .collect()
+        .enumerate()
+        .filter(|(_, source)| matches!(source.state, State::Unavailable { .. }))
+        .map(|(at, source)| (at, &*source.name))
 }

@@ -18,6 +18,9 @@ pub const INTERNAL_ERROR: i64 = -32603;
 pub const RESOURCE_NOT_FOUND: i64 = -32002;
 /// URL elicitation required, 2025-11-25 only.
 pub const URL_ELICITATION_REQUIRED: i64 = -32042;
+/// A limit of the caller is reached. No revision has a code for it; this is one of those that
+/// JSON-RPC 2.0 leaves to implementations, with the meaning that EIP-1474 gives it.
+pub const LIMIT_EXCEEDED: i64 = -32005;
 /// Headers and body disagree, or a required header is missing (2026-07-28).
 pub const HEADER_MISMATCH: i64 = -32020;
 /// The client did not declare a capability that the request needs (2026-07-28).

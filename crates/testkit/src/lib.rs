@@ -17,3 +17,4 @@ pub mod process;
 pub mod raw;
 pub mod schema;
 pub mod scripted;
+pub mod tls;

@@ -12,8 +12,8 @@ use crate::validate::Findings;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSection {
-    /// The IP address it listens on: of this machine alone, unless something in front of it speaks
-    /// TLS.
+    /// The IP address it listens on. On any but a loopback address it speaks TLS as `server.tls`
+    /// says, or something in front of it does.
     pub host: IpAddr,
     /// Its port, 0 for any free one. Without it there is no admin API.
     pub port: Option<u16>,

@@ -1,14 +1,22 @@
-//! Upper bounds on what clients and servers may use.
+//! Upper bounds on what clients and servers may use. What each of them may use of it is in
+//! [`shares`].
 
 use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod shares;
+
 use super::nonzero;
+pub use shares::{
+    ConcurrencySection, LimitMatch, LimitOverride, OverriddenRates, QuotasSection, RatesSection,
+};
+
 use crate::{period::Period, size::Size, validate::Findings};
 
-/// Every bound has a value: there is no "unlimited". JSON nesting is fixed at 128.
+/// Every bound of the gateway itself has a value: there is no "unlimited". JSON nesting is fixed at
+/// 128.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsSection {
@@ -24,6 +32,10 @@ pub struct LimitsSection {
     pub body_timeout: Period,
     /// How long a connection without a request stays open.
     pub idle_timeout: Period,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Period,
+    /// The most TLS handshakes at a time; more wait for their turn.
+    pub handshakes: NonZeroU32,
     /// The most open connections of all clients.
     pub connections: NonZeroU32,
     /// The most open connections of one client address.
@@ -44,6 +56,17 @@ pub struct LimitsSection {
     pub response_timeout: Option<Period>,
     /// The total deadline of a call, unless its server has its own.
     pub call_timeout: Period,
+    /// How often requests may come.
+    pub rates: RatesSection,
+    /// How many requests may go to servers in a day.
+    pub quotas: QuotasSection,
+    /// How many requests may be in flight at the same time.
+    pub concurrency: ConcurrencySection,
+    /// Other rates, quotas and numbers for some tenants, roles, tools or servers.
+    pub overrides: Vec<LimitOverride>,
+    /// How many addresses, tenants, principals, tools and servers are counted at the same time, of
+    /// each kind and for each limit; those that were not heard of for longest are forgotten first.
+    pub tracked: NonZeroU32,
 }
 
 impl Default for LimitsSection {
@@ -55,6 +78,8 @@ impl Default for LimitsSection {
             header_timeout: Period::from_secs(10),
             body_timeout: Period::from_secs(30),
             idle_timeout: Period::from_secs(75),
+            handshake_timeout: Period::from_secs(10),
+            handshakes: nonzero(256),
             connections: nonzero(10_000),
             connections_per_client: nonzero(1_000),
             streams_per_client: nonzero(256),
@@ -65,6 +90,11 @@ impl Default for LimitsSection {
             connect_timeout: Period::from_secs(5),
             response_timeout: None,
             call_timeout: Period::from_secs(300),
+            rates: RatesSection::default(),
+            quotas: QuotasSection::default(),
+            concurrency: ConcurrencySection::default(),
+            overrides: Vec::new(),
+            tracked: nonzero(100_000),
         }
     }
 }
@@ -89,6 +119,7 @@ impl LimitsSection {
             ("limits.header_timeout", self.header_timeout),
             ("limits.body_timeout", self.body_timeout),
             ("limits.idle_timeout", self.idle_timeout),
+            ("limits.handshake_timeout", self.handshake_timeout),
             ("limits.connect_timeout", self.connect_timeout),
             ("limits.call_timeout", self.call_timeout),
         ] {
@@ -96,6 +127,9 @@ impl LimitsSection {
         }
         if let Some(period) = self.response_timeout {
             findings.not_zero("limits.response_timeout", period);
+        }
+        for (index, one) in self.overrides.iter().enumerate() {
+            one.check(&format!("limits.overrides[{index}]"), findings);
         }
     }
 }

@@ -11,6 +11,8 @@ mod environment;
 mod extension;
 mod limits;
 mod log;
+mod outbound;
+mod policy;
 mod production;
 mod server;
 mod servers;
@@ -18,14 +20,24 @@ mod session;
 mod storage;
 
 pub use admin::AdminSection;
-pub use auth::{ApiKeysSettings, AuthSection, ClaimPaths, Issuer, JwksSettings, SigningAlgorithm};
+pub use auth::{
+    ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, Issuer, JwksSettings,
+    SigningAlgorithm,
+};
 pub use catalog::CatalogSection;
 pub use environment::Environment;
 pub use extension::Extension;
-pub use limits::LimitsSection;
+pub use limits::{
+    ConcurrencySection, LimitMatch, LimitOverride, LimitsSection, OverriddenRates, QuotasSection,
+    RatesSection,
+};
 pub use log::{LogFormat, LogLevel, LogSection};
-pub use server::{Names, ServerSection, Shutdown};
-pub use servers::{Era, Prefix, Restart, Transport, Upstream};
+pub use outbound::OutboundSection;
+pub use policy::{ClassifiedNames, DataClass, PolicySection};
+pub use server::{
+    ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
+};
+pub use servers::{Era, Prefix, Restart, Transport, Upstream, UpstreamTls};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
 pub use storage::StorageSection;
@@ -50,6 +62,8 @@ pub struct Config {
     pub auth: AuthSection,
     /// The admin API.
     pub admin: AdminSection,
+    /// What callers may do.
+    pub policy: PolicySection,
     /// Where what must outlive the gateway is kept.
     pub storage: StorageSection,
     /// What is written to the log.
@@ -58,6 +72,8 @@ pub struct Config {
     pub limits: LimitsSection,
     /// Sessions of clients that speak 2025-11-25 or earlier.
     pub session: SessionSection,
+    /// Where the gateway may connect to.
+    pub outbound: OutboundSection,
     /// The merged list of tools, resources and prompts.
     pub catalog: CatalogSection,
     /// Extensions of the protocol that pass through, for servers that do not say otherwise.
@@ -73,10 +89,12 @@ impl Default for Config {
             server: ServerSection::default(),
             auth: AuthSection::default(),
             admin: AdminSection::default(),
+            policy: PolicySection::default(),
             storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
             session: SessionSection::default(),
+            outbound: OutboundSection::default(),
             catalog: CatalogSection::default(),
             extensions: Extension::ALL.to_vec(),
             servers: Vec::new(),
@@ -141,6 +159,17 @@ impl Config {
                 "configure auth, for a start with auth.api_keys.enabled",
             );
         }
+        let server = &self.server;
+        if !self.admin.host.is_loopback()
+            && !server.tls.is_on()
+            && server.tls_terminated_by.is_none()
+        {
+            findings.report(
+                "admin.host",
+                "credentials of administrators would cross the network in the clear",
+                "listen on 127.0.0.1, or configure server.tls, or say in server.tls_terminated_by what speaks TLS in front of it",
+            );
+        }
         if self.storage.sqlite.is_none() {
             findings.report(
                 "admin.port",
@@ -150,19 +179,32 @@ impl Config {
         }
     }
 
+    fn check_certificates(&self, findings: &mut Findings) {
+        if !self.auth.certificates.is_empty() && self.server.tls.client_auth == ClientAuth::None {
+            findings.report(
+                "auth.certificates",
+                "no client is asked for a certificate, so none could be known by it",
+                "set server.tls.client_auth to optional or required, and server.tls.client_ca",
+            );
+        }
+    }
+
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
         self.auth.check(findings);
+        self.policy.check(findings);
         self.storage.check(findings);
         self.admin.check(findings);
         self.check_admin(findings);
         self.check_api_keys(findings);
         self.limits.check(findings);
         self.session.check(findings);
+        self.outbound.check(findings);
         self.catalog.check(findings);
         extension::check(&self.extensions, "extensions", findings);
         servers::check(&self.servers, findings);
+        self.check_certificates(findings);
         production::check(self, findings);
     }
 }

@@ -15,12 +15,26 @@ struct Requirement {
 }
 
 /// All of them, in the order in which they are reported.
-const REQUIREMENTS: [Requirement; 1] = [Requirement {
-    what: "authentication",
-    path: "auth",
-    help: "name your identity provider in auth.issuers and this gateway's URL in auth.resource",
-    is_met: |config| config.auth.is_on(),
-}];
+const REQUIREMENTS: [Requirement; 3] = [
+    Requirement {
+        what: "authentication",
+        path: "auth",
+        help: "name your identity provider in auth.issuers and this gateway's URL in auth.resource",
+        is_met: |config| config.auth.is_on(),
+    },
+    Requirement {
+        what: "TLS",
+        path: "server.tls",
+        help: "name certificate and key in server.tls; where a proxy or a service mesh ends TLS in front of it, say so in server.tls_terminated_by",
+        is_met: |config| config.server.tls.is_on() || config.server.tls_terminated_by.is_some(),
+    },
+    Requirement {
+        what: "a policy",
+        path: "policy",
+        help: "name files or folders of Cedar policies in policy.files; docs/policies has examples",
+        is_met: |config| config.policy.is_on(),
+    },
+];
 
 /// Reports what is missing. There is no way around it: a gateway that anyone may use is not in
 /// production.

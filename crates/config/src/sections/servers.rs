@@ -10,7 +10,10 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::extension::Extension;
+use super::{
+    extension::Extension,
+    policy::{ClassifiedNames, DataClass},
+};
 use crate::{
     period::Period,
     suspicion::secret_in_argument,
@@ -42,6 +45,9 @@ pub struct Upstream {
     /// Headers sent with every request to the address.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
+    /// What is trusted and shown where the address is `https`.
+    #[serde(default)]
+    pub tls: Option<UpstreamTls>,
     /// What stands before the names of this server's tools and prompts, followed by `_`. Without
     /// it: the server's name. `none`: names stay as they are.
     #[serde(default)]
@@ -68,6 +74,12 @@ pub struct Upstream {
     /// Extensions that pass through to this server. Without it: the general `extensions`.
     #[serde(default)]
     pub extensions: Option<Vec<Extension>>,
+    /// What its tools, prompts and resources may hold, for policies.
+    #[serde(default)]
+    pub data_class: DataClass,
+    /// Exceptions from `data_class`. The first that fits a name counts.
+    #[serde(default)]
+    pub data_classes: Vec<ClassifiedNames>,
 }
 
 /// Arguments as they may be shown: people put keys there, so what looks like one is masked.
@@ -82,6 +94,18 @@ fn masked<S: Serializer>(args: &[Text], serializer: S) -> Result<S::Ok, S::Error
             None => written.to_owned(),
         }
     }))
+}
+
+/// TLS towards one server. The files are PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// The file of the authorities to trust for this server instead of all others.
+    pub ca_file: Option<String>,
+    /// The file of the certificate that the gateway shows it (mTLS). Read again when it changes.
+    pub certificate: Option<String>,
+    /// The file of the private key.
+    pub key: Option<String>,
 }
 
 const fn enabled() -> bool {
@@ -218,6 +242,7 @@ impl Upstream {
             cwd: None,
             url: None,
             headers: BTreeMap::new(),
+            tls: None,
             prefix: Prefix::default(),
             shared: false,
             enabled: enabled(),
@@ -226,6 +251,8 @@ impl Upstream {
             restart: Restart::default(),
             era: Era::default(),
             extensions: None,
+            data_class: DataClass::default(),
+            data_classes: Vec::new(),
         }
     }
 

@@ -41,7 +41,7 @@ fn unknown_keys_come_with_the_nearest_known_one() {
         (
             "server: { path: /mcp }",
             "1:11: server.path: unknown key `path`; known keys: host, port, allowed_hosts, \
-             allowed_origins, metrics, shutdown",
+             allowed_origins, cors, tls, tls_terminated_by, trusted_proxies, metrics, shutdown",
         ),
     ]);
 }
@@ -356,6 +356,7 @@ fn authentication_that_would_let_everyone_or_nobody_in_is_refused() {
         (issuer("  api_keys: { enabled: true }\n"), "API keys need a place"),
         (issuer("  api_keys: { recheck: 1h }\n"), "auth.api_keys.max_age"),
         (issuer("admin: { port: 1 }\n"), "needs a place where things are kept"),
+        (issuer("admin: { port: 1, host: 0.0.0.0 }\n"), "in the clear"),
         ("admin: { port: 1 }\n".to_owned(), "the admin API needs authentication"),
         (issuer("admin: { operator_role: 'a b' }\n"), "is not a role"),
         (issuer("admin: { operator_role: tenant-admin }\n"), "the role of operators too"),
@@ -387,10 +388,102 @@ fn authentication_that_would_let_everyone_or_nobody_in_is_refused() {
 #[test]
 fn production_names_what_is_missing() {
     let said = refuse("environment: production\n");
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(
-        said[0].contains("`environment: production` needs authentication, which is missing"),
-        "{said:?}"
-    );
-    assert!(said[0].contains("auth.issuers"), "{said:?}");
+    for (what, help) in [
+        ("authentication", "auth.issuers"),
+        ("TLS", "server.tls_terminated_by"),
+        ("a policy", "policy.files"),
+    ] {
+        let missing = format!("`environment: production` needs {what}, which is missing");
+        let line = said.iter().find(|line| line.contains(&missing));
+        assert!(line.is_some_and(|line| line.contains(help)), "{said:?}");
+    }
+}
+
+#[test]
+fn tls_certificates_and_pages_are_checked() {
+    for (text, expected) in [
+        ("server: { tls: { certificate: a.pem } }", "server.tls.key"),
+        (
+            "server: { tls: { min_version: \"1.3\" } }",
+            "server.tls.certificate",
+        ),
+        (
+            "server: { tls: { certificate: a, key: b, client_auth: required } }",
+            "server.tls.client_ca",
+        ),
+        (
+            "server: { tls: { certificate: a, key: b, client_ca: c } }",
+            "server.tls.client_auth",
+        ),
+        (
+            "server: { tls: { certificate: a, key: b }, tls_terminated_by: proxy }",
+            "server.tls_terminated_by",
+        ),
+        (
+            "server: { cors: { origins: [\"*\"] } }",
+            "server.cors.origins[0]",
+        ),
+        (
+            "server: { cors: { origins: [\"https://A.example\"] } }",
+            "server.cors.origins[0]",
+        ),
+        (
+            "auth: { resource: \"https://a.example/mcp\", certificates: [{ san: \"dns:a.example\" }] }",
+            "auth.certificates",
+        ),
+        (
+            "auth: { resource: \"https://a.example/mcp\", certificates: [{ san: a.example }] }",
+            "auth.certificates[0].san",
+        ),
+        (
+            "outbound: { allow_addresses: [10.0.0.0/40] }",
+            "outbound.allow_addresses[0]",
+        ),
+        (
+            "outbound: { allow_hosts: [\"*.example\"] }",
+            "outbound.allow_hosts[0]",
+        ),
+    ] {
+        let said = refuse(text);
+        assert!(
+            said.iter().any(|line| line.contains(expected)),
+            "{text}: {said:?}"
+        );
+    }
+    let good = "server: { tls: { certificate: a, key: b, client_auth: optional, client_ca: c } }";
+    assert!(load_str(good, "c.yaml").is_ok());
+}
+
+#[test]
+fn limits_say_what_they_can_be_and_on_what_they_can_depend() {
+    let overridden = |one: &str| format!("limits: {{ overrides: [ {{ {one} }} ] }}\n");
+    let by_role = overridden("match: { role: batch }, rates: { tenant: off, principal: off }");
+    let everything = overridden("match: {}, quotas: { tenant: 5 }");
+    let nothing = overridden("match: { tenant: a }");
+    refused_with(&[
+        (
+            "limits:\n  rates: { tenant: 100 }\n",
+            "2:20: limits.rates.tenant: `100` is not a rate such as 100/s, 6000/min or 10/min burst 3 (at most 1000000), or `off`",
+        ),
+        (
+            "limits:\n  quotas: { tool: none }\n",
+            "2:19: limits.quotas.tool: `none` is not a number from 1 on, or `off`",
+        ),
+        (
+            &by_role,
+            "1:67: limits.overrides[0].rates.tenant: this limit is not counted by role, so it can't depend on one; move it to an override without match.role",
+        ),
+        (
+            &everything,
+            "1:33: limits.overrides[0].match: it matches everything; name a tenant, role, tool or server; what is for all stands in limits.rates, limits.quotas and limits.concurrency",
+        ),
+        (
+            &nothing,
+            "1:24: limits.overrides[0]: it changes no limit; set one in rates, quotas or concurrency, or remove it",
+        ),
+        (
+            "server: { trusted_proxies: [10.0.0.0/8, proxy] }\n",
+            "1:41: server.trusted_proxies[1]: `proxy` is not a range of addresses such as 10.0.0.0/8, fd00::/8 or 10.0.0.1",
+        ),
+    ]);
 }

@@ -13,7 +13,14 @@ auth:
   issuers: [{ issuer: "https://login.example.com", algorithms: [ES256, EdDSA], claims: { roles: a.b } }]
   jwt_secret: "${file:/nowhere}"
   jwks: { refresh: 5m, max_age: 1d }
-server: { port: 8080, host: "0.0.0.0", allowed_hosts: [a.example, "b.example:80"] }
+policy: { files: [policies, "b.cedar"], time_zone: America/Sao_Paulo }
+server:
+  port: 8080
+  host: "0.0.0.0"
+  allowed_hosts: [a.example, "b.example:80"]
+  cors: { origins: ["https://a.example"] }
+  tls: { certificate: a.pem, key: b.pem, client_auth: optional, client_ca: c.pem, min_version: "1.3" }
+outbound: { allow_addresses: [10.0.0.0/8], allow_hosts: [a.example] }
 limits:
   body: 4MiB
   call_timeout: 90s
@@ -30,6 +37,8 @@ servers:
     url: http://[::1]:80/?x=é
     headers: { Authorization: "Bearer ${T}" }
     restart: { min: 1s, max: 2s }
+    data_class: confidential
+    data_classes: [{ names: ["get_*", é], class: personal }]
 "#;
 
 #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mcp_ultra_config::{
-    AuthSection, Config, Environment, Loaded, LogLevel, MissingReferences, Origin, Secret,
-    SourceFile, Sources, Text, load,
+    AuthSection, Config, Environment, Loaded, LogLevel, MissingReferences, Origin, PolicySection,
+    Secret, ServerSection, SourceFile, Sources, Terminator, Text, load,
 };
 
 fn sources(text: &str, environment: &[(&str, &str)]) -> Sources {
@@ -70,7 +70,9 @@ fn the_config_map_of_the_deployment_checklist_works() {
         ("MCP_ULTRA_SERVER_PORT", "8080"),
         ("MCP_ULTRA_LOG_LEVEL", "info"),
         ("MCP_ULTRA_ENVIRONMENT", "production"),
+        ("MCP_ULTRA_SERVER_TLS_TERMINATED_BY", "mesh"),
         ("MCP_ULTRA_AUTH_RESOURCE", "https://mcp.example.com/mcp"),
+        ("MCP_ULTRA_POLICY_FILES", "/etc/mcp-ultra/policies"),
         // from the Secret beside it
         ("MCP_ULTRA_JWT_SECRET", "0123456789abcdef0123456789abcdef"),
     ];
@@ -79,10 +81,18 @@ fn the_config_map_of_the_deployment_checklist_works() {
     let loaded = load(&sources).expect("loads");
     let expected = Config {
         environment: Environment::Production,
+        server: ServerSection {
+            tls_terminated_by: Some(Terminator::Mesh),
+            ..ServerSection::default()
+        },
         auth: AuthSection {
             resource: Some("https://mcp.example.com/mcp".into()),
             jwt_secret: Some(Secret::literal("0123456789abcdef0123456789abcdef")),
             ..AuthSection::default()
+        },
+        policy: PolicySection {
+            files: vec!["/etc/mcp-ultra/policies".into()],
+            ..PolicySection::default()
         },
         ..Config::default()
     };

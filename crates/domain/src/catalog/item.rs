@@ -1,9 +1,16 @@
+use std::{
+    hash::{DefaultHasher, Hasher},
+    sync::Arc,
+};
+
 use bytestring::ByteString;
 use mcp_ultra_protocol::{
     json::{self, Object},
     names::Naming,
     param_headers::{self, InvalidAnnotation, ParamHeader},
 };
+
+use crate::policy::{Annotations, Classes, Resource, Target};
 
 /// What a list holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +72,19 @@ pub struct Item {
     pub legacy: ByteString,
     /// Arguments of a tool that are mirrored into headers.
     pub params: Vec<ParamHeader>,
+    /// What policies see of it.
+    pub resource: Resource,
+    /// A hash of the definition, good for this process.
+    pub digest: u64,
+}
+
+/// What the operator says of a server's items.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    /// The server's name in the configuration.
+    pub server: Arc<str>,
+    /// What its items may hold.
+    pub classes: Classes,
 }
 
 /// Why a definition is left out.
@@ -86,7 +106,12 @@ impl Item {
     ///
     /// # Errors
     /// [`Unusable`]: one bad definition leaves the others of the list alone.
-    pub fn new(kind: Kind, definition: &str, naming: &Naming) -> Result<Self, Unusable> {
+    pub fn new(
+        kind: Kind,
+        definition: &str,
+        naming: &Naming,
+        labels: &Labels,
+    ) -> Result<Self, Unusable> {
         let object =
             Object::parse(definition).map_err(|error| Unusable::Unreadable(error.to_string()))?;
         let key = kind.name_key();
@@ -114,14 +139,31 @@ impl Item {
         }
         let modern: ByteString = edit.finish().into();
         let legacy = legacy_definition(kind, &modern);
+        let public: ByteString = public.into_owned().into();
+        let target = match kind {
+            Kind::Tool => Target::Tool(Annotations::of(&object)),
+            Kind::Prompt => Target::Prompt,
+            Kind::Resource => Target::Resource { template: None },
+            Kind::Template => Target::Template,
+        };
+        let class = labels.classes.of(&original);
+        let digest = hash(&modern);
         Ok(Self {
-            public: public.into_owned().into(),
+            resource: Resource::new(target, public.clone(), labels.server.clone(), class),
+            digest,
+            public,
             original: original.into_owned().into(),
             modern,
             legacy,
             params,
         })
     }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 /// `_meta.ui.resourceUri` (MCP Apps) with the public URI; `None` where there is nothing to change.
@@ -178,7 +220,7 @@ mod tests {
     fn a_definition_keeps_all_but_its_name() {
         let naming = Naming::prefixed("crm").unwrap();
         let text = r#"{"x":1e9,"name":"find","inputSchema":{"type":"object"},"_meta":{"ui":{"resourceUri":"ui://a","k":1}}}"#;
-        let item = Item::new(Kind::Tool, text, &naming).unwrap();
+        let item = Item::new(Kind::Tool, text, &naming, &Labels::default()).unwrap();
         assert_eq!(
             item.modern,
             r#"{"x":1e9,"name":"crm_find","inputSchema":{"type":"object"},"_meta":{"ui":{"resourceUri":"crm+ui://a","k":1}}}"#
@@ -189,7 +231,7 @@ mod tests {
     #[test]
     fn an_output_schema_of_no_object_is_not_for_legacy_clients() {
         let text = r#"{"name":"a","outputSchema":{"type":"array"}}"#;
-        let item = Item::new(Kind::Tool, text, &Naming::identity()).unwrap();
+        let item = Item::new(Kind::Tool, text, &Naming::identity(), &Labels::default()).unwrap();
         assert_eq!(item.modern, text);
         assert_eq!(item.legacy, r#"{"name":"a"}"#);
     }
@@ -204,7 +246,7 @@ mod tests {
             r#"{"name":"a","name":"b"}"#,
         ] {
             assert!(
-                Item::new(Kind::Tool, text, &Naming::identity()).is_err(),
+                Item::new(Kind::Tool, text, &Naming::identity(), &Labels::default()).is_err(),
                 "{text}"
             );
         }

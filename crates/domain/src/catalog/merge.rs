@@ -1,4 +1,8 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hasher},
+    sync::Arc,
+};
 
 use bytestring::ByteString;
 
@@ -68,6 +72,7 @@ struct List {
     entries: Vec<Listed>,
     by_name: HashMap<ByteString, usize>,
     pages: Vec<Page>,
+    digest: u64,
 }
 
 impl Catalog {
@@ -108,6 +113,11 @@ impl Catalog {
                 }
             }
             list.pages = paginate(&list.entries, page_size);
+            let mut hasher = DefaultHasher::new();
+            for listed in &list.entries {
+                hasher.write_u64(listed.item.digest);
+            }
+            list.digest = hasher.finish();
         }
         Self {
             sources,
@@ -135,6 +145,11 @@ impl Catalog {
     pub fn find(&self, kind: Kind, public: &str) -> Option<&Listed> {
         let list = &self.lists[kind as usize];
         list.by_name.get(public).map(|at| &list.entries[*at])
+    }
+
+    /// The position of the item of `kind` with the public name, in [`Catalog::items`].
+    pub fn position(&self, kind: Kind, public: &str) -> Option<usize> {
+        self.lists[kind as usize].by_name.get(public).copied()
     }
 
     /// The page that follows the item named `after`, or the first one; `None` where no item has
@@ -168,6 +183,11 @@ impl Catalog {
         self.sources
             .iter()
             .filter_map(|source| source.offer.as_ref())
+    }
+
+    /// What tells the list of `kind` from another one, in this process.
+    pub fn digest(&self, kind: Kind) -> u64 {
+        self.lists[kind as usize].digest
     }
 
     /// Whether the items of `kind` differ from those of `other` in name, definition or order.
@@ -207,7 +227,7 @@ mod tests {
     use mcp_ultra_protocol::names::Naming;
 
     use super::*;
-    use crate::catalog::Raw;
+    use crate::catalog::{Labels, Raw};
 
     fn source(name: &str, tools: &[&str]) -> Source {
         let raw = Raw {
@@ -218,7 +238,7 @@ mod tests {
                 .collect(),
             ..Raw::default()
         };
-        let (offer, unusable) = Offer::new(&raw, &Naming::identity());
+        let (offer, unusable) = Offer::new(&raw, &Naming::identity(), &Labels::default());
         assert!(unusable.is_empty());
         Source {
             name: name.into(),

@@ -9,8 +9,10 @@ mod item;
 mod merge;
 mod offer;
 mod page;
+mod template;
 
-pub use item::{Item, Kind};
+pub use item::{Item, Kind, Labels};
 pub use merge::{Catalog, Hidden, Listed, Source, State};
 pub use offer::{Offer, Raw, ServerCapabilities};
 pub use page::Page;
+pub use template::matches_template;

@@ -7,7 +7,11 @@ use mcp_ultra_protocol::{
     names::Naming,
 };
 
-use super::item::{Item, Kind, Unusable};
+use super::{
+    item::{Item, Kind, Labels, Unusable},
+    template::matches_template,
+};
+use crate::policy::Target;
 
 /// What an upstream said about itself and listed, as text.
 #[derive(Debug, Clone, Default)]
@@ -105,7 +109,7 @@ impl ServerCapabilities {
 impl Offer {
     /// Gives everything in `raw` its public name. Definitions that can't be used are left out and
     /// returned with the reason.
-    pub fn new(raw: &Raw, naming: &Naming) -> (Self, Vec<(Kind, Unusable)>) {
+    pub fn new(raw: &Raw, naming: &Naming, labels: &Labels) -> (Self, Vec<(Kind, Unusable)>) {
         let mut offer = Self {
             capabilities: ServerCapabilities::parse(&raw.capabilities),
             instructions: raw.instructions.clone(),
@@ -115,12 +119,37 @@ impl Offer {
         };
         let mut unusable = Vec::new();
         for (kind, definition) in &raw.definitions {
-            match Item::new(*kind, definition, naming) {
+            match Item::new(*kind, definition, naming, labels) {
                 Ok(item) => offer.items[*kind as usize].push(Arc::new(item)),
                 Err(reason) => unusable.push((*kind, reason)),
             }
         }
+        offer.name_templates();
         (offer, unusable)
+    }
+
+    /// The public URI template that a public URI is found by: the first one that matches.
+    pub fn template_of(&self, uri: &str) -> Option<&ByteString> {
+        let templates = self.items(Kind::Template).iter();
+        templates
+            .map(|item| &item.public)
+            .find(|template| matches_template(template, uri))
+    }
+
+    /// Notes for each listed resource the template that its URI is found by, so that policies see
+    /// it the same whether it is listed or not.
+    fn name_templates(&mut self) {
+        let mut resources = std::mem::take(&mut self.items[Kind::Resource as usize]);
+        for item in &mut resources {
+            if let Some(template) = self.template_of(&item.public).cloned()
+                && let Some(item) = Arc::get_mut(item)
+            {
+                item.resource.target = Target::Resource {
+                    template: Some(template),
+                };
+            }
+        }
+        self.items[Kind::Resource as usize] = resources;
     }
 
     /// The items of `kind`, in the upstream's order.

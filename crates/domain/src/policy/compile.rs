@@ -56,6 +56,8 @@ pub struct Policies {
     arguments: Members,
     told_apart_by: OfPrincipal,
     zone: TimeZone,
+    /// Whether any policy has a condition.
+    conditions: bool,
     revision: Arc<str>,
 }
 
@@ -113,6 +115,7 @@ impl Policies {
             rules.push(rule);
         }
         Ok(Self {
+            conditions: rules.iter().any(|rule| rule.call.expression.is_some()),
             rules,
             index: builder.finish(),
             vocabulary,
@@ -136,6 +139,10 @@ impl Policies {
     /// Whether there is no policy, and so everything is refused.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    pub(super) fn has_conditions(&self) -> bool {
+        self.conditions
     }
 
     pub(super) fn rule(&self, at: u32) -> Option<&Rule> {

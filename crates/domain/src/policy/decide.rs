@@ -27,6 +27,8 @@ pub enum Ask {
     List,
     /// It is called.
     Call,
+    /// It may be called with some arguments, whether it is listed or not.
+    Possible,
 }
 
 /// The circumstances of a request, of which only what a policy asks for is looked at.
@@ -95,11 +97,18 @@ impl Policies {
             resource,
             circumstances,
         };
-        let mut candidates = Vec::new();
+        let mut found = Vec::new();
         self.index()
-            .candidates(standing.buckets(action), resource, |at| {
-                candidates.extend(self.rule(at).map(|rule| (at, rule)));
-            });
+            .candidates(standing.buckets(action), resource, |at| found.push(at));
+        self.weigh(&request, ask, &found)
+    }
+
+    /// The answer of the policies at these positions, which are those whose scope fits.
+    pub(super) fn weigh(&self, request: &Asked<'_>, ask: Ask, found: &[u32]) -> Verdict {
+        let candidates: Vec<(u32, &Rule)> = found
+            .iter()
+            .filter_map(|at| Some((*at, self.rule(*at)?)))
+            .collect();
         let conditions = |pick: fn(&Rule) -> &Condition| {
             let mut needs = Needs::default();
             for (_, rule) in &candidates {
@@ -111,6 +120,11 @@ impl Policies {
             Ask::Call => {
                 let needs = conditions(|rule| &rule.call);
                 let outcome = request.evaluate(&candidates, |rule| &rule.call, &needs, "call");
+                self.verdict(outcome, needs.is_fixed())
+            }
+            Ask::Possible => {
+                let needs = conditions(|rule| &rule.list);
+                let outcome = request.evaluate(&candidates, |rule| &rule.list, &needs, "call");
                 self.verdict(outcome, needs.is_fixed())
             }
             Ask::List => {
@@ -157,12 +171,12 @@ impl Policies {
 }
 
 /// One request on its way through the candidates.
-struct Asked<'a> {
-    policies: &'a Policies,
-    standing: &'a Standing,
-    action: Action,
-    resource: &'a Resource,
-    circumstances: &'a Circumstances<'a>,
+pub(super) struct Asked<'a> {
+    pub policies: &'a Policies,
+    pub standing: &'a Standing,
+    pub action: Action,
+    pub resource: &'a Resource,
+    pub circumstances: &'a Circumstances<'a>,
 }
 
 impl Asked<'_> {

@@ -14,6 +14,8 @@ pub(super) struct Needs {
     /// `None` where arguments are not spoken of.
     pub arguments: Option<Wanted>,
     pub principal: OfPrincipal,
+    /// Which resource it is: more than its server, its data class and what a tool states.
+    pub resource: bool,
 }
 
 /// Which members of a record.
@@ -51,6 +53,7 @@ impl Needs {
         match expression.expr_kind() {
             ExprKind::Var(Var::Context) => self.whole_context(),
             ExprKind::Var(Var::Principal) => self.whole_principal(),
+            ExprKind::Var(Var::Resource) => self.resource = true,
             ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
                 self.attribute(expr, attr, None);
             }
@@ -70,7 +73,12 @@ impl Needs {
                     self.add(arg2);
                 }
             }
-            ExprKind::Is { expr, .. } if is(expr, Var::Principal) => {}
+            ExprKind::BinaryApp {
+                op: BinaryOp::In,
+                arg1,
+                arg2,
+            } if is(arg1, Var::Resource) && is_shared(arg2) => {}
+            ExprKind::Is { expr, .. } if is(expr, Var::Principal) || is(expr, Var::Resource) => {}
             _ => parts(expression, &mut |part| self.add(part)),
         }
     }
@@ -95,6 +103,7 @@ impl Needs {
                 "scopes" => self.principal.scopes = true,
                 _ => self.principal.identity = true,
             },
+            ExprKind::Var(Var::Resource) if attr != "name" => {}
             ExprKind::GetAttr { expr, attr: outer }
                 if outer == "arguments" && is(expr, Var::Context) =>
             {
@@ -144,6 +153,15 @@ fn named(expression: &Expr) -> Option<Vec<(SmolStr, SmolStr)>> {
         }
         _ => None,
     }
+}
+
+/// Whether an expression names only entities that many resources are in.
+fn is_shared(expression: &Expr) -> bool {
+    named(expression).is_some_and(|named| {
+        named
+            .iter()
+            .all(|(kind, _)| matches!(kind.as_str(), "Server" | "DataClass"))
+    })
 }
 
 /// Type and id of an entity.
@@ -208,6 +226,21 @@ mod tests {
             of("[context].contains(context)").arguments,
             Some(Wanted::All)
         );
+    }
+
+    #[test]
+    fn resources_are_told_apart_by_their_names_only_where_a_condition_does() {
+        for (condition, told) in [
+            (r#"resource in Server::"a" && resource.readOnly"#, false),
+            ("resource is Tool && resource has destructive", false),
+            (r#"resource.server == Server::"a""#, false),
+            (r#"resource.name like "x*""#, true),
+            (r#"resource == Tool::"x""#, true),
+            (r#"resource in [Server::"a", Tool::"x"]"#, true),
+            ("[resource].contains(resource)", true),
+        ] {
+            assert_eq!(of(condition).resource, told, "{condition}");
+        }
     }
 
     #[test]

@@ -44,8 +44,45 @@ impl DataClass {
     }
 }
 
+/// What the things of one server may hold, by the names that the server itself gives them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Classes {
+    /// What they may hold that no exception fits.
+    pub default: DataClass,
+    /// Exceptions: names, in which `*` stands for any text. The first that fits counts.
+    pub exceptions: Vec<(String, DataClass)>,
+}
+
+impl Classes {
+    /// What the thing of that name may hold.
+    pub fn of(&self, original: &str) -> DataClass {
+        let fits = |(pattern, _): &&(String, DataClass)| is_like(pattern, original);
+        let exception = self.exceptions.iter().find(fits);
+        exception.map_or(self.default, |(_, class)| *class)
+    }
+}
+
+/// Whether a name fits a pattern in which `*` stands for any text.
+fn is_like(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
 /// What a tool says of itself (MCP, `ToolAnnotations`), with the defaults of the specification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Annotations {
     /// It changes nothing.
     pub read_only: bool,
@@ -151,6 +188,29 @@ mod tests {
         assert_eq!(of(r#"{"annotations":7}"#), Annotations::default());
         let stated = of(r#"{"annotations":{"readOnlyHint":"yes","openWorldHint":false}}"#);
         assert_eq!((stated.read_only, stated.open_world), (false, false));
+    }
+
+    #[test]
+    fn the_first_exception_that_fits_counts() {
+        let classes = Classes {
+            default: DataClass::Confidential,
+            exceptions: vec![
+                ("get_*_name".into(), DataClass::Public),
+                ("get_*".into(), DataClass::Personal),
+                ("*".into(), DataClass::Internal),
+            ],
+        };
+        for (name, class) in [
+            ("get_my_name", DataClass::Public),
+            ("get_name", DataClass::Personal),
+            ("get_", DataClass::Personal),
+            ("forget_x", DataClass::Internal),
+        ] {
+            assert_eq!(classes.of(name), class, "{name}");
+        }
+        assert_eq!(Classes::default().of("x"), DataClass::Internal);
+        assert!(is_like("a*b*a", "aba") && !is_like("a*b*a", "ab") && !is_like("ab*ba", "aba"));
+        assert!(is_like("exact", "exact") && !is_like("exact", "exactly"));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 mod idempotency;
 mod key_store;
+mod limit_store;
 mod session_store;
 
 pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};
+pub use limit_store::{LimitStore, MemoryLimitStore, Tracked};
 pub use session_store::{MemorySessionStore, SessionState, SessionStore, StoreError};

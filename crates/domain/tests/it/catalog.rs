@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use mcp_ultra_domain::catalog::{Catalog, Kind, Offer, Raw, Source, State};
+use mcp_ultra_domain::catalog::{Catalog, Kind, Labels, Offer, Raw, Source, State};
 use mcp_ultra_protocol::names::Naming;
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn source(index: usize, tools: &[u8]) -> Source {
             .collect(),
         ..Raw::default()
     };
-    let (offer, unusable) = Offer::new(&raw, &Naming::identity());
+    let (offer, unusable) = Offer::new(&raw, &Naming::identity(), &Labels::default());
     assert!(unusable.is_empty());
     Source {
         name: format!("s{index}").into(),

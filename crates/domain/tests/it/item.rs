@@ -1,6 +1,6 @@
 //! Definitions under their public names.
 
-use mcp_ultra_domain::catalog::{Item, Kind};
+use mcp_ultra_domain::catalog::{Item, Kind, Labels};
 use mcp_ultra_protocol::{json::Object, names::Naming};
 use proptest::prelude::*;
 
@@ -45,12 +45,12 @@ proptest! {
         let text = parts(&spelled);
         prop_assume!(Object::parse(&text).is_ok());
         let naming = Naming::prefixed("crm").unwrap();
-        let item = Item::new(kind, &text, &naming).unwrap();
+        let item = Item::new(kind, &text, &naming, &Labels::default()).unwrap();
         prop_assert_eq!(&*item.original, &*name);
         prop_assert_eq!(&*item.modern, parts(&serde_json::to_string(&*item.public).unwrap()));
         prop_assert_eq!(&item.legacy, &item.modern);
 
-        let item = Item::new(kind, &text, &Naming::identity()).unwrap();
+        let item = Item::new(kind, &text, &Naming::identity(), &Labels::default()).unwrap();
         prop_assert_eq!(&*item.modern, text);
     }
 }

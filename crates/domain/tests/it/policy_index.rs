@@ -9,8 +9,8 @@ use cedar_policy::{
 use mcp_ultra_domain::{
     Attributes, Principal, PrincipalKind,
     policy::{
-        Action, Annotations, Ask, Circumstances, DataClass, Policies, Resource, SCHEMA, Source,
-        Target,
+        Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, SCHEMA,
+        Source, Target,
     },
 };
 use proptest::{prelude::*, sample::select};
@@ -251,6 +251,20 @@ proptest! {
         requests in proptest::collection::vec(asked(), 12),
     ) {
         let (text, policies) = compiled(lines);
+        // A list is answered as each of its entries is.
+        let standing = policies.standing(&requests[0].principal);
+        let mut lister = Lister::new(&policies, &standing, Circumstances::default());
+        for asked in &requests {
+            let shown = lister.shows(asked.action, &asked.resource);
+            let verdict = policies.decide(
+                &standing, asked.action, &asked.resource, Ask::List, &Circumstances::default(),
+            );
+            prop_assert_eq!(
+                (shown.allowed, shown.fixed),
+                (verdict.decision.allowed, verdict.fixed),
+                "{}\n{:?}", text, asked
+            );
+        }
         for asked in requests {
             let (allowed, reasons, errors) = whole(&text, &asked);
             let arguments = asked.n.map(|n| format!("{{\"n\":{n}}}"));

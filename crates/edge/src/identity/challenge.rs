@@ -106,6 +106,7 @@ mod tests {
             secret: None,
             api_keys: None,
             required_scopes: scopes.clone(),
+            certificates: Vec::new(),
             supported_scopes: scopes,
             clock_skew: Duration::ZERO,
             times: KeyTimes {

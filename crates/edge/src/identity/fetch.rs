@@ -1,6 +1,7 @@
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 
 use crate::outbound::{Outbound, OutboundError};
 
@@ -31,26 +32,39 @@ impl Fetcher {
         Self { outbound }
     }
 
-    /// The document at `uri`. Redirects are not followed.
+    /// The document at `uri`, which the operator has given. Redirects are not followed.
     pub(super) async fn get(&self, uri: &Uri) -> Result<Bytes, FetchError> {
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() = uri.clone();
-        request.headers_mut().insert(
-            header::ACCEPT,
-            HeaderValue::from_static("application/json, application/jwk-set+json"),
-        );
-        request.headers_mut().insert(
-            header::USER_AGENT,
-            HeaderValue::from_static(concat!("mcp-ultra/", env!("CARGO_PKG_VERSION"))),
-        );
-        let response = self.outbound.request(request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
-        match Limited::new(response.into_body(), LARGEST).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
-            Err(_) => Err(FetchError::Broken),
-        }
+        document(self.outbound.request(asking(uri)).await?).await
+    }
+
+    /// The document at `uri`, which a document of `origin` has named: it must be of the same host,
+    /// or of one that the operator allows.
+    pub(super) async fn get_found(&self, uri: &Uri, origin: &Uri) -> Result<Bytes, FetchError> {
+        document(self.outbound.request_found(asking(uri), origin).await?).await
+    }
+}
+
+fn asking(uri: &Uri) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = uri.clone();
+    request.headers_mut().insert(
+        header::ACCEPT,
+        HeaderValue::from_static("application/json, application/jwk-set+json"),
+    );
+    request.headers_mut().insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("mcp-ultra/", env!("CARGO_PKG_VERSION"))),
+    );
+    request
+}
+
+async fn document(response: Response<Incoming>) -> Result<Bytes, FetchError> {
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status()));
+    }
+    match Limited::new(response.into_body(), LARGEST).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
+        Err(_) => Err(FetchError::Broken),
     }
 }

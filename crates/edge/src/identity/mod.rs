@@ -9,6 +9,7 @@
 //! - `api_keys`, `key_secret`: API keys, and how their secrets look
 //! - `claims`: from claims to a principal
 //! - `cache`: a token that was verified is not verified again
+//! - `certificate`: from the names of a client certificate to a principal
 //! - `challenge`: what a refused client is told, and the metadata that says where to log in
 //! - `refused`: why nobody was identified
 //!
@@ -18,6 +19,7 @@
 mod api_keys;
 mod bearer;
 mod cache;
+mod certificate;
 mod challenge;
 mod claims;
 mod discovery;
@@ -36,6 +38,7 @@ use mcp_ultra_domain::{Clock, Principal};
 
 pub use api_keys::ApiKeySettings;
 pub use bearer::bearer;
+pub use certificate::{CertificateRule, NoSanPattern, SanPattern};
 pub use challenge::Challenges;
 pub use key_secret::{API_KEY_PREFIX, IssuedSecret, NoRandomness, issue, new_key_id};
 pub use refused::Refused;
@@ -49,7 +52,7 @@ use self::{
     fetch::Fetcher,
     verify::{Grounds, Issuer},
 };
-use crate::outbound::Outbound;
+use crate::{outbound::Outbound, tls::PeerCertificate};
 
 /// The longest token that is looked at.
 pub const LONGEST_TOKEN: usize = 16 * 1024;
@@ -59,6 +62,7 @@ pub struct Identity {
     issuers: Vec<Issuer>,
     secret: Option<Issuer>,
     api_keys: Option<Arc<ApiKeys>>,
+    certificates: Vec<CertificateRule>,
     required: Vec<String>,
     skew: std::time::Duration,
     cache: Cache,
@@ -90,6 +94,7 @@ impl Identity {
         let api_keys = settings.api_keys;
         Self {
             issuers: issuers.collect(),
+            certificates: settings.certificates,
             api_keys: api_keys.map(|keys| ApiKeys::new(keys, clock.clone(), most)),
             secret: settings
                 .secret
@@ -159,6 +164,21 @@ impl Identity {
                 Err(why)
             }
         }
+    }
+
+    /// Who the certificate identifies that a client has shown on its connection.
+    ///
+    /// # Errors
+    /// [`Refused::Expired`] and [`Refused::Certificate`].
+    pub fn identify_certificate(&self, shown: &PeerCertificate) -> Result<Principal, Refused> {
+        // A connection may last longer than the certificate that opened it.
+        if shown.not_after <= self.clock.now() {
+            return Err(Refused::Expired);
+        }
+        shown
+            .principal
+            .get_or_init(|| certificate::principal(&self.certificates, shown))
+            .clone()
     }
 
     /// Whether the principal has every scope that all calls need.

@@ -43,6 +43,9 @@ pub enum Refused {
     /// It is bound to a key whose proof was not asked for (RFC 7800, `cnf`), and no bearer token.
     #[error("the token is bound to a key and can't be used as a bearer token")]
     Bound,
+    /// The client certificate has no name that is known.
+    #[error("the client certificate is of nobody who is known")]
+    Certificate,
     /// No key of the issuer is at hand, and the issuer gives none.
     #[error("the keys of the issuer can't be had")]
     Unavailable,
@@ -53,7 +56,7 @@ pub enum Refused {
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Missing,
         Self::Several,
         Self::TooLarge,
@@ -68,6 +71,7 @@ impl Refused {
         Self::NotYetValid,
         Self::Claim,
         Self::Bound,
+        Self::Certificate,
         Self::Unavailable,
         Self::Scope,
     ];
@@ -89,6 +93,7 @@ impl Refused {
             Self::NotYetValid => "not_yet_valid",
             Self::Claim => "claim",
             Self::Bound => "bound",
+            Self::Certificate => "certificate",
             Self::Unavailable => "unavailable",
             Self::Scope => "scope",
         }

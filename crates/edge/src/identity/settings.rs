@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::ApiKeySettings;
+use super::{ApiKeySettings, CertificateRule};
 
 /// An algorithm that issuers may sign by (RFC 7518, RFC 8037). HMAC is not among them: a public
 /// key can't be taken for a secret.
@@ -71,6 +71,8 @@ pub struct IdentitySettings {
     pub api_keys: Option<ApiKeySettings>,
     /// The scopes that every call needs.
     pub required_scopes: Vec<String>,
+    /// Who clients are by their certificates.
+    pub certificates: Vec<CertificateRule>,
     /// `scopes_supported` of the metadata.
     pub supported_scopes: Vec<String>,
     /// By how much the clocks of issuers may differ from ours.

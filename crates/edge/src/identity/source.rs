@@ -168,12 +168,16 @@ impl KeySource {
     }
 
     async fn fetch(&self) -> Result<Vec<Arc<Key>>, SourceError> {
-        let known = self.given.clone().or_else(|| self.found.lock().clone());
+        if let Some(given) = &self.given {
+            return Ok(keys::read(&self.fetcher.get(given).await?)?);
+        }
+        let known = self.found.lock().clone();
         let uri = match known {
             Some(uri) => uri,
             None => discovery::jwks_uri(&self.fetcher, &self.issuer).await?,
         };
-        let bytes = self.fetcher.get(&uri).await?;
+        let origin = self.issuer.parse().map_err(|_| DiscoveryError::Url)?;
+        let bytes = self.fetcher.get_found(&uri, &origin).await?;
         let keys = keys::read(&bytes)?;
         *self.found.lock() = Some(uri);
         Ok(keys)

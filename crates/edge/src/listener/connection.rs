@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -53,6 +53,7 @@ pub(super) struct Protocols {
     limits: Limits,
     max_headers: usize,
     metrics: Arc<ListenerMetrics>,
+    hsts: Option<HeaderValue>,
 }
 
 /// How a connection came to its end.
@@ -65,7 +66,12 @@ enum End {
 }
 
 impl Protocols {
-    pub(super) fn new(config: &ListenerConfig, metrics: Arc<ListenerMetrics>) -> Self {
+    /// `hsts`: `Strict-Transport-Security` of every response.
+    pub(super) fn new(
+        config: &ListenerConfig,
+        metrics: Arc<ListenerMetrics>,
+        hsts: Option<HeaderValue>,
+    ) -> Self {
         let mut http1 = http1::Builder::new();
         let max_header_bytes = config.max_header_bytes as usize;
         http1
@@ -96,6 +102,7 @@ impl Protocols {
             limits,
             max_headers: config.max_headers,
             metrics,
+            hsts,
         }
     }
 
@@ -131,6 +138,7 @@ impl Protocols {
             pace: Arc::clone(&pace),
             metrics: Arc::clone(&self.metrics),
             max_headers: self.max_headers,
+            hsts: self.hsts.clone(),
         };
         let service = service_fn(move |request| requests.call(&service, request));
         let watch = Watch {

@@ -1,6 +1,11 @@
 //! What a listener counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::tls::ServerTls;
 
 /// Why a connection or a request was turned away, or a connection closed by the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,11 +25,18 @@ pub enum Refusal {
     WriteTimeout,
     /// No request for `idle_timeout`: the ordinary end of a kept-alive connection.
     Idle,
+    /// The TLS handshake failed: no version, cipher or protocol in common, or a client certificate
+    /// that is missing or not accepted.
+    Handshake,
+    /// The TLS handshake was not complete in time.
+    HandshakeTimeout,
+    /// HTTP was spoken where TLS is (400).
+    PlainHttp,
 }
 
 impl Refusal {
     /// Every kind, in the order of the label values.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Connections,
         Self::ConnectionsPerClient,
         Self::HeadersTooLarge,
@@ -32,6 +44,9 @@ impl Refusal {
         Self::HeaderTimeout,
         Self::WriteTimeout,
         Self::Idle,
+        Self::Handshake,
+        Self::HandshakeTimeout,
+        Self::PlainHttp,
     ];
 
     /// The value of the metric label.
@@ -44,6 +59,9 @@ impl Refusal {
             Self::HeaderTimeout => "header_timeout",
             Self::WriteTimeout => "write_timeout",
             Self::Idle => "idle",
+            Self::Handshake => "tls_handshake",
+            Self::HandshakeTimeout => "tls_handshake_timeout",
+            Self::PlainHttp => "plain_http",
         }
     }
 }
@@ -55,6 +73,7 @@ pub struct ListenerMetrics {
     open: AtomicU64,
     accept_errors: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
+    tls: OnceLock<Arc<ServerTls>>,
 }
 
 impl ListenerMetrics {
@@ -76,6 +95,16 @@ impl ListenerMetrics {
     /// Connections and requests refused or closed for this reason.
     pub fn refused(&self, kind: Refusal) -> u64 {
         self.refused[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// The TLS that is spoken, if any.
+    pub fn tls(&self) -> Option<&Arc<ServerTls>> {
+        self.tls.get()
+    }
+
+    pub(super) fn speaks(&self, tls: &Arc<ServerTls>) {
+        // Said once, when the listener is made.
+        let _ = self.tls.set(Arc::clone(tls));
     }
 
     pub(super) fn count_accepted(&self) {

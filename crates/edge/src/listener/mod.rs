@@ -1,16 +1,17 @@
-//! The listener: accepts connections and serves HTTP/1.1 and HTTP/2 (prior knowledge) on them,
-//! within the bounds of [`ListenerConfig`].
+//! The listener: accepts connections and serves HTTP/1.1 and HTTP/2 on them, over TLS or as they are
+//! (HTTP/2 by prior knowledge then), within the bounds of [`ListenerConfig`].
 //!
 //! - `config`: every bound; `metrics`: what is counted
 //! - `slots`: connections in total and per client
 //! - `connection`: one connection from first byte to last; `pace` and `stream` its deadlines
-//! - `service`: what wraps the caller's service
+//! - `service`: what wraps the caller's service; `headers` what every response says to browsers
 //!
 //! The bytes of a request body, and the time they take, are the business of the service that reads
 //! them.
 
 mod config;
 mod connection;
+mod headers;
 mod metrics;
 mod pace;
 mod service;
@@ -28,15 +29,23 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, service::Service};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 
 pub use self::{
     config::ListenerConfig,
     metrics::{ListenerMetrics, Refusal},
     service::Peer,
 };
-use self::{connection::Protocols, slots::Slots};
-use crate::{BoxError, shutdown::Shutdown, workers::Workers};
+use self::{connection::Protocols, pace::LINGER, slots::Slots, stream::linger};
+use crate::{
+    BoxError,
+    shutdown::Shutdown,
+    tls::{Failed, Secured, ServerTls},
+    workers::Workers,
+};
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -52,6 +61,16 @@ pub struct Listener {
     address: SocketAddr,
     config: ListenerConfig,
     metrics: Arc<ListenerMetrics>,
+    tls: Option<Arc<ServerTls>>,
+}
+
+/// What every connection of one listener is served with.
+#[derive(Debug)]
+struct Serving {
+    protocols: Protocols,
+    metrics: Arc<ListenerMetrics>,
+    tls: Option<Arc<ServerTls>>,
+    shutdown: Shutdown,
 }
 
 impl Listener {
@@ -82,7 +101,15 @@ impl Listener {
             address,
             config,
             metrics: Arc::default(),
+            tls: None,
         })
+    }
+
+    /// Speaks TLS, and nothing else.
+    pub fn with_tls(mut self, tls: Arc<ServerTls>) -> Self {
+        self.metrics.speaks(&tls);
+        self.tls = Some(tls);
+        self
     }
 
     /// The address that was bound, with the port that was chosen if port 0 was asked for.
@@ -117,7 +144,16 @@ impl Listener {
             self.config.max_connections_per_client,
             Arc::clone(&self.metrics),
         );
-        let protocols = Arc::new(Protocols::new(&self.config, Arc::clone(&self.metrics)));
+        let serving = Arc::new(Serving {
+            protocols: Protocols::new(
+                &self.config,
+                Arc::clone(&self.metrics),
+                self.tls.as_ref().and_then(|tls| tls.hsts()),
+            ),
+            metrics: Arc::clone(&self.metrics),
+            tls: self.tls.clone(),
+            shutdown: shutdown.clone(),
+        });
         let mut backoff = Backoff::new();
         loop {
             let accepted = tokio::select! {
@@ -144,13 +180,11 @@ impl Listener {
             if prepare(&stream, &self.config).is_err() {
                 continue; // the peer has already gone
             }
-            let (protocols, service) = (Arc::clone(&protocols), service.clone());
-            let (shutdown, open) = (shutdown.clone(), shutdown.track());
+            let (serving, service) = (Arc::clone(&serving), service.clone());
+            let open = shutdown.track();
             let Some((runtime, place)) = workers.as_ref().and_then(|all| all.least_loaded()) else {
                 tokio::spawn(async move {
-                    protocols
-                        .serve(stream, Peer::new(address), service, &shutdown)
-                        .await;
+                    serving.connection(stream, address, service).await;
                     drop((slot, open));
                 });
                 continue;
@@ -161,9 +195,7 @@ impl Listener {
             };
             runtime.spawn(async move {
                 if let Ok(stream) = TcpStream::from_std(stream) {
-                    protocols
-                        .serve(stream, Peer::new(address), service, &shutdown)
-                        .await;
+                    serving.connection(stream, address, service).await;
                 }
                 drop((slot, open, place));
             });
@@ -193,6 +225,60 @@ impl Listener {
             );
         }
         tokio::time::sleep(pause).await;
+    }
+}
+
+impl Serving {
+    /// Serves one connection to its end.
+    async fn connection<S, B>(&self, stream: TcpStream, address: SocketAddr, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError> + Send,
+        B: Body + Unpin + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let mut peer = Peer::new(address);
+        let Some(tls) = &self.tls else {
+            return self
+                .protocols
+                .serve(stream, peer, service, &self.shutdown)
+                .await;
+        };
+        // Boxed, so that connections without TLS are not as large as those with it.
+        let Some(secured) = Box::pin(self.secure(tls, stream)).await else {
+            return;
+        };
+        peer.certificate = secured.certificate;
+        let served = self
+            .protocols
+            .serve(secured.stream, peer, service, &self.shutdown);
+        Box::pin(served).await;
+    }
+
+    async fn secure(&self, tls: &ServerTls, stream: TcpStream) -> Option<Secured> {
+        let shaken = tokio::select! {
+            shaken = tls.secure(stream) => shaken,
+            () = self.shutdown.draining() => return None,
+        };
+        match shaken {
+            Ok(secured) => return Some(secured),
+            Err(Failed::Refused(refusal)) => self.metrics.count_refused(refusal),
+            Err(Failed::Plain(stream)) => {
+                self.metrics.count_refused(Refusal::PlainHttp);
+                let _ = tokio::time::timeout(LINGER, close(stream)).await;
+            }
+            Err(Failed::Gone) => {}
+        }
+        None
+    }
+}
+
+/// Closes a socket so that its peer can read what was written.
+async fn close(mut stream: TcpStream) {
+    if stream.shutdown().await.is_ok() {
+        linger(stream).await;
     }
 }
 

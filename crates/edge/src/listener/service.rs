@@ -17,22 +17,29 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 
 use super::{
+    headers,
     metrics::{ListenerMetrics, Refusal},
     pace::Pace,
 };
+use crate::tls::PeerCertificate;
 
 /// Who is at the other end of a connection: an extension of every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Peer {
     /// The address of the socket's other end, which may be a proxy.
     pub addr: SocketAddr,
+    /// The certificate that it has shown, which has been verified.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 impl Peer {
     /// A peer at `addr`.
     pub fn new(addr: SocketAddr) -> Self {
-        Self { addr }
+        Self {
+            addr,
+            certificate: None,
+        }
     }
 }
 
@@ -43,6 +50,8 @@ pub(super) struct Requests {
     pub(super) pace: Arc<Pace>,
     pub(super) metrics: Arc<ListenerMetrics>,
     pub(super) max_headers: usize,
+    /// `Strict-Transport-Security`, on connections with TLS.
+    pub(super) hsts: Option<HeaderValue>,
 }
 
 impl Requests {
@@ -59,10 +68,13 @@ impl Requests {
         let in_flight = InFlight::new(&self.pace);
         if request.headers().len() > self.max_headers {
             self.metrics.count_refused(Refusal::HeadersTooLarge);
-            return Either::Left(too_many_headers(request.version(), in_flight));
+            let hsts = self.hsts.as_ref();
+            return Either::Left(too_many_headers(request.version(), in_flight, hsts));
         }
-        request.extensions_mut().insert(self.peer);
-        Either::Right(service.call(request).map_ok(move |response| {
+        request.extensions_mut().insert(self.peer.clone());
+        let hsts = self.hsts.clone();
+        Either::Right(service.call(request).map_ok(move |mut response| {
+            headers::complete(response.headers_mut(), hsts.as_ref());
             response.map(|body| Answer {
                 body: Some(body),
                 _in_flight: in_flight,
@@ -75,12 +87,14 @@ impl Requests {
 fn too_many_headers<B, E>(
     version: Version,
     in_flight: InFlight,
+    hsts: Option<&HeaderValue>,
 ) -> Ready<Result<Response<Answer<B>>, E>> {
     let mut response = Response::new(Answer {
         body: None,
         _in_flight: in_flight,
     });
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    headers::complete(response.headers_mut(), hsts);
     // The connection has no place in HTTP/2's headers (RFC 9113 section 8.2.2).
     if version < Version::HTTP_2 {
         response

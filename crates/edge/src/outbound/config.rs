@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::Network;
+
 /// How upstreams are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundConfig {
@@ -14,8 +16,23 @@ pub struct OutboundConfig {
     /// A PEM file of certificate authorities to trust besides Mozilla's roots, which are compiled
     /// in: a container without any files of its own has no others.
     pub extra_ca_file: Option<PathBuf>,
+    /// Addresses that may be connected to although they are internal and come from data, or are
+    /// link-local, of a metadata service or otherwise for nobody.
+    pub allowed_addresses: Vec<Network>,
+    /// Hosts that data may lead to, besides the one that the data is from:
+    /// [`Outbound::request_found`](super::Outbound::request_found).
+    pub allowed_hosts: Vec<String>,
     /// How many [`workers`](crate::workers) send requests, each over connections of its own.
     pub workers: usize,
+}
+
+/// TLS towards one upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// A PEM file of the authorities to trust instead of all others.
+    pub authorities: Option<PathBuf>,
+    /// PEM files of the certificate to show and of its key.
+    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 impl Default for OutboundConfig {
@@ -26,6 +43,8 @@ impl Default for OutboundConfig {
             pool_idle_timeout: Duration::from_secs(50),
             pool_max_idle_per_host: 128,
             extra_ca_file: None,
+            allowed_addresses: Vec::new(),
+            allowed_hosts: Vec::new(),
             workers: 0,
         }
     }

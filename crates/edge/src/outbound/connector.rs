@@ -1,9 +1,10 @@
 //! How a connection to an upstream is made: resolve, connect, TLS with ALPN, all under one
-//! deadline. What guards where the gateway may connect to belongs here: [`Resolver`] sees every
-//! address before it is used.
+//! deadline. Every address is shown to the [`Guard`] before it is used: those of names by
+//! [`Resolver`], whose answers are what is connected to, those that stand in a URI by [`Connector`].
 
 use std::{
     io,
+    net::{IpAddr, SocketAddr},
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -17,7 +18,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::connect::{
         HttpConnector,
-        dns::{GaiAddrs, GaiResolver, Name},
+        dns::{GaiResolver, Name},
     },
     rt::TokioIo,
 };
@@ -29,8 +30,15 @@ use rustls::{
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::{config::OutboundConfig, error::OutboundConfigError};
+use super::{
+    client_certificate::ClientCertificate,
+    config::{OutboundConfig, UpstreamTls},
+    error::OutboundConfigError,
+    guard::Guard,
+};
 use crate::BoxError;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A silent connection (an event stream, say) is probed after this time, then in these intervals
 /// so many times, so that a path that forgot it is noticed within two minutes.
@@ -47,36 +55,77 @@ pub(super) struct ResolveFailed(#[source] io::Error);
 #[error("not connected within {0:?}")]
 pub(super) struct ConnectTimedOut(Duration);
 
-/// The system's resolver, with errors that can be told from those of the connection.
-#[derive(Clone, Debug)]
-pub(super) struct Resolver(GaiResolver);
+/// Finds the addresses of a name.
+pub(super) trait Resolve: Send + Sync {
+    fn resolve(&self, name: Name) -> BoxFuture<io::Result<Vec<SocketAddr>>>;
+}
+
+/// The system's resolver.
+pub(super) struct System(GaiResolver);
+
+impl System {
+    pub(super) fn new() -> Self {
+        Self(GaiResolver::new())
+    }
+}
+
+impl Resolve for System {
+    fn resolve(&self, name: Name) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        self.0.clone().call(name).map_ok(Iterator::collect).boxed()
+    }
+}
+
+/// A resolver whose answers have passed the guard, with errors that can be told from those of the
+/// connection. A name with one forbidden address is refused as a whole: it is not an honest one.
+#[derive(Clone)]
+pub(super) struct Resolver {
+    names: Arc<dyn Resolve>,
+    guard: Guard,
+}
 
 impl Service<Name> for Resolver {
-    type Response = GaiAddrs;
-    type Error = ResolveFailed;
-    type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, ResolveFailed>> + Send>>;
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Self::Response, BoxError>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ResolveFailed>> {
-        self.0.poll_ready(cx).map_err(ResolveFailed)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        self.0.call(name).map_err(ResolveFailed).boxed()
+        let (resolving, guard) = (self.names.resolve(name), self.guard.clone());
+        async move {
+            let addresses = resolving.await.map_err(ResolveFailed)?;
+            for address in &addresses {
+                guard.check(address.ip())?;
+            }
+            Ok(addresses.into_iter())
+        }
+        .boxed()
     }
 }
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Connects to `http` and `https` upstreams.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector<Resolver>>,
+    guard: Guard,
     timeout: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(config: &OutboundConfig) -> Result<Self, OutboundConfigError> {
-        let mut http = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+    pub(super) fn new(
+        config: &OutboundConfig,
+        tls: &ClientConfig,
+        guard: Guard,
+        names: Arc<dyn Resolve>,
+    ) -> Self {
+        let mut http = HttpConnector::new_with_resolver(Resolver {
+            names,
+            guard: guard.clone(),
+        });
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_keepalive(Some(TCP_KEEPALIVE.0));
@@ -85,27 +134,42 @@ impl Connector {
         // Divides the time among the addresses of a host, so that a dead first one leaves some.
         http.set_connect_timeout(Some(config.connect_timeout));
         let inner = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(config.extra_ca_file.as_deref())?)
+            .with_tls_config(tls.clone())
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(http);
-        Ok(Self {
+        Self {
             inner,
+            guard,
             timeout: config.connect_timeout,
-        })
+        }
     }
+}
+
+/// The address that a URI has in the place of a name. No resolver is asked for those.
+fn literal(target: &Uri) -> Option<IpAddr> {
+    let host = target.host()?;
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
 }
 
 impl Service<Uri> for Connector {
     type Response = Stream;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+    type Future = BoxFuture<Result<Stream, BoxError>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
+        if let Some(forbidden) =
+            literal(&target).and_then(|address| self.guard.check(address).err())
+        {
+            return std::future::ready(Err(forbidden.into())).boxed();
+        }
         let (connecting, timeout) = (self.inner.call(target), self.timeout);
         async move {
             match tokio::time::timeout(timeout, connecting).await {
@@ -117,18 +181,29 @@ impl Service<Uri> for Connector {
     }
 }
 
-fn tls_config(extra_ca_file: Option<&Path>) -> Result<ClientConfig, OutboundConfigError> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    if let Some(path) = extra_ca_file {
+pub(super) fn tls_config(
+    extra_ca_file: Option<&Path>,
+    upstream: &UpstreamTls,
+) -> Result<ClientConfig, OutboundConfigError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &upstream.authorities {
         add_authorities(&mut roots, path)?;
+    } else {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        if let Some(path) = extra_ca_file {
+            add_authorities(&mut roots, path)?;
+        }
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+        .with_root_certificates(roots);
+    Ok(match &upstream.own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            builder.with_client_cert_resolver(Arc::new(ClientCertificate::read(certificate, key)?))
+        }
+    })
 }
 
 fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), OutboundConfigError> {

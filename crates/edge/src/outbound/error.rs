@@ -5,13 +5,19 @@ use std::{error::Error as StdError, fmt, io, path::PathBuf};
 use http::Uri;
 use hyper_util::client::legacy;
 
-use super::connector::{ConnectTimedOut, ResolveFailed};
+use super::{
+    connector::{ConnectTimedOut, ResolveFailed},
+    guard::ForbiddenAddress,
+};
 
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutboundErrorKind {
     /// The request cannot be sent at all: its URI lacks a scheme or host, or is not http(s).
     InvalidRequest,
+    /// The gateway may not connect there: the address is link-local, a metadata service, or
+    /// internal and comes from data; or the host comes from data and is not allowed.
+    Forbidden,
     /// The host name has no address, or no name server answered.
     Dns,
     /// Nothing listens at that address and port.
@@ -42,6 +48,7 @@ impl OutboundErrorKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
+            Self::Forbidden => "forbidden",
             Self::Dns => "dns",
             Self::Refused => "refused",
             Self::ConnectTimeout => "connect_timeout",
@@ -55,6 +62,9 @@ impl OutboundErrorKind {
     fn explanation(self) -> &'static str {
         match self {
             Self::InvalidRequest => "is not an address to send to: give an http or https URL",
+            Self::Forbidden => {
+                "is nowhere that the gateway may connect to: if it should, allow it in outbound.allow_addresses or outbound.allow_hosts"
+            }
             Self::Dns => "has no address: check the spelling of the host and the name server",
             Self::Refused => "refused the connection: check that it runs and listens on this port",
             Self::ConnectTimeout => {
@@ -88,6 +98,13 @@ impl OutboundError {
         }
     }
 
+    pub(super) fn forbidden(uri: &Uri) -> Self {
+        Self {
+            kind: OutboundErrorKind::Forbidden,
+            ..Self::invalid(uri)
+        }
+    }
+
     pub(super) fn new(uri: &Uri, source: legacy::Error) -> Self {
         let (kind, retry_is_safe) = classify(&source);
         Self {
@@ -106,7 +123,7 @@ impl OutboundError {
     /// Whose fault it is.
     pub fn side(&self) -> Side {
         match self.kind {
-            OutboundErrorKind::InvalidRequest => Side::Gateway,
+            OutboundErrorKind::InvalidRequest | OutboundErrorKind::Forbidden => Side::Gateway,
             _ => Side::Upstream,
         }
     }
@@ -159,6 +176,24 @@ pub enum OutboundConfigError {
         /// The file as configured.
         path: PathBuf,
     },
+    /// The certificate or key to show an upstream can't be read.
+    #[error("{path} can't be read: {source}; give a readable PEM file")]
+    ClientFile {
+        /// The file as configured.
+        path: PathBuf,
+        /// What the system or the parser said.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key to show an upstream are not a pair.
+    #[error("{certificate} and {key} can't be used together: {source}")]
+    ClientPair {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What rustls said.
+        source: rustls::Error,
+    },
     /// The TLS library refuses its own protocol versions.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -194,6 +229,9 @@ fn classify(error: &legacy::Error) -> (OutboundErrorKind, bool) {
 fn connect_kind(cause: &(dyn StdError + 'static)) -> Option<OutboundErrorKind> {
     if cause.is::<ConnectTimedOut>() {
         return Some(OutboundErrorKind::ConnectTimeout);
+    }
+    if cause.is::<ForbiddenAddress>() {
+        return Some(OutboundErrorKind::Forbidden);
     }
     if cause.is::<ResolveFailed>() {
         return Some(OutboundErrorKind::Dns);

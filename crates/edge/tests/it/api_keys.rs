@@ -87,6 +87,7 @@ fn rig(cached: usize) -> Rig {
             max_age: MAX_AGE,
         }),
         required_scopes: Vec::new(),
+        certificates: Vec::new(),
         supported_scopes: Vec::new(),
         clock_skew: zero,
         times: KeyTimes {

@@ -33,6 +33,15 @@ async fn rig_with(
     keys: &[&SigningKey],
     change: impl FnOnce(&mut IdentitySettings),
 ) -> Rig {
+    rig_reaching(&OutboundConfig::default(), discovery, keys, change).await
+}
+
+async fn rig_reaching(
+    outbound: &OutboundConfig,
+    discovery: Discovery,
+    keys: &[&SigningKey],
+    change: impl FnOnce(&mut IdentitySettings),
+) -> Rig {
     let provider = IdentityProvider::start(discovery, keys).await.unwrap();
     let clock = Arc::new(ManualClock::at(Duration::from_secs(START)));
     let mut settings = IdentitySettings {
@@ -52,6 +61,7 @@ async fn rig_with(
         secret: None,
         api_keys: None,
         required_scopes: Vec::new(),
+        certificates: Vec::new(),
         supported_scopes: Vec::new(),
         clock_skew: Duration::from_mins(1),
         times: KeyTimes {
@@ -63,7 +73,7 @@ async fn rig_with(
         cached_tokens: 100,
     };
     change(&mut settings);
-    let outbound = Outbound::new(&OutboundConfig::default()).unwrap();
+    let outbound = Outbound::new(outbound).unwrap();
     let identity = Arc::new(Identity::new(settings, &outbound, clock.clone()));
     Rig {
         provider,
@@ -377,6 +387,7 @@ async fn a_provider_that_lies_or_is_slow_gives_no_keys() {
     let key = SigningKey::es256("a").unwrap();
     for mood in [
         Mood::OtherIssuer,
+        Mood::OtherHost,
         Mood::Huge,
         Mood::Garbage,
         Mood::Redirect,
@@ -429,4 +440,30 @@ async fn a_shared_secret_verifies_hs256_of_its_own_issuer_alone() {
     // Nor can the key of an issuer speak for it.
     let token = key.token(&claims).unwrap();
     assert_eq!(rig.refused(&token).await, Refused::Issuer);
+}
+
+#[tokio::test]
+async fn keys_at_another_host_need_leave() {
+    let key = SigningKey::es256("k").unwrap();
+    let allow = |hosts: &[&str], addresses: &[&str]| OutboundConfig {
+        allowed_hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+        allowed_addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        ..OutboundConfig::default()
+    };
+    for (outbound, fine) in [
+        (allow(&[], &["127.0.0.0/8", "::1"]), false),
+        (allow(&["localhost"], &[]), false),
+        (allow(&["localhost"], &["127.0.0.0/8", "::1"]), true),
+    ] {
+        let rig = rig_reaching(&outbound, Discovery::OAuth, &[&key], |_| ()).await;
+        rig.provider.behave(Mood::OtherHost);
+        let answer = rig.subject(&key.token(&rig.claims()).unwrap()).await;
+        let expected = if fine {
+            Ok("ana".to_owned())
+        } else {
+            Err(Refused::Unavailable)
+        };
+        assert_eq!(answer, expected, "{outbound:?}");
+        assert_eq!(rig.provider.jwks_requests(), usize::from(fine));
+    }
 }

@@ -63,9 +63,10 @@ impl Body for OpenStream {
 type Answer = Either<Full<Bytes>, OpenStream>;
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
-    let peer = *request
+    let peer = request
         .extensions()
         .get::<Peer>()
+        .cloned()
         .expect("the listener sets the peer");
     let body = match request.uri().path() {
         "/stream" => return Ok(Response::new(Either::Right(OpenStream { greeted: false }))),

@@ -1,6 +1,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use mcp_ultra_domain::catalog::{Catalog, Kind, Offer, Source, State};
+use mcp_ultra_domain::{
+    catalog::{Catalog, Kind, Offer, Source, State},
+    policy::Policies,
+};
 use parking_lot::Mutex;
 
 use crate::{snapshot::Snapshot, upstream::Upstream};
@@ -14,6 +17,7 @@ struct Entries {
     page_size: usize,
     upstreams: Vec<Arc<Upstream>>,
     sources: Vec<Source>,
+    policies: Option<Arc<Policies>>,
     /// Whether every upstream has been asked once. From then on the first owner of a name keeps
     /// it; until then the order of the configuration decides, so that all replicas agree.
     settled: bool,
@@ -31,6 +35,7 @@ impl Board {
             page_size,
             upstreams: Vec::new(),
             sources: Vec::new(),
+            policies: None,
             settled: false,
         };
         Self {
@@ -38,11 +43,12 @@ impl Board {
         }
     }
 
-    /// Sets the upstreams. Those that are the same as before keep what is known of them.
+    /// Sets the upstreams and the policies. Upstreams that are the same as before keep what is known of them.
     pub(crate) fn set(
         &self,
         upstreams: Vec<Arc<Upstream>>,
         page_size: usize,
+        policies: Option<Arc<Policies>>,
         before: &Snapshot,
     ) -> Published {
         let mut entries = self.entries.lock();
@@ -65,6 +71,7 @@ impl Board {
         entries.sources = sources;
         entries.upstreams = upstreams;
         entries.page_size = page_size;
+        entries.policies = policies;
         entries.publish(before)
     }
 
@@ -119,7 +126,11 @@ impl Entries {
             .filter(|kind| catalog.differs(&before.catalog, *kind))
             .map(|kind| kind as usize)
             .collect();
-        let snapshot = Arc::new(Snapshot::new(self.upstreams.clone(), catalog));
+        let snapshot = Arc::new(Snapshot::new(
+            self.upstreams.clone(),
+            catalog,
+            self.policies.clone(),
+        ));
         Published { snapshot, changed }
     }
 }

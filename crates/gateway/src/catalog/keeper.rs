@@ -154,7 +154,11 @@ impl Keeper {
         let (era, raw) = tokio::time::timeout(limit, read::all(&self.upstream, &behalf))
             .await
             .unwrap_or(Err(UpstreamError::Timeout(limit.as_secs())))?;
-        let (offer, unusable) = Offer::new(&raw, self.upstream.naming());
+        let (offer, unusable) = Offer::new(
+            &raw,
+            self.upstream.naming(),
+            &self.upstream.settings().labels,
+        );
         for (kind, reason) in unusable {
             tracing::warn!(upstream = %self.upstream.name(), list = kind.list_key(), %reason, "a definition is left out");
         }

@@ -96,13 +96,7 @@ fn public_task(gateway: &Gateway, routed: &Routed, result: &str) -> Option<Strin
         if let Some(asked) = asked.as_deref().filter(|_| id == &*routed.original) {
             return json::quote(asked);
         }
-        let principal = routed.call.caller.principal.id();
-        json::quote(&route::seal_task(
-            gateway,
-            principal,
-            routed.upstream.name(),
-            id,
-        ))
+        json::quote(&route::seal_task(gateway, routed, id))
     };
     let mut edit = object.edit();
     let mut changed = false;

@@ -1,13 +1,14 @@
 //! `/mcp`: what HTTP demands before a message is looked at.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use mcp_ultra_domain::Principal;
+use mcp_ultra_edge::listener::Peer;
 use mcp_ultra_protocol::{WireError, headers};
 
-use super::{Body, identify, names, peer_of, post, respond};
+use super::{Body, cors, guard, identify, names, post, respond};
 use crate::{
     Gateway, listen,
     pipeline::Refusal,
@@ -15,7 +16,15 @@ use crate::{
     session::{self, Live},
 };
 
-pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    cors: Option<&cors::Call>,
+) -> Response<Body> {
+    let client = match guard::request(gateway, &request) {
+        Ok(client) => client,
+        Err(exceeded) => return respond::limited(&exceeded),
+    };
     let allowed = {
         let settings = gateway.settings();
         names::are_allowed(
@@ -31,20 +40,30 @@ pub(super) async fn answer(gateway: &Arc<Gateway>, request: Request<Incoming>) -
         );
         return respond::error(StatusCode::FORBIDDEN, None, &error);
     }
+    // Asked without credentials, by the browser and not by the page.
+    if matches!(cors, Some(cors::Call::Page(_))) && cors::is_preflight(&request) {
+        return cors::preflight(request.headers());
+    }
     if !matches!(
         *request.method(),
         Method::POST | Method::GET | Method::DELETE
     ) {
         return respond::method_not_allowed();
     }
-    let principal = match identify::principal(gateway, request.headers()).await {
+    let principal = match identify::principal(
+        gateway,
+        request.headers(),
+        request.extensions().get::<Peer>(),
+    )
+    .await
+    {
         Ok(principal) => principal,
         Err(refusal) => return refusal,
     };
     match *request.method() {
-        Method::GET => Box::pin(open_stream(gateway, &request, &principal)).await,
+        Method::GET => Box::pin(open_stream(gateway, request.headers(), &principal, client)).await,
         Method::DELETE => Box::pin(end_session(gateway, request.headers(), &principal)).await,
-        _ => post::answer(gateway, request, principal).await,
+        _ => post::answer(gateway, request, principal, client).await,
     }
 }
 
@@ -103,10 +122,10 @@ impl Accepts {
 /// `GET`: the server-to-client stream of a legacy session (2025-11-25, Listening for Messages).
 async fn open_stream(
     gateway: &Arc<Gateway>,
-    request: &Request<Incoming>,
+    map: &HeaderMap,
     principal: &Principal,
+    client: Option<IpAddr>,
 ) -> Response<Body> {
-    let map = request.headers();
     if !map.contains_key(headers::SESSION_ID) {
         return respond::method_not_allowed();
     }
@@ -120,7 +139,7 @@ async fn open_stream(
         Ok(live) => live,
         Err(response) => return response,
     };
-    let Some(slot) = peer_of(request).map_or_else(
+    let Some(slot) = client.map_or_else(
         || gateway.streams.enter(None, usize::MAX),
         |address| gateway.may_stream(address),
     ) else {
@@ -128,8 +147,10 @@ async fn open_stream(
             WireError::internal("too many streams are open for this client; close one first");
         return respond::error(StatusCode::TOO_MANY_REQUESTS, None, &error);
     };
+    live.streams_to(client);
     let (sender, receiver) = live.open_push();
     tokio::spawn(listen::push_changes(
+        gateway.clone(),
         gateway.changes.subscribe(),
         live,
         sender,
@@ -165,7 +186,7 @@ pub(super) async fn session(
     session::of_headers(gateway, map, principal)
         .await
         .map_err(|refusal| {
-            let Refusal { error, status } = refusal;
+            let Refusal { error, status, .. } = refusal;
             let status = status.and_then(|status| StatusCode::from_u16(status).ok());
             respond::error(status.unwrap_or(StatusCode::BAD_REQUEST), None, &error)
         })

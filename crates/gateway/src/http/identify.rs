@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, Response, header};
 use mcp_ultra_domain::Principal;
-use mcp_ultra_edge::identity::{Refused, bearer};
+use mcp_ultra_edge::{
+    identity::{Refused, bearer},
+    listener::Peer,
+};
 use mcp_ultra_protocol::WireError;
 
 use super::{Body, body::End, respond};
@@ -15,15 +18,22 @@ use crate::Gateway;
 pub(super) async fn principal(
     gateway: &Gateway,
     headers: &HeaderMap,
+    peer: Option<&Peer>,
 ) -> Result<Principal, Response<Body>> {
     let Some(identity) = &gateway.identity else {
         return Ok(gateway.anonymous.clone());
     };
+    let certificate = peer.and_then(|peer| peer.certificate.as_deref());
     let identified = match bearer(headers) {
         Ok(token) => match identity.remembered(token) {
             Some(known) => known,
             // Rare, and larger than all the rest.
             None => Box::pin(identity.identify(token)).await,
+        },
+        // A token says more than the connection that it comes over, so it decides where both are.
+        Err(Refused::Missing) => match certificate {
+            Some(shown) => identity.identify_certificate(shown),
+            None => Err(Refused::Missing),
         },
         Err(why) => Err(why),
     };
@@ -67,6 +77,9 @@ fn refuse(gateway: &Gateway, why: Refused) -> Response<Body> {
         Refused::Several => {
             WireError::invalid_request("there is more than one Authorization header; send one")
         }
+        Refused::Certificate => WireError::invalid_request(
+            "the client certificate is of nobody who is known here; send Authorization: Bearer, or show another one",
+        ),
         Refused::Scope => WireError::invalid_request(
             "the access token lacks scopes; WWW-Authenticate says which are needed",
         ),

@@ -4,7 +4,9 @@
 //! (names it may be asked under, sizes, methods, media types), and how the answer travels back.
 
 mod body;
+mod cors;
 mod endpoint;
+mod guard;
 mod health;
 mod identify;
 mod in_flight;
@@ -83,7 +85,11 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let gateway = self.gateway.clone();
         Box::pin(async move {
             let start = Instant::now();
-            let response = endpoint::answer(&gateway, request).await;
+            let call = cors::call(&gateway, request.headers());
+            let mut response = endpoint::answer(&gateway, request, call.as_ref()).await;
+            if let Some(call) = call {
+                call.complete(&mut response);
+            }
             gateway
                 .metrics
                 .http(response.status().as_u16(), start.elapsed());
@@ -92,7 +98,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
-/// The address that a request came from.
+/// The address at the other end of the connection; whose request it is says [`guard`].
 fn peer_of(request: &Request<Incoming>) -> Option<std::net::IpAddr> {
     request
         .extensions()

@@ -1,6 +1,6 @@
 //! `POST`: one message, or a batch of 2025-03-26.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -19,7 +19,7 @@ use super::{
     endpoint::{self, Accepts},
     identify,
     in_flight::InFlight,
-    peer_of, respond,
+    respond,
 };
 use crate::{
     Gateway, pipeline,
@@ -35,6 +35,7 @@ pub(super) async fn answer(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
     principal: Principal,
+    peer: Option<IpAddr>,
 ) -> Response<Body> {
     let accepts = Accepts::of(request.headers());
     if !accepts.json && !accepts.stream {
@@ -49,7 +50,6 @@ pub(super) async fn answer(
             "messages are application/json\n",
         );
     }
-    let peer = peer_of(&request);
     let (head, body) = request.into_parts();
     let headers = Arc::new(head.headers);
     let bytes = match read(gateway, body).await {
@@ -215,7 +215,7 @@ async fn answered(
 struct Batch {
     headers: Arc<HeaderMap>,
     principal: Principal,
-    peer: Option<std::net::IpAddr>,
+    peer: Option<IpAddr>,
     accepts: Accepts,
 }
 
@@ -329,5 +329,6 @@ async fn all(mut replies: Replies, expected: usize) -> Response<Body> {
         text,
         status: 200,
         session: None,
+        limit: None,
     })
 }

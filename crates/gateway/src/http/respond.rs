@@ -1,10 +1,13 @@
 //! Responses.
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mcp_ultra_protocol::{Id, Response as Message, WireError, headers};
 
 use super::{Body, StreamSlot, body::End};
-use crate::reply::{Answer, Down, Replies};
+use crate::{
+    limits::Exceeded,
+    reply::{Answer, Down, Replies},
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -17,7 +20,9 @@ pub(super) fn json(answer: Answer) -> Response<Body> {
     let map = response.headers_mut();
     map.insert(header::CONTENT_TYPE, JSON);
     map.insert(header::CACHE_CONTROL, NO_STORE);
-    if answer.status == 429 || answer.status == 503 {
+    if let Some(limit) = &answer.limit {
+        tell_limit(map, limit);
+    } else if answer.status == 429 || answer.status == 503 {
         map.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if let Some(session) = answer.session.and_then(|id| HeaderValue::try_from(id).ok()) {
@@ -76,7 +81,32 @@ pub(super) fn error(status: StatusCode, id: Option<&Id>, error: &WireError) -> R
         text: Message::error(id, error).text,
         status: status.as_u16(),
         session: None,
+        limit: None,
     })
+}
+
+/// 429 outside of any call.
+pub(super) fn limited(exceeded: &Exceeded) -> Response<Body> {
+    json(Answer {
+        text: Message::error(None, &exceeded.to_wire()).text,
+        status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
+        session: None,
+        limit: Some(Box::new(*exceeded)),
+    })
+}
+
+/// `Retry-After` (RFC 9110, section 10.2.3) and the fields of
+/// draft-ietf-httpapi-ratelimit-headers-10.
+fn tell_limit(map: &mut HeaderMap, limit: &Exceeded) {
+    map.insert(header::RETRY_AFTER, limit.retry_after().into());
+    for (name, value) in [
+        ("ratelimit-policy", limit.policy()),
+        ("ratelimit", limit.state()),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            map.insert(HeaderName::from_static(name), value);
+        }
+    }
 }
 
 /// A path that is not served.

@@ -12,11 +12,15 @@ use tokio_util::sync::CancellationToken;
 use super::{Change, Feed, list_changed};
 use crate::{
     Gateway,
+    access::Seen,
     call::{Call, Caller, Routed},
     era::ForCall,
     reply::Down,
     session::Live,
-    stages::route,
+    stages::{
+        authorize::{self, Permitted},
+        route,
+    },
     upstream::{Behalf, OnBehalf, UpstreamError},
 };
 
@@ -27,10 +31,11 @@ const MAX_SUBSCRIPTIONS: usize = 1000;
 pub(crate) async fn subscribe(
     gateway: &Arc<Gateway>,
     session: &Arc<Live>,
-    routed: &Routed,
+    permitted: &Permitted<Box<Routed>>,
     public: &str,
     wanted: bool,
 ) -> Result<(), WireError> {
+    let routed = permitted.get();
     if wanted && session.subscriptions().len() >= MAX_SUBSCRIPTIONS {
         return Err(WireError::invalid_params(
             "the session has 1000 subscriptions, and may not have more",
@@ -134,7 +139,9 @@ async fn relay(
             () = gateway.draining() => break,
             update = feed.next() => update,
         };
-        if update.method == "notifications/resources/updated" {
+        if update.method == "notifications/resources/updated"
+            && authorize::hears_of_resource(&gateway, &session.viewer(), &public)
+        {
             let params = format!("{{\"uri\":{}}}", json::quote(&public));
             session.push(Notification::new(&update.method, Some(&params)).text);
         }
@@ -156,28 +163,35 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
     let request = Request::new(0.into(), method.as_str(), Some(&params));
     let call = Box::new(Call {
         name: Some(public.to_owned().into()),
+        peer: session.viewer().address,
         ..Call::new(caller, request, method)
     });
-    let Ok(routed) = route::call(gateway, &gateway.snapshot(), call) else {
+    let snapshot = gateway.snapshot();
+    let Ok(routed) = route::call(gateway, &snapshot, call) else {
+        return;
+    };
+    let Ok(permitted) = authorize::call(gateway, &snapshot, routed) else {
         return;
     };
     let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
     // It counts as new here, or the subscription would be taken for open already.
     session.unsubscribe(&public);
     tokio::spawn(async move {
-        if let Err(error) = subscribe(&gateway, &session, &routed, &public, true).await {
-            tracing::warn!(upstream = %routed.upstream.name(), error = %error.message, "a subscription could not be opened again");
+        if let Err(error) = subscribe(&gateway, &session, &permitted, &public, true).await {
+            tracing::warn!(upstream = %permitted.get().upstream.name(), error = %error.message, "a subscription could not be opened again");
         }
     });
 }
 
 /// Tells the server-to-client stream of a session about changed lists, for as long as it is open.
 pub(crate) async fn push_changes(
+    gateway: Arc<Gateway>,
     mut changes: broadcast::Receiver<Change>,
     session: Arc<Live>,
     stream: mpsc::Sender<Down>,
 ) {
     let ended = session.streams_ended();
+    let mut seen = Seen::new(&gateway, session.viewer());
     loop {
         let change = tokio::select! {
             () = ended.cancelled() => return,
@@ -192,7 +206,7 @@ pub(crate) async fn push_changes(
             Ok(Change::List(kind)) => &[kind],
             Ok(Change::Resource { principal, uri }) => {
                 let own = principal.is_none() && session.subscriptions().contains(&*uri);
-                if own {
+                if own && authorize::hears_of_resource(&gateway, &session.viewer(), &uri) {
                     let params = format!("{{\"uri\":{}}}", json::quote(&uri));
                     let update =
                         Notification::new("notifications/resources/updated", Some(&params));
@@ -204,7 +218,7 @@ pub(crate) async fn push_changes(
             Err(broadcast::error::RecvError::Lagged(_)) => &mcp_ultra_domain::catalog::Kind::ALL,
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        for kind in kinds {
+        for kind in kinds.iter().filter(|kind| seen.differs(&gateway, **kind)) {
             let notification = Notification::new(list_changed(*kind), None);
             drop(stream.try_send(Down::uncounted(notification.text)));
         }

@@ -15,11 +15,12 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use mcp_ultra_domain::catalog::Kind;
-use mcp_ultra_protocol::Notification;
+use mcp_ultra_protocol::{Notification, json::Object};
 
 use crate::{
     Gateway, era,
     session::Live,
+    stages::authorize,
     upstream::{Holder, Sink, Upstream},
 };
 
@@ -89,7 +90,12 @@ pub(crate) fn sink(
                 return;
             };
             match session {
-                Some(session) => drop(session.push(update.text)),
+                Some(session) => {
+                    let uri = public_uri(&update).unwrap_or_default();
+                    if authorize::hears_of_resource(&gateway, &session.viewer(), &uri) {
+                        session.push(update.text);
+                    }
+                }
                 None => gateway.announce_update(principal.clone(), &update),
             }
         } else if let Some(session) = session.filter(|_| travels(&notification.method)) {
@@ -100,6 +106,12 @@ pub(crate) fn sink(
             }
         }
     })
+}
+
+/// The URI that an update names.
+fn public_uri(update: &Notification) -> Option<String> {
+    let params = Object::parse(update.params.as_deref()?).ok()?;
+    params.get_str("uri").map(std::borrow::Cow::into_owned)
 }
 
 /// Whether a notification that belongs to no call in flight means anything to a client: progress

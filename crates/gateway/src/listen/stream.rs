@@ -14,11 +14,12 @@ use super::{
 };
 use crate::{
     Gateway,
+    access::{Seen, Viewer},
     call::{Call, Routed},
     http::StreamSlot,
     reply::Reply,
     snapshot::Snapshot,
-    stages::route,
+    stages::{authorize, route},
 };
 
 /// Opens the stream. It is kept in a task of its own, which holds only what a stream needs: a
@@ -45,6 +46,10 @@ pub(crate) async fn open(
     };
     // Before anything is opened upstream, so that no change is missed in between.
     let changes = gateway.changes.subscribe();
+    let viewer = Viewer {
+        principal: call.caller.principal.clone(),
+        address: call.peer,
+    };
     let capabilities = &snapshot.capabilities;
     let lists = asked
         .lists
@@ -61,7 +66,8 @@ pub(crate) async fn open(
         },
         subscribed: watched.subscribed,
         id: call.request.id.detached(),
-        principal: call.caller.principal.shared_id(),
+        seen: Seen::new(gateway, viewer.clone()),
+        viewer,
         changes,
         reply: reply.detached(),
         _slot: slot,
@@ -85,7 +91,9 @@ struct Listener {
     /// Subscriptions with legacy upstreams, to be ended with the stream.
     subscribed: Vec<(String, Box<Routed>)>,
     id: Id,
-    principal: Arc<str>,
+    viewer: Viewer,
+    /// The lists as it was told of them last.
+    seen: Seen,
     changes: Receiver<Change>,
     reply: Reply,
     _slot: StreamSlot,
@@ -136,7 +144,7 @@ impl Listener {
                 () = self.gateway.draining() => return,
                 change = self.changes.recv() => change,
                 Some((watch, update)) = feeds.next(), if !feeds.is_empty() => {
-                    let notification = watch.public(&self.id, &update);
+                    let notification = watch.public(&self.gateway, &self.viewer, &self.id, &update);
                     feeds.push(next_of(watch));
                     let Some(notification) = notification else { continue };
                     if !self.reply.message(notification.text).await {
@@ -152,27 +160,35 @@ impl Listener {
     }
 
     /// Tells the client of a change that it wants to hear of; `false` where it is gone.
-    async fn tell(&self, change: Result<Change, RecvError>) -> bool {
+    async fn tell(&mut self, change: Result<Change, RecvError>) -> bool {
         let notification = match change {
-            Ok(Change::List(kind)) if self.agreed.wants(kind) => {
+            Ok(Change::List(kind))
+                if self.agreed.wants(kind) && self.seen.differs(&self.gateway, kind) =>
+            {
                 tagged(list_changed(kind), &self.id, "")
             }
             Ok(Change::Resource { principal, uri })
-                if principal.as_ref().is_none_or(|of| *of == self.principal)
-                    && self.agreed.resources.iter().any(|known| *known == *uri) =>
+                if principal
+                    .as_ref()
+                    .is_none_or(|of| **of == *self.viewer.principal.id())
+                    && self.agreed.resources.iter().any(|known| *known == *uri)
+                    && authorize::hears_of_resource(&self.gateway, &self.viewer, &uri) =>
             {
                 updated(&self.id, &uri)
             }
             Ok(_) => return true,
             // Some were missed: everything may have changed.
             Err(RecvError::Lagged(_)) => {
+                self.seen.refresh(&self.gateway);
                 for kind in &self.agreed.lists {
                     self.reply
                         .message(tagged(list_changed(*kind), &self.id, "").text)
                         .await;
                 }
                 for uri in &self.agreed.resources {
-                    self.reply.message(updated(&self.id, uri).text).await;
+                    if authorize::hears_of_resource(&self.gateway, &self.viewer, uri) {
+                        self.reply.message(updated(&self.id, uri).text).await;
+                    }
                 }
                 return true;
             }

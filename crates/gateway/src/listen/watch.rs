@@ -12,10 +12,12 @@ use mcp_ultra_protocol::{
 use super::{Feed, legacy::watched as watched_by, stream::updated};
 use crate::{
     Gateway,
+    access::Viewer,
     call::{Call, Routed},
     era::ForCall,
+    pipeline::Refusal,
     snapshot::Snapshot,
-    stages::route,
+    stages::{authorize, route},
     upstream::{Behalf, OnBehalf, UpstreamError},
 };
 
@@ -41,16 +43,27 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// A notification of the upstream as the stream `id` tells it; `None` where it does not.
-    pub(super) fn public(&self, id: &Id, update: &Notification) -> Option<Notification> {
+    /// A notification of the upstream as the stream `id` tells it; `None` where it does not, or
+    /// where its viewer may not hear of it any more.
+    pub(super) fn public(
+        &self,
+        gateway: &Gateway,
+        viewer: &Viewer,
+        id: &Id,
+        update: &Notification,
+    ) -> Option<Notification> {
         let params = Object::parse(update.params.as_deref()?).ok()?;
         match &*update.method {
-            "notifications/resources/updated" => Some(updated(
-                id,
-                &self.naming.public_uri(&params.get_str("uri")?),
-            )),
+            "notifications/resources/updated" => {
+                let uri = params.get_str("uri")?;
+                let uri = self.naming.public_uri(&uri);
+                authorize::hears_of_resource(gateway, viewer, &uri).then(|| updated(id, &uri))
+            }
             "notifications/tasks" => {
                 let sealed = self.tasks.get(&*params.get_str("taskId")?)?;
+                if !authorize::hears_of_task(gateway, viewer, sealed) {
+                    return None;
+                }
                 let task = crate::era::public_task_result(&self.naming, update.params.as_deref()?);
                 let params = match &task {
                     Some(task) => Object::parse(task).ok()?,
@@ -84,7 +97,7 @@ pub(super) async fn watch(
     let mut watched = Watched::default();
     let mut modern: Vec<Group> = Vec::new();
     for uri in uris {
-        let Ok(routed) = route::call(gateway, snapshot, read_of(call, uri)) else {
+        let Ok(routed) = permitted(gateway, snapshot, watch_of(call, uri)) else {
             continue;
         };
         match routed.upstream.era_for(Era::Modern).await {
@@ -104,7 +117,7 @@ pub(super) async fn watch(
         }
     }
     for task in tasks {
-        if let Ok(routed) = route::call(gateway, snapshot, task_of(call, task)) {
+        if let Ok(routed) = permitted(gateway, snapshot, task_of(call, task)) {
             let original = routed.original.to_string();
             group(&mut modern, routed)
                 .tasks
@@ -175,9 +188,19 @@ fn tell(routed: &Routed, error: &UpstreamError) {
     tracing::warn!(upstream = %routed.upstream.name(), %error, "a resource could not be watched");
 }
 
-/// The call as it would read the resource: routing needs the URI and who asks.
-fn read_of(call: &Call, uri: &str) -> Box<Call> {
-    call_of(call, Method::ResourcesRead, "uri", uri)
+/// Where a call leads that may be made.
+fn permitted(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    call: Box<Call>,
+) -> Result<Box<Routed>, Refusal> {
+    let routed = route::call(gateway, snapshot, call)?;
+    Ok(authorize::call(gateway, snapshot, routed)?.into_inner())
+}
+
+/// The call as it would subscribe to the resource: routing needs the URI and who asks.
+fn watch_of(call: &Call, uri: &str) -> Box<Call> {
+    call_of(call, Method::ResourcesSubscribe, "uri", uri)
 }
 
 /// The call as it would poll the task.

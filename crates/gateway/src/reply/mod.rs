@@ -12,7 +12,10 @@ use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Outcome, Response, WireError, error, json::Object};
 use tokio::sync::mpsc;
 
-use crate::room::{Place, Room};
+use crate::{
+    limits::Exceeded,
+    room::{Place, Room},
+};
 
 /// How long an answer waits for a client that does not read what came before it.
 const LAST_WAIT: Duration = Duration::from_secs(30);
@@ -50,6 +53,8 @@ pub(crate) struct Answer {
     pub status: u16,
     /// The session that `initialize` has opened.
     pub session: Option<String>,
+    /// The limit that was reached, where that is the answer.
+    pub limit: Option<Box<Exceeded>>,
 }
 
 /// Where the answer to one request goes, and what comes before it.
@@ -210,12 +215,28 @@ impl Reply {
         self.send(response, status, None).await;
     }
 
+    /// Answers with the error of a limit that is reached.
+    pub(crate) async fn limited(self, error: &WireError, limit: Option<Box<Exceeded>>) {
+        let answer = Answer {
+            text: Response::error(Some(&self.id), error).text,
+            status: 429,
+            session: None,
+            limit,
+        };
+        self.send_answer(answer).await;
+    }
+
     async fn send(self, response: Response, status: u16, session: Option<String>) {
         let answer = Answer {
             text: response.text,
             status,
             session,
+            limit: None,
         };
+        self.send_answer(answer).await;
+    }
+
+    async fn send_answer(self, answer: Answer) {
         // A client that is gone is told nothing, and for one that does not read the answer does
         // not wait for ever.
         if let Err(way::Refused::Full(answer)) = self.sender.try_send(Down::Answer(answer)) {

@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Negotiated;
 use crate::{
+    access::Viewer,
     reply::{Down, Reply},
     room::Room,
 };
@@ -39,6 +41,8 @@ pub(crate) struct Live {
     pub client_info: Option<ByteString>,
     state: Mutex<SessionState>,
     used: Mutex<Instant>,
+    /// Where its newest server-to-client stream goes to.
+    address: Mutex<Option<IpAddr>>,
     /// The calls in flight, by the client's ids.
     calls: Mutex<HashMap<Id, CancellationToken>>,
     questions: Mutex<Questions>,
@@ -93,6 +97,7 @@ impl Live {
             client_info: negotiated.client_info.clone().map(ByteString::from),
             state: Mutex::new(state),
             used: Mutex::new(Instant::now()),
+            address: Mutex::default(),
             calls: Mutex::default(),
             questions: Mutex::default(),
             push: Mutex::default(),
@@ -112,6 +117,19 @@ impl Live {
         let open = self.push.lock().iter().any(Push::is_open);
         let busy = open || !self.calls.lock().is_empty();
         (!busy).then(|| self.used.lock().elapsed())
+    }
+
+    /// Notes where a server-to-client stream goes to.
+    pub(crate) fn streams_to(&self, address: Option<IpAddr>) {
+        *self.address.lock() = address;
+    }
+
+    /// Who hears what is pushed to it.
+    pub(crate) fn viewer(&self) -> Viewer {
+        Viewer {
+            principal: self.principal.clone(),
+            address: *self.address.lock(),
+        }
     }
 
     pub(crate) fn log_level(&self) -> Option<String> {

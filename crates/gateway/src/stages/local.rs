@@ -2,7 +2,11 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use mcp_ultra_domain::catalog::{Kind, State};
+use bytestring::ByteString;
+use mcp_ultra_domain::{
+    Principal,
+    catalog::{Item, Kind, State},
+};
 use mcp_ultra_protocol::{
     Era, Method, Version, WireError,
     json::{self, Object},
@@ -10,14 +14,15 @@ use mcp_ultra_protocol::{
     seal::Purpose,
 };
 
-use super::route;
+use super::{authorize, route};
 use crate::{
     Gateway,
+    access::{Listing, Viewer},
     call::Call,
     listen,
     reply::Reply,
     session::Negotiated,
-    snapshot::{self, Snapshot},
+    snapshot::Snapshot,
 };
 
 /// Whether the gateway answers `method` itself.
@@ -48,7 +53,7 @@ pub(crate) async fn answer(
     match call.method {
         Method::Initialize => initialize(gateway, snapshot, &call, reply).await,
         Method::Ping => reply.result("{}").await,
-        Method::Discover => reply.result(&discover(gateway, snapshot)).await,
+        Method::Discover => reply.result(&discover(gateway, snapshot, &call)).await,
         Method::Listen if !reply.streams() => {
             let error = WireError::invalid_request(
                 "subscriptions/listen is answered by a stream: Accept must list text/event-stream",
@@ -95,7 +100,7 @@ async fn initialize(gateway: &Gateway, snapshot: &Snapshot, call: &Call, reply: 
         let error = WireError::internal("too many sessions are open here; try again later");
         return reply.error_with_status(&error, 503).await;
     }
-    let instructions = instructions_member(snapshot);
+    let instructions = instructions_member(snapshot, &caller.principal);
     let result = format!(
         "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"serverInfo\":{}{instructions}}}",
         caller.version,
@@ -105,7 +110,8 @@ async fn initialize(gateway: &Gateway, snapshot: &Snapshot, call: &Call, reply: 
     reply.opened(&result, token).await;
 }
 
-fn discover(gateway: &Gateway, snapshot: &Snapshot) -> String {
+fn discover(gateway: &Gateway, snapshot: &Snapshot, call: &Call) -> String {
+    let principal = &call.caller.principal;
     let versions: Vec<String> = Version::ALL
         .iter()
         .map(|version| json::quote(version.as_str()))
@@ -115,22 +121,21 @@ fn discover(gateway: &Gateway, snapshot: &Snapshot) -> String {
         "{{\"resultType\":\"complete\",\"supportedVersions\":[{}],\"capabilities\":{}{},\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\",\"_meta\":{}}}",
         versions.join(","),
         capabilities(snapshot, Era::Modern),
-        instructions_member(snapshot),
-        server_meta(snapshot),
+        instructions_member(snapshot, principal),
+        server_meta(snapshot, principal),
     )
 }
 
-fn instructions_member(snapshot: &Snapshot) -> String {
+fn instructions_member(snapshot: &Snapshot, principal: &Principal) -> String {
     snapshot
-        .instructions
-        .as_ref()
-        .map(|text| format!(",\"instructions\":{}", json::quote(text)))
+        .instructions_for(principal)
+        .map(|text| format!(",\"instructions\":{}", json::quote(&text)))
         .unwrap_or_default()
 }
 
 /// `_meta` of the gateway's own results: who it is, and which upstreams are not answering.
-fn server_meta(snapshot: &Snapshot) -> String {
-    let unavailable = snapshot::unavailable(&snapshot.catalog);
+fn server_meta(snapshot: &Snapshot, principal: &Principal) -> String {
+    let unavailable = snapshot.unavailable_for(principal);
     let marked = if unavailable.is_empty() {
         String::new()
     } else {
@@ -147,7 +152,8 @@ fn server_meta(snapshot: &Snapshot) -> String {
     )
 }
 
-/// How long a list is fresh, and for whom: the least of all parts, private if any part is.
+/// How long a list is fresh, and for whom: the least of all parts, private if any part is, or if
+/// policy filters it.
 fn hints(gateway: &Gateway, snapshot: &Snapshot) -> (u64, &'static str) {
     // A list that lacks what an upstream would add is good until that one answers.
     let complete = snapshot
@@ -162,7 +168,7 @@ fn hints(gateway: &Gateway, snapshot: &Snapshot) -> (u64, &'static str) {
         .unwrap_or_else(|| gateway.settings().list_ttl_ms);
     (
         ttl,
-        if snapshot.catalog.is_private() {
+        if snapshot.policies.is_some() || snapshot.catalog.is_private() {
             "private"
         } else {
             "public"
@@ -216,21 +222,11 @@ async fn list(gateway: &Gateway, snapshot: &Snapshot, kind: Kind, call: &Call, r
         Ok(after) => after,
         Err(error) => return reply.error(&error).await,
     };
-    let Some(page) = snapshot.catalog.page(kind, after.as_deref()) else {
+    let era = call.caller.era();
+    let mut result = String::new();
+    let Some(page) = page(gateway, snapshot, kind, after.as_deref(), call, &mut result) else {
         return reply.error(&invalid_cursor()).await;
     };
-    let era = call.caller.era();
-    let items = if era == Era::Modern {
-        &page.modern
-    } else {
-        &page.legacy
-    };
-    let mut result = String::with_capacity(items.len() + 400);
-    result.push_str("{\"");
-    result.push_str(kind.list_key());
-    result.push_str("\":[");
-    result.push_str(items);
-    result.push(']');
     if let Some(next) = &page.next {
         let holder = cursor_holder(kind, call);
         let sealed = gateway
@@ -243,15 +239,91 @@ async fn list(gateway: &Gateway, snapshot: &Snapshot, kind: Kind, call: &Call, r
     }
     if era == Era::Modern {
         let (ttl, scope) = hints(gateway, snapshot);
+        // What depends on the time of day is good for nobody knows how long.
+        let ttl = if page.fixed { ttl } else { 0 };
         let _ = write!(
             result,
             ",\"resultType\":\"complete\",\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""
         );
     }
     result.push_str(",\"_meta\":");
-    result.push_str(&server_meta(snapshot));
+    result.push_str(&server_meta(snapshot, &call.caller.principal));
     result.push('}');
     reply.result(&result).await;
+}
+
+/// What is to be said of a page besides its elements.
+struct Page {
+    /// The public name that the next page follows.
+    next: Option<ByteString>,
+    /// Whether it is the same until the catalog or the policies change.
+    fixed: bool,
+}
+
+/// Writes the beginning of a result, with the elements of the page after the item named `after`
+/// that the caller may see. `None` where there is no such item.
+fn page(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    kind: Kind,
+    after: Option<&str>,
+    call: &Call,
+    result: &mut String,
+) -> Option<Page> {
+    let modern = call.caller.era() == Era::Modern;
+    let begin = |result: &mut String, length: usize| {
+        result.reserve(length + 400);
+        result.push_str("{\"");
+        result.push_str(kind.list_key());
+        result.push_str("\":[");
+    };
+    let view = snapshot.view(&call.caller.principal);
+    let viewer = Viewer {
+        principal: call.caller.principal.clone(),
+        address: call.peer,
+    };
+    let listing = match &view {
+        None => Listing::Whole,
+        Some(view) => {
+            let size = gateway.settings().page_size;
+            view.page(snapshot, kind, after, size, &viewer.circumstances(gateway))?
+        }
+    };
+    match listing {
+        Listing::Whole => {
+            let page = snapshot.catalog.page(kind, after)?;
+            let items = if modern { &page.modern } else { &page.legacy };
+            begin(result, items.len());
+            result.push_str(items);
+            result.push(']');
+            Some(Page {
+                next: page.next.clone(),
+                fixed: true,
+            })
+        }
+        Listing::Some { items, more, fixed } => {
+            let text = |item: &Item| {
+                if modern {
+                    item.modern.clone()
+                } else {
+                    item.legacy.clone()
+                }
+            };
+            begin(result, items.iter().map(|item| text(item).len() + 1).sum());
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    result.push(',');
+                }
+                result.push_str(&text(item));
+            }
+            result.push(']');
+            let last = items.last().filter(|_| more);
+            Some(Page {
+                next: last.map(|item| item.public.clone()),
+                fixed,
+            })
+        }
+    }
 }
 
 /// A cursor is good for one kind of list and one principal.
@@ -323,7 +395,16 @@ async fn subscribe(
         .naming()
         .public_uri(&routed.original)
         .into_owned();
-    if let Err(error) = listen::subscribe(gateway, &session, &routed, &uri, wanted).await {
+    // What somebody had before it was forbidden can be given back.
+    let permitted = if !wanted && session.subscriptions().contains(&uri) {
+        authorize::ending(routed)
+    } else {
+        match authorize::call(gateway, snapshot, routed) {
+            Ok(permitted) => permitted,
+            Err(refusal) => return reply.error(&refusal.error).await,
+        }
+    };
+    if let Err(error) = listen::subscribe(gateway, &session, &permitted, &uri, wanted).await {
         return reply.error(&error).await;
     }
     if let Err(error) = gateway.store.subscribe(&session.id, &uri, wanted).await {

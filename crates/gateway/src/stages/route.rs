@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use mcp_ultra_domain::catalog::{Item, Kind};
+use mcp_ultra_domain::{
+    Principal,
+    catalog::{Item, Kind, matches_template},
+    policy::{Annotations, Resource, Target},
+};
 use mcp_ultra_protocol::{
     Method, WireError,
     json::{self, Object},
@@ -12,9 +16,10 @@ use mcp_ultra_protocol::{
 
 use crate::{
     Gateway,
-    call::{Call, Routed},
+    call::{Call, Routed, Subject},
     pipeline::Refusal,
     snapshot::Snapshot,
+    stages::authorize::Permitted,
     upstream::Upstream,
 };
 
@@ -26,6 +31,35 @@ struct Found {
     upstream: Arc<Upstream>,
     original: ByteString,
     item: Option<Arc<Item>>,
+    subject: Subject,
+}
+
+impl Found {
+    /// An item of the catalog.
+    fn listed(snapshot: &Snapshot, kind: Kind, public: &str) -> Option<Self> {
+        let at = snapshot.catalog.position(kind, public)?;
+        let listed = snapshot.catalog.items(kind).get(at)?;
+        Some(Self {
+            upstream: snapshot.upstreams[listed.source].clone(),
+            original: listed.item.original.clone(),
+            item: Some(listed.item.clone()),
+            subject: Subject::Listed(kind, at),
+        })
+    }
+
+    /// Something of an upstream that is not in the catalog.
+    fn unlisted(upstream: Arc<Upstream>, original: &str, target: Target, public: &str) -> Self {
+        let labels = &upstream.settings().labels;
+        let class = labels.classes.of(original);
+        let name = ByteString::from(public.to_owned());
+        let resource = Resource::new(target, name, labels.server.clone(), class);
+        Self {
+            original: original.to_owned().into(),
+            item: None,
+            subject: Subject::Unlisted(Box::new(resource)),
+            upstream,
+        }
+    }
 }
 
 /// Finds the upstream of a call.
@@ -35,34 +69,67 @@ pub(crate) fn call(
     call: Box<Call>,
 ) -> Result<Box<Routed>, Refusal> {
     let found = match call.method {
-        Method::ToolsCall => name(snapshot, Kind::Tool, named(&call, "name")?)?,
-        Method::PromptsGet => name(snapshot, Kind::Prompt, named(&call, "name")?)?,
+        Method::ToolsCall => {
+            name(snapshot, Kind::Tool, named(&call, "name")?).ok_or_else(|| unknown(&call))?
+        }
+        Method::PromptsGet => {
+            name(snapshot, Kind::Prompt, named(&call, "name")?).ok_or_else(|| unknown(&call))?
+        }
         Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
             let uri = named(&call, "uri")?;
-            resource(snapshot, uri)
-                .ok_or_else(|| WireError::resource_not_found(uri, call.caller.era()))?
+            resource(snapshot, uri).ok_or_else(|| unknown(&call))?
         }
-        Method::Complete => reference(snapshot, &call)?,
+        Method::Complete => referred(snapshot, &reference(&call)?).ok_or_else(|| unknown(&call))?,
         Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
             if !call.caller.declares("tasks") {
                 return Err(WireError::missing_capability(TASKS_CAPABILITY).into());
             }
-            task(gateway, snapshot, &call, named(&call, "taskId")?)?
+            let principal = &call.caller.principal;
+            task(gateway, snapshot, principal, named(&call, "taskId")?)
+                .ok_or_else(|| unknown(&call))?
         }
         other => return Err(WireError::method_not_found(other.as_str()).into()),
     };
-    verify_params(&call, found.item.as_deref())?;
     let Found {
         upstream,
         original,
         item,
+        subject,
     } = found;
     Ok(Box::new(Routed {
         call,
         upstream,
         original,
         item,
+        subject,
     }))
+}
+
+/// What the caller is told of a name that leads nowhere, and of one that it may not call: nobody
+/// learns which of them it is.
+pub(crate) fn unknown(call: &Call) -> WireError {
+    let name = call.name.as_deref().unwrap_or_default();
+    match call.method {
+        Method::ToolsCall => unknown_name(Kind::Tool, name),
+        Method::PromptsGet => unknown_name(Kind::Prompt, name),
+        Method::Complete => match reference(call) {
+            Ok(Reference::Prompt(name)) => unknown_name(Kind::Prompt, &name),
+            Ok(Reference::Resource(_)) => {
+                WireError::invalid_params("params.ref: no such resource or template")
+            }
+            Err(error) => error,
+        },
+        Method::TasksGet | Method::TasksUpdate | Method::TasksCancel => {
+            WireError::invalid_params("Unknown task")
+        }
+        _ => WireError::resource_not_found(name, call.caller.era()),
+    }
+}
+
+fn unknown_name(kind: Kind, public: &str) -> WireError {
+    let shown: String = public.chars().take(100).collect();
+    let what = if kind == Kind::Tool { "tool" } else { "prompt" };
+    WireError::invalid_params(format!("Unknown {what}: {shown}"))
 }
 
 /// What the call names, which stands in `params` under `key`.
@@ -79,8 +146,12 @@ fn string(params: &Object<'_>, key: &str) -> Result<String, WireError> {
         .ok_or_else(|| WireError::invalid_params(format!("params needs the string \"{key}\"")))
 }
 
-/// `Mcp-Param-*` of a modern call against its arguments, where the definition is known.
-fn verify_params(call: &Call, item: Option<&Item>) -> Result<(), Refusal> {
+/// `Mcp-Param-*` of a modern call against its arguments, where the definition is known. A call is
+/// permitted first: who may not call a tool does not learn what it asks for.
+pub(crate) fn verify_params(permitted: &Permitted<Box<Routed>>) -> Result<(), Refusal> {
+    let routed = permitted.get();
+    let call = &routed.call;
+    let item = routed.item.as_ref();
     let Some(item) = item.filter(|_| call.caller.session.is_none()) else {
         return Ok(());
     };
@@ -100,29 +171,19 @@ fn verify_params(call: &Call, item: Option<&Item>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn name(snapshot: &Snapshot, kind: Kind, public: &str) -> Result<Found, WireError> {
-    if let Some(listed) = snapshot.catalog.find(kind, public) {
-        return Ok(Found {
-            upstream: snapshot.upstreams[listed.source].clone(),
-            original: listed.item.original.clone(),
-            item: Some(listed.item.clone()),
-        });
+fn name(snapshot: &Snapshot, kind: Kind, public: &str) -> Option<Found> {
+    if let Some(found) = Found::listed(snapshot, kind, public) {
+        return Some(found);
     }
-    let unknown = || {
-        let shown: String = public.chars().take(100).collect();
-        let what = if kind == Kind::Tool { "tool" } else { "prompt" };
-        WireError::invalid_params(format!("Unknown {what}: {shown}"))
-    };
     // An upstream may offer more than it lists, or may not have been listed yet.
     let (upstream, original) = by_naming(snapshot, kind, |upstream| {
         upstream.naming().original_name(public)
-    })
-    .ok_or_else(unknown)?;
-    Ok(Found {
-        upstream,
-        original: original.to_owned().into(),
-        item: None,
-    })
+    })?;
+    let target = match kind {
+        Kind::Tool => Target::Tool(Annotations::default()),
+        _ => Target::Prompt,
+    };
+    Some(Found::unlisted(upstream, original, target, public))
 }
 
 /// The upstream whose prefix leads to the name; without such a one, the only upstream in identity
@@ -154,70 +215,49 @@ fn by_naming<'p>(
 }
 
 fn resource(snapshot: &Snapshot, public: &str) -> Option<Found> {
-    if let Some(listed) = snapshot.catalog.find(Kind::Resource, public) {
-        return Some(Found {
-            upstream: snapshot.upstreams[listed.source].clone(),
-            original: listed.item.original.clone(),
-            item: Some(listed.item.clone()),
-        });
+    if let Some(found) = Found::listed(snapshot, Kind::Resource, public) {
+        return Some(found);
     }
     let template = snapshot
         .catalog
         .items(Kind::Template)
         .iter()
         .find(|listed| matches_template(&listed.item.public, public));
+    let of = |template| Target::Resource { template };
     if let Some(listed) = template {
         let upstream = snapshot.upstreams[listed.source].clone();
-        let original = upstream.naming().original_uri(public)?.to_owned().into();
-        return Some(Found {
-            upstream,
-            original,
-            item: None,
-        });
+        let original = upstream.naming().original_uri(public)?.to_owned();
+        let target = of(Some(listed.item.public.clone()));
+        return Some(Found::unlisted(upstream, &original, target, public));
     }
     let (upstream, original) = by_naming(snapshot, Kind::Resource, |upstream| {
         upstream.naming().original_uri(public)
     })?;
-    Some(Found {
-        upstream,
-        original: original.to_owned().into(),
-        item: None,
-    })
+    Some(Found::unlisted(upstream, original, of(None), public))
 }
 
-/// Whether `uri` may be an expansion of the URI template: its literal parts come in order. The
-/// upstream, which expands it, has the last word.
-fn matches_template(template: &str, uri: &str) -> bool {
-    let mut rest = uri;
-    let mut literals = template.split('{').enumerate().map(|(at, part)| {
-        // Before the first brace all is literal; later parts start inside an expression.
-        if at == 0 {
-            Some(part)
-        } else {
-            part.split_once('}').map(|(_, literal)| literal)
-        }
-    });
-    let Some(Some(first)) = literals.next() else {
-        return false;
-    };
-    let Some(after) = rest.strip_prefix(first) else {
-        return false;
-    };
-    rest = after;
-    let mut last = first;
-    for literal in literals {
-        let Some(literal) = literal else { return false };
-        let Some(at) = rest.find(literal) else {
-            return false;
-        };
-        rest = &rest[at + literal.len()..];
-        last = literal;
-    }
-    // A template that ends in a literal must end with it; one in an expression takes the rest.
-    template.ends_with('}') || rest.is_empty() || uri.ends_with(last)
+/// What the resource under a public URI is for policy; `None` where it leads nowhere.
+pub(crate) fn subject_of_uri(snapshot: &Snapshot, public: &str) -> Option<Subject> {
+    resource(snapshot, public).map(|found| found.subject)
 }
 
-fn reference(snapshot: &Snapshot, call: &Call) -> Result<Found, WireError> {
+/// What a task is for policy, by its sealed id: the tool that started it.
+pub(crate) fn subject_of_task(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    principal: &Principal,
+    token: &str,
+) -> Option<Subject> {
+    task(gateway, snapshot, principal, token).map(|found| found.subject)
+}
+
+/// What `completion/complete` refers to.
+enum Reference {
+    Prompt(String),
+    Resource(String),
+}
+
+fn reference(call: &Call) -> Result<Reference, WireError> {
     let params = call.request.params.as_deref().unwrap_or("{}");
     let params = Object::parse(params)
         .map_err(|error| WireError::invalid_request(format!("params: {error}")))?;
@@ -229,52 +269,74 @@ fn reference(snapshot: &Snapshot, call: &Call) -> Result<Found, WireError> {
         .flatten()
         .ok_or_else(invalid)?;
     match reference.get_str("type").as_deref() {
-        Some("ref/prompt") => name(snapshot, Kind::Prompt, &string(&reference, "name")?),
-        Some("ref/resource") => {
-            let uri = string(&reference, "uri")?;
-            if let Some(listed) = snapshot.catalog.find(Kind::Template, &uri) {
-                return Ok(Found {
-                    upstream: snapshot.upstreams[listed.source].clone(),
-                    original: listed.item.original.clone(),
-                    item: None,
-                });
-            }
-            resource(snapshot, &uri).ok_or_else(|| {
-                WireError::invalid_params("params.ref: no such resource or template")
-            })
-        }
+        Some("ref/prompt") => Ok(Reference::Prompt(string(&reference, "name")?)),
+        Some("ref/resource") => Ok(Reference::Resource(string(&reference, "uri")?)),
         _ => Err(invalid()),
     }
 }
 
-/// A task id is a sealed token: `upstream NUL id`.
+fn referred(snapshot: &Snapshot, reference: &Reference) -> Option<Found> {
+    match reference {
+        Reference::Prompt(public) => name(snapshot, Kind::Prompt, public),
+        Reference::Resource(uri) => {
+            let template = Found::listed(snapshot, Kind::Template, uri);
+            // A template has no definition that a call would be checked against.
+            let template = template.map(|found| Found {
+                item: None,
+                ..found
+            });
+            template.or_else(|| resource(snapshot, uri))
+        }
+    }
+}
+
+/// A task id is a sealed token: `upstream NUL tool NUL id`, with the upstream's own name of the
+/// tool that started it, which is empty where none did.
 fn task(
     gateway: &Gateway,
     snapshot: &Snapshot,
-    call: &Call,
+    principal: &Principal,
     token: &str,
-) -> Result<Found, WireError> {
-    let unknown = || WireError::invalid_params("Unknown task");
+) -> Option<Found> {
     let content = gateway
         .sealer
-        .open(Purpose::Task, call.caller.principal.id(), token)
-        .map_err(|_| unknown())?;
-    let content = String::from_utf8(content).map_err(|_| unknown())?;
-    let (upstream, id) = content.split_once('\0').ok_or_else(unknown)?;
-    let upstream = snapshot.upstream(upstream).ok_or_else(unknown)?;
-    Ok(Found {
+        .open(Purpose::Task, principal.id(), token)
+        .ok()?;
+    let content = String::from_utf8(content).ok()?;
+    let (upstream, rest) = content.split_once('\0')?;
+    let (tool, id) = rest.split_once('\0')?;
+    let upstream = snapshot.upstream(upstream)?;
+    let public = upstream.naming().public_name(tool);
+    let subject = match Found::listed(snapshot, Kind::Tool, &public) {
+        Some(found) if Arc::ptr_eq(&found.upstream, upstream) => found.subject,
+        _ => {
+            let target = Target::Tool(Annotations::default());
+            Found::unlisted(upstream.clone(), tool, target, &public).subject
+        }
+    };
+    Some(Found {
         upstream: upstream.clone(),
         original: id.to_owned().into(),
         item: None,
+        subject,
     })
 }
 
-/// The sealed form of an upstream's task id.
-pub(crate) fn seal_task(gateway: &Gateway, principal: &str, upstream: &str, id: &str) -> String {
-    let content = format!("{upstream}\0{id}");
+/// The sealed form of an upstream's task id, as the caller of `routed` is told it.
+pub(crate) fn seal_task(gateway: &Gateway, routed: &Routed, id: &str) -> String {
+    let upstream = routed.upstream.name();
+    let tool = match routed.call.method {
+        Method::ToolsCall => &*routed.original,
+        _ => "",
+    };
+    let content = format!("{upstream}\0{tool}\0{id}");
     gateway
         .sealer
-        .seal(Purpose::Task, principal, content.as_bytes())
+        .seal(
+            Purpose::Task,
+            routed.call.caller.principal.id(),
+            content.as_bytes(),
+        )
         .unwrap_or_default()
 }
 
@@ -309,33 +371,4 @@ pub(crate) fn original_params(routed: &Routed) -> Result<ByteString, WireError> 
 
 fn empty() -> ByteString {
     ByteString::from_static("{}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches_template;
-
-    #[test]
-    fn templates_match_by_their_literal_parts() {
-        for (template, uri, matches) in [
-            ("file:///{path}", "file:///a/b", true),
-            ("file:///{path}", "http://a", false),
-            (
-                "test://template/{id}/data",
-                "test://template/123/data",
-                true,
-            ),
-            (
-                "test://template/{id}/data",
-                "test://template/123/other",
-                false,
-            ),
-            ("db://{table}/{row}", "db://orders/7", true),
-            ("db://{table}/{row}", "db:/", false),
-            ("a://{x", "a://1", false),
-            ("plain://x", "plain://x", true),
-        ] {
-            assert_eq!(matches_template(template, uri), matches, "{template} {uri}");
-        }
-    }
 }

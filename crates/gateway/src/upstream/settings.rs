@@ -2,7 +2,11 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp_ultra_config::{Config, Extension, Upstream as Section};
-use mcp_ultra_edge::outbound::Outbound;
+use mcp_ultra_domain::{
+    catalog::Labels,
+    policy::{Classes, DataClass},
+};
+use mcp_ultra_edge::outbound::{Outbound, UpstreamTls};
 use mcp_ultra_protocol::{Era, Version, names::Naming};
 
 use super::{
@@ -21,6 +25,8 @@ pub struct Settings {
     pub name: Arc<str>,
     /// How its names become public.
     pub naming: Naming,
+    /// What policies see of its tools, prompts and resources.
+    pub labels: Labels,
     /// All callers share its sessions.
     pub shared: bool,
     /// The era, where the operator has fixed it.
@@ -100,8 +106,13 @@ impl Settings {
                     .limits
                     .response_timeout
                     .map(mcp_ultra_config::Period::get);
-                let transport =
-                    HttpTransport::new(client.clone(), uri, &headers, max_message, timeout);
+                let client = match &section.tls {
+                    None => client.clone(),
+                    Some(tls) => client
+                        .with_tls(&upstream_tls(tls))
+                        .map_err(|error| fail(format!("tls: {error}")))?,
+                };
+                let transport = HttpTransport::new(client, uri, &headers, max_message, timeout);
                 Reach::Http(Arc::new(transport))
             }
             Some(mcp_ultra_config::Transport::Stdio {
@@ -134,6 +145,7 @@ impl Settings {
         Ok(Self {
             name: section.name.as_str().into(),
             naming,
+            labels: labels(section),
             shared: section.shared,
             fixed_era: match section.era {
                 mcp_ultra_config::Era::Auto => None,
@@ -161,6 +173,38 @@ impl Settings {
             Reach::Http(transport) => Transport::Http(transport.clone()),
             Reach::Stdio(spec) => Transport::Stdio((**spec).clone()),
         }
+    }
+}
+
+fn labels(section: &Section) -> Labels {
+    let exceptions = section.data_classes.iter().flat_map(|named| {
+        let class = data_class(named.class);
+        named.names.iter().map(move |name| (name.clone(), class))
+    });
+    Labels {
+        server: section.name.as_str().into(),
+        classes: Classes {
+            default: data_class(section.data_class),
+            exceptions: exceptions.collect(),
+        },
+    }
+}
+
+fn data_class(class: mcp_ultra_config::DataClass) -> DataClass {
+    match class {
+        mcp_ultra_config::DataClass::Public => DataClass::Public,
+        mcp_ultra_config::DataClass::Internal => DataClass::Internal,
+        mcp_ultra_config::DataClass::Confidential => DataClass::Confidential,
+        mcp_ultra_config::DataClass::Personal => DataClass::Personal,
+        mcp_ultra_config::DataClass::Sensitive => DataClass::Sensitive,
+    }
+}
+
+fn upstream_tls(section: &mcp_ultra_config::UpstreamTls) -> UpstreamTls {
+    let own = section.certificate.as_ref().zip(section.key.as_ref());
+    UpstreamTls {
+        authorities: section.ca_file.as_ref().map(PathBuf::from),
+        own: own.map(|(certificate, key)| (certificate.into(), key.into())),
     }
 }
 

@@ -13,6 +13,7 @@ mod exit;
 mod files;
 mod import;
 mod key;
+mod policy;
 mod progress;
 mod quickstart;
 mod serve;
@@ -47,6 +48,9 @@ enum Command {
     /// Check, explain and describe the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Check, test and explain policies
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Turn the MCP servers of a client's configuration into a configuration of the gateway
     Import(import::Args),
     /// Make, list, rotate and revoke API keys
@@ -102,6 +106,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Serve(args) => serve::run(&args),
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Config(command) => config::run(&command),
+        Command::Policy(command) => policy::run(&command),
         Command::Import(args) => import::run(&args),
         Command::Key(command) => wait_for(key::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),

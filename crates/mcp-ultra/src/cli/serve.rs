@@ -59,7 +59,11 @@ pub(super) fn run(args: &Args) -> CommandResult {
         }
         server.run(Some(sources)).await
     });
-    serving.map_err(Failure::failed)
+    serving.map_err(|error| match error {
+        // As any other fault of the configuration.
+        wiring::ServeError::Policy(_) => Failure::usage(error),
+        error => Failure::failed(error),
+    })
 }
 
 fn sources(args: &Args) -> Result<Sources, Failure> {

@@ -10,7 +10,7 @@ use mcp_ultra_control::{
     keys::Keys,
 };
 use mcp_ultra_domain::{Clock, ports::IdempotencyStore};
-use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown};
+use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
 
 use super::{ServeError, listener_config};
 
@@ -22,6 +22,7 @@ const FORGET: Duration = Duration::from_hours(1);
 /// The admin API, bound.
 pub(super) struct Admin {
     listener: Listener,
+    scheme: &'static str,
     api: Api,
 }
 
@@ -33,14 +34,20 @@ impl Admin {
         limits: &LimitsSection,
         identity: Option<&Arc<Identity>>,
         storage: Option<&Sqlite>,
+        tls: Option<&Arc<ServerTls>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Self>, ServeError> {
         let (Some(port), Some(identity), Some(storage)) = (admin.port, identity, storage) else {
             return Ok(None);
         };
         let address = SocketAddr::new(admin.host, port);
-        let listener = Listener::bind(listener_config(address, limits))
+        let mut listener = Listener::bind(listener_config(address, limits))
             .map_err(|source| ServeError::Bind { address, source })?;
+        // Certificates are not for loopback addresses, and nobody listens in on those.
+        let tls = tls.filter(|_| !admin.host.is_loopback());
+        if let Some(tls) = tls {
+            listener = listener.with_tls(tls.clone());
+        }
         let known = identity.clone();
         let changed = move |id: &str| known.forget_api_key(id);
         let keys = Keys::new(Arc::new(storage.clone()), clock.clone(), Arc::new(changed));
@@ -55,12 +62,16 @@ impl Admin {
             idempotency: Arc::new(storage.clone()),
             clock,
         };
-        Ok(Some(Self { listener, api }))
+        Ok(Some(Self {
+            listener,
+            scheme: if tls.is_some() { "https" } else { "http" },
+            api,
+        }))
     }
 
     /// Where it listens.
     pub(super) fn url(&self) -> String {
-        format!("http://{}", self.listener.local_addr())
+        format!("{}://{}", self.scheme, self.listener.local_addr())
     }
 
     /// Serves until `shutdown`.

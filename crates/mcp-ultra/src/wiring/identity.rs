@@ -3,20 +3,22 @@
 use std::{path::PathBuf, sync::Arc};
 
 use mcp_ultra_backends::sql::Sqlite;
-use mcp_ultra_config::{AuthSection, ClaimPaths, Config, SigningAlgorithm};
-use mcp_ultra_domain::Clock;
+use mcp_ultra_config::{AuthSection, CallerKind, ClaimPaths, Config, SigningAlgorithm};
+use mcp_ultra_domain::{Clock, DEFAULT_TENANT, PrincipalKind};
 use mcp_ultra_edge::{
     identity::{
-        self, Algorithm, ApiKeySettings, Identity, IdentitySettings, IssuerSettings, KeyTimes,
+        self, Algorithm, ApiKeySettings, CertificateRule, Identity, IdentitySettings,
+        IssuerSettings, KeyTimes, NoSanPattern,
     },
     outbound::{Outbound, OutboundConfig, OutboundConfigError},
 };
 
 /// What identifies callers, where `auth` asks for it. Issuers are spoken to over a client of its
-/// own: they have authorities of their own.
+/// own, made by `outbound`: they have authorities of their own.
 pub(super) fn identity(
     config: &Config,
-    workers: usize,
+    outbound: OutboundConfig,
+    certificates: Vec<CertificateRule>,
     clock: Arc<dyn Clock>,
     storage: Option<&Sqlite>,
 ) -> Result<Option<Identity>, OutboundConfigError> {
@@ -25,13 +27,12 @@ pub(super) fn identity(
         return Ok(None);
     };
     let outbound = Outbound::new(&OutboundConfig {
-        workers,
-        connect_timeout: config.limits.connect_timeout.get(),
         extra_ca_file: auth.ca_file.as_ref().map(PathBuf::from),
         pool_max_idle_per_host: 1,
-        ..OutboundConfig::default()
+        ..outbound
     })?;
     let mut settings = settings(auth, resource);
+    settings.certificates = certificates;
     settings.api_keys = storage
         .filter(|_| auth.api_keys.enabled)
         .map(|store| ApiKeySettings {
@@ -40,6 +41,27 @@ pub(super) fn identity(
             max_age: auth.api_keys.max_age.get(),
         });
     Ok(Some(Identity::new(settings, &outbound, clock)))
+}
+
+/// Who clients are by their certificates.
+pub(super) fn certificates(auth: &AuthSection) -> Result<Vec<CertificateRule>, NoSanPattern> {
+    let rule = |rule: &mcp_ultra_config::CertificateRule| {
+        Ok(CertificateRule {
+            san: rule.san.parse()?,
+            kind: match rule.kind {
+                CallerKind::User => PrincipalKind::User,
+                CallerKind::Agent => PrincipalKind::Agent,
+                CallerKind::Workload => PrincipalKind::Workload,
+            },
+            tenant: rule
+                .tenant
+                .clone()
+                .unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
+            roles: rule.roles.clone(),
+            scopes: rule.scopes.clone(),
+        })
+    };
+    auth.certificates.iter().map(rule).collect()
 }
 
 fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
@@ -63,6 +85,7 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
         issuers: issuers.collect(),
         secret,
         api_keys: None,
+        certificates: Vec::new(),
         required_scopes: auth.required_scopes.clone(),
         supported_scopes: auth
             .scopes_supported

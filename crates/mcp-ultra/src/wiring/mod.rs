@@ -1,16 +1,19 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
-//! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], the configuration in flight in
-//! [`reload`].
+//! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
+//! [`policy`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
 mod identity;
 pub(crate) mod log;
+pub(crate) mod policy;
 mod reload;
+mod tls;
+mod watch;
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,12 +23,17 @@ use std::{
 
 use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
-use mcp_ultra_domain::{SystemClock, ports::MemorySessionStore};
+use mcp_ultra_domain::{
+    SystemClock,
+    policy::PolicyErrors,
+    ports::{MemoryLimitStore, MemorySessionStore},
+};
 use mcp_ultra_edge::{
-    identity::Identity,
+    identity::{Identity, NoSanPattern},
     listener::{Listener, ListenerConfig},
-    outbound::{Outbound, OutboundConfig, OutboundConfigError},
+    outbound::{NoNetwork, Outbound, OutboundConfig, OutboundConfigError},
     shutdown::Shutdown,
+    tls::{ServerTls, TlsError},
     workers::Workers,
 };
 use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
@@ -48,10 +56,24 @@ pub(crate) enum ServeError {
     /// The client towards upstreams can't be set up.
     #[error("the HTTP client for upstreams can't be set up")]
     Outbound(#[from] OutboundConfigError),
+    /// The files of `server.tls` can't be used.
+    #[error("TLS can't be spoken: {0}")]
+    #[diagnostic(help("check the files that server.tls names"))]
+    Tls(#[from] TlsError),
+    /// A rule of `auth.certificates` is none.
+    #[error("auth.certificates can't be used: {0}")]
+    Certificates(#[from] NoSanPattern),
+    /// An entry of `outbound.allow_addresses` is none.
+    #[error("outbound.allow_addresses can't be used")]
+    Network(#[from] NoNetwork),
     /// The client towards identity providers can't be set up.
     #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
     #[diagnostic(help("check auth.ca_file"))]
     Issuers(#[source] OutboundConfigError),
+    /// The policies can't be used.
+    #[error("the policies of policy.files can't be used: {0}")]
+    #[diagnostic(help("`mcp-ultra policy check FILE…` checks them without a gateway"))]
+    Policy(#[from] PolicyErrors),
     /// The database can't be used.
     #[error(transparent)]
     #[diagnostic(help("check storage.sqlite, and who may write to that file and its folder"))]
@@ -68,6 +90,7 @@ pub(crate) enum ServeError {
 pub(crate) struct Server {
     gateway: Arc<Gateway>,
     listener: Listener,
+    tls: Option<Arc<ServerTls>>,
     workers: Arc<Workers>,
     config: Config,
     ready: Arc<AtomicBool>,
@@ -81,36 +104,48 @@ impl Server {
     /// Binds the address and makes the gateway. Nothing is served yet.
     pub(crate) async fn start(config: Config, log: log::Level) -> Result<Self, ServeError> {
         let address = SocketAddr::new(config.server.host, config.server.port);
-        let listener = Listener::bind(listener_config(address, &config.limits))
+        let clock = Arc::new(SystemClock);
+        let tls = tls::of(&config, clock.clone())?;
+        let mut listener = Listener::bind(listener_config(address, &config.limits))
             .map_err(|source| ServeError::Bind { address, source })?;
+        if let Some(tls) = &tls {
+            listener = listener.with_tls(tls.clone());
+        }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = Workers::start(threads).map_err(ServeError::System)?;
-        let outbound = Outbound::new(&OutboundConfig {
-            workers: workers.count(),
-            connect_timeout: config.limits.connect_timeout.get(),
-            ..OutboundConfig::default()
-        })?;
-        let clock = Arc::new(SystemClock);
+        let to_outside = outbound_config(&config, workers.count())?;
+        let outbound = Outbound::new(&to_outside)?;
+        let certificates = identity::certificates(&config.auth)?;
         let storage = match &config.storage.sqlite {
             Some(path) => Some(Sqlite::open(Path::new(path)).await?),
             None => None,
         };
-        let identity =
-            identity::identity(&config, workers.count(), clock.clone(), storage.as_ref())
-                .map_err(ServeError::Issuers)?
-                .map(Arc::new);
+        let identity = identity::identity(
+            &config,
+            to_outside,
+            certificates,
+            clock.clone(),
+            storage.as_ref(),
+        )
+        .map_err(ServeError::Issuers)?
+        .map(Arc::new);
+        let policies = policy::policies(&config.policy)?;
+        let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
         let admin = admin::Admin::bind(
             &config.admin,
             &config.limits,
             identity.as_ref(),
             storage.as_ref(),
+            tls.as_ref(),
             clock.clone(),
         )?;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
             identity: identity.clone(),
+            policies,
             store: Arc::new(MemorySessionStore::default()),
+            limits: Arc::new(MemoryLimitStore::new(tracked)),
             clock,
             listener: listener.metrics(),
         })?;
@@ -118,6 +153,7 @@ impl Server {
         Ok(Self {
             gateway,
             listener,
+            tls,
             workers: Arc::new(workers),
             config,
             ready: Arc::new(AtomicBool::new(true)),
@@ -130,7 +166,8 @@ impl Server {
 
     /// The address of the endpoint.
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}/mcp", self.listener.local_addr())
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/mcp", self.listener.local_addr())
     }
 
     /// Where the admin API is, if there is one.
@@ -164,6 +201,11 @@ impl Server {
             let task = reload::run(sources, self.config.clone(), self.gateway.clone(), self.log);
             tokio::spawn(task)
         });
+
+        let fresh = self
+            .tls
+            .clone()
+            .map(|tls| tokio::spawn(tls::keep_fresh(tls)));
 
         let signal = stop.wait().await;
         let delay = self.config.drain_delay().get();
@@ -199,6 +241,9 @@ impl Server {
         if let Some(administering) = administering {
             administering.abort();
         }
+        if let Some(fresh) = fresh {
+            fresh.abort();
+        }
         // Not before: they serve what is in flight while the listener has long ended.
         drop(tokio::task::spawn_blocking(|| drop(self.workers)).await);
         if let Some(identity) = self.identity {
@@ -223,6 +268,18 @@ fn listener_config(address: SocketAddr, limits: &LimitsSection) -> ListenerConfi
         idle_timeout: limits.idle_timeout.get(),
         ..ListenerConfig::new(address)
     }
+}
+
+fn outbound_config(config: &Config, workers: usize) -> Result<OutboundConfig, ServeError> {
+    let allowed = config.outbound.allow_addresses.iter();
+    Ok(OutboundConfig {
+        workers,
+        connect_timeout: config.limits.connect_timeout.get(),
+        extra_ca_file: config.outbound.ca_file.as_ref().map(PathBuf::from),
+        allowed_addresses: allowed.map(|text| text.parse()).collect::<Result<_, _>>()?,
+        allowed_hosts: config.outbound.allow_hosts.clone(),
+        ..OutboundConfig::default()
+    })
 }
 
 /// The signals that end the process.

@@ -1,47 +1,41 @@
-//! The configuration in flight: read again on SIGHUP and when its file changes.
+//! The configuration in flight: read again on SIGHUP and when one of its files changes.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use mcp_ultra_config::{Changes, Config, ConfigError, SourceFile, Sources};
+use mcp_ultra_config::{Changes, Config, ConfigError, PolicySection, SourceFile, Sources};
 use mcp_ultra_gateway::Gateway;
-use notify::Watcher;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    log, policy,
+    watch::{Place, Watch},
 };
-
-use super::log;
-
-/// How long a file must be quiet before it is read: editors write in several steps, and
-/// Kubernetes swaps a link after it has written the files.
-const QUIET: Duration = Duration::from_millis(150);
 
 /// Applies new configurations until the task is dropped. A bad one is refused: the old one stays.
 pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>, log: log::Level) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else {
         return;
     };
-    let (changed, mut changes) = mpsc::channel(1);
     let file = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
-    // Kept for as long as the loop runs: dropping it ends the watching.
-    let _watcher = file.as_deref().and_then(|file| watch(file, changed));
+    let mut watch = self::watch(file.as_deref(), &running.policy);
     let started = running.clone();
     let mut running = running;
     loop {
         let why = tokio::select! {
             _ = hangups.recv() => "SIGHUP",
-            Some(()) = changes.recv() => {
-                tokio::time::sleep(QUIET).await;
-                while changes.try_recv().is_ok() {}
-                "the file changed"
-            }
+            () = watch.changed() => "a file changed",
         };
         match load(&sources, file.as_deref()) {
-            Ok(new) => apply(why, &started, &mut running, new, &gateway, &log),
+            Ok(new) => {
+                let other = new.policy != running.policy;
+                apply(why, &started, &mut running, new, &gateway, &log);
+                if other {
+                    watch = self::watch(file.as_deref(), &running.policy);
+                }
+            }
             Err(error) => {
                 tracing::error!(why, %error, "the new configuration is refused, the old one stays");
             }
@@ -64,12 +58,22 @@ fn apply(
     log: &log::Level,
 ) {
     let changes = Changes::between(running, &new);
-    if changes.is_empty() {
+    let policies = match policy::policies(&new.policy) {
+        Ok(policies) => policies,
+        Err(error) => {
+            tracing::error!(why, %error, "the new policies are refused, the old configuration stays");
+            return;
+        }
+    };
+    let revision = policies
+        .as_ref()
+        .map(|policies| policies.revision().clone());
+    if changes.is_empty() && revision == gateway.policy_revision() {
         tracing::info!(why, "the configuration was read again: nothing differs");
         warn_of_restart(started, &new);
         return;
     }
-    if let Err(error) = gateway.reload(&new) {
+    if let Err(error) = gateway.reload(&new, policies) {
         tracing::error!(why, %error, "the new configuration is refused, the old one stays");
         return;
     }
@@ -80,6 +84,7 @@ fn apply(
         removed = ?changes.servers_removed,
         changed = ?changes.servers_changed,
         values = ?changes.live,
+        policies = revision.as_deref().unwrap_or("none"),
         "the new configuration is in force"
     );
     warn_of_restart(started, &new);
@@ -95,38 +100,14 @@ fn warn_of_restart(started: &Config, new: &Config) {
     }
 }
 
-/// Tells `changed` when the file, or the link that leads to it, changes. The folder is watched:
-/// editors and Kubernetes put a new file in the old one's place.
-fn watch(file: &Path, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let name = file.file_name()?.to_owned();
-    let seen = move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return };
-        if event.kind.is_access() {
-            return;
+/// Watches the configuration's file and its policies.
+fn watch(file: Option<&Path>, section: &PolicySection) -> Watch {
+    let policies = section.files.iter().map(Path::new).filter_map(|path| {
+        if path.is_dir() {
+            return Some(Place::of_files(path, policy::is_ours));
         }
-        let ours = event.paths.iter().any(|path| {
-            let touched = path.file_name();
-            // Kubernetes: the file is a link into `..data`, which is a link that is replaced.
-            touched == Some(&name) || touched.is_some_and(|touched| touched == "..data")
-        });
-        if ours {
-            // Full means that a change is waiting already.
-            let _ = changed.try_send(());
-        }
-    };
-    let watching = notify::recommended_watcher(seen).and_then(|mut watcher| {
-        watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
-        Ok(watcher)
+        Place::of_file(path)
     });
-    match watching {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            tracing::warn!(%error, "the configuration file can't be watched; send SIGHUP after a change");
-            None
-        }
-    }
+    let places = file.and_then(Place::of_file).into_iter().chain(policies);
+    Watch::new("the configuration", places.collect())
 }

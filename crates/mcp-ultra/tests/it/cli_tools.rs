@@ -211,3 +211,30 @@ async fn a_stream_that_a_legacy_server_closes_early_is_taken_up_again() {
         run.err
     );
 }
+
+#[tokio::test]
+async fn what_is_hidden_in_tools_is_found() {
+    let server = Server::start(Speaks::Modern).await;
+    let target = server.target();
+    let clean = run(&["tools", "scan", "--target", &target]).await;
+    assert_eq!(clean.code, 0, "{}", clean.err);
+    assert!(clean.out.contains("Nothing was found"), "{}", clean.out);
+    server
+        .inner
+        .poisoned
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    let found = run(&["tools", "scan", "--target", &target]).await;
+    assert_eq!(found.code, 1, "{}", found.out);
+    for line in [
+        "high  poisoned  description: instruction: do not tell the user",
+        "high  poisoned  inputSchema.title: invisible: 2 tag characters (U+E0000 and on)",
+        "medium  Ech0  name: look_alike: looks like echo",
+    ] {
+        assert!(found.out.contains(line), "{line}: {}", found.out);
+    }
+    assert!(found.out.is_ascii(), "{}", found.out);
+    let json = run(&["tools", "scan", "--json", "--target", &target]).await;
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json[0]["tool"], "poisoned");
+    assert_eq!(json[0]["severity"], "high");
+}

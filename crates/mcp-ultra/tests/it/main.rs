@@ -10,6 +10,7 @@
 mod cli;
 mod cli_config;
 mod cli_connect;
+mod cli_policy;
 mod cli_quickstart;
 mod cli_smoke;
 mod cli_stdio;
@@ -37,10 +38,13 @@ mod gateway_lost;
 mod gateway_mutated;
 mod gateway_operations;
 mod gateway_passing;
+mod gateway_policy;
+mod gateway_rates;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_sessions;
 mod gateway_stdio;
+mod gateway_tls;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]

@@ -39,6 +39,8 @@ pub enum Mood {
     Slow(Duration),
     /// With the metadata of another issuer.
     OtherIssuer,
+    /// With metadata whose keys are at another host, `localhost`, which is this machine too.
+    OtherHost,
     /// With a key set of 2 MiB.
     Huge,
     /// With a page for people.
@@ -182,9 +184,13 @@ async fn metadata(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
         Mood::OtherIssuer => "https://attacker.example",
         _ => &shared.issuer,
     };
+    let keys = match mood {
+        Mood::OtherHost => base.replace("127.0.0.1", "localhost"),
+        _ => base.to_owned(),
+    };
     document(&json!({
         "issuer": issuer,
-        "jwks_uri": format!("{base}/keys"),
+        "jwks_uri": format!("{keys}/keys"),
         "authorization_endpoint": format!("{base}/authorize"),
         "token_endpoint": format!("{base}/token"),
         "response_types_supported": ["code"],
@@ -204,7 +210,7 @@ async fn misbehave(mood: Mood, path: &str) -> Option<Response> {
             let target = [(header::LOCATION, path.to_owned())];
             Some((StatusCode::FOUND, target).into_response())
         }
-        Mood::Fine | Mood::OtherIssuer | Mood::Huge => None,
+        Mood::Fine | Mood::OtherIssuer | Mood::OtherHost | Mood::Huge => None,
     }
 }
 

@@ -5,27 +5,35 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::Full;
+use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
     rt::TokioExecutor,
 };
 
 use super::{Answer, PATIENCE, RawError};
+use crate::tls::Trust;
 
 /// Sends requests to one URL over pooled connections with `TCP_NODELAY`.
 #[derive(Clone)]
 pub struct Client {
     url: String,
-    http: HyperClient<HttpConnector, Full<Bytes>>,
+    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     patience: Duration,
 }
 
 impl Client {
     /// A client for `url` (plain HTTP).
     pub fn new(url: impl Into<String>) -> Self {
+        Self::trusting(url, &Trust::default())
+    }
+
+    /// A client for `url`, over TLS where that says so.
+    pub fn trusting(url: impl Into<String>, trust: &Trust) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let http = HyperClient::builder(TokioExecutor::new()).build(connector);
+        connector.enforce_http(false);
+        let http = HyperClient::builder(TokioExecutor::new()).build(trust.connector(connector));
         Self {
             url: url.into(),
             http,

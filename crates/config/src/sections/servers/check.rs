@@ -1,7 +1,10 @@
 //! What can't be true of a server, and between servers.
 
 use super::{Prefix, Upstream};
-use crate::{sections::extension, validate::Findings};
+use crate::{
+    sections::{extension, policy},
+    validate::Findings,
+};
 
 /// The longest name and the longest prefix of a server.
 const LONGEST_NAME: usize = 32;
@@ -37,6 +40,11 @@ impl Upstream {
         if let Some(list) = &self.extensions {
             extension::check(list, &format!("{path}.extensions"), findings);
         }
+        policy::check_classes(
+            &self.data_classes,
+            &format!("{path}.data_classes"),
+            findings,
+        );
     }
 
     fn check_name(&self, path: &str, findings: &mut Findings) {
@@ -47,6 +55,31 @@ impl Upstream {
                 "use 1 to 32 of a–z, 0–9 and dash, beginning with a letter, such as `files`",
             );
         }
+    }
+
+    fn check_tls(&self, path: &str, findings: &mut Findings) {
+        let Some(tls) = &self.tls else { return };
+        if self
+            .url
+            .as_ref()
+            .is_none_or(|url| url.url().scheme() != "https")
+        {
+            findings.report(
+                format!("{path}.tls"),
+                "the server is not spoken to over TLS",
+                "give it an https url, or remove the section",
+            );
+        }
+        let missing = match (&tls.certificate, &tls.key) {
+            (Some(_), None) => "key",
+            (None, Some(_)) => "certificate",
+            _ => return,
+        };
+        findings.report(
+            format!("{path}.tls.{missing}"),
+            "it is missing, so no certificate can be shown",
+            "name the PEM files of both the certificate and its key",
+        );
     }
 
     fn check_transport(&self, path: &str, findings: &mut Findings) {
@@ -68,6 +101,7 @@ impl Upstream {
             ),
             _ => {}
         }
+        self.check_tls(path, findings);
         self.check_misplaced(path, findings);
         for name in self.env.keys() {
             if name.is_empty() || name.contains(['=', '\0']) {

@@ -1,9 +1,10 @@
-//! `mcp-ultra tools`: what a server offers, and one call of it.
+//! `mcp-ultra tools`: what a server offers, what is hidden in it, and one call of it.
 
 mod arguments;
 mod call;
 mod content;
 mod list;
+mod scan;
 
 pub(crate) use content::{is_error, readable};
 
@@ -26,9 +27,13 @@ pub(crate) enum Command {
     List(list::Args),
     /// Call a tool and print what it returns
     Call(call::Args),
+    /// Look for hidden text, instructions to the model and look-alike names in the tools of a server
+    ///
+    /// Ends with 1 where something of high severity is found.
+    Scan(scan::Args),
 }
 
-/// What both commands take.
+/// What all of them take.
 #[derive(Debug, clap::Args)]
 struct Common {
     #[command(flatten)]
@@ -46,6 +51,7 @@ pub(crate) async fn run(command: Command) -> CommandResult {
     match command {
         Command::List(args) => list::run(args).await,
         Command::Call(args) => call::run(args).await,
+        Command::Scan(args) => scan::run(args).await,
     }
 }
 

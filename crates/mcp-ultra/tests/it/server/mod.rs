@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     /// Requests whose stream the client closed.
     pub(crate) cancelled: AtomicU64,
     pub(crate) ready: AtomicBool,
+    /// Whether it offers tools that hide something.
+    pub(crate) poisoned: AtomicBool,
     /// The answer to a call whose stream was closed early.
     resumed: Mutex<Option<String>>,
 }
@@ -94,6 +96,7 @@ impl Server {
             answers: Mutex::default(),
             cancelled: AtomicU64::new(0),
             ready: AtomicBool::new(true),
+            poisoned: AtomicBool::new(false),
             resumed: Mutex::default(),
         });
         let app = Router::new()

@@ -1,11 +1,14 @@
 //! Who may call: access tokens of identity providers, ones signed by a secret, API keys.
 
+mod certificates;
+
 use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+pub use self::certificates::{CallerKind, CertificateRule};
 use super::nonzero;
 use crate::{period::Period, text::Secret, validate::Findings};
 
@@ -32,6 +35,8 @@ pub struct AuthSection {
     pub jwt_issuer: String,
     /// Keys that the gateway issues itself (`mcp-ultra key create`).
     pub api_keys: ApiKeysSettings,
+    /// Who clients are by the certificates that they show. A token that comes along decides instead.
+    pub certificates: Vec<CertificateRule>,
     /// The scopes that every request needs; one without them gets 403 with their names.
     pub required_scopes: Vec<String>,
     /// The scopes that clients may ask for (`scopes_supported` of the metadata). Without it: the
@@ -168,6 +173,7 @@ impl Default for AuthSection {
             jwt_secret: None,
             jwt_issuer: "mcp-ultra".to_owned(),
             api_keys: ApiKeysSettings::default(),
+            certificates: Vec::new(),
             required_scopes: Vec::new(),
             scopes_supported: None,
             claims: ClaimPaths::default(),
@@ -193,7 +199,10 @@ impl Default for JwksSettings {
 impl AuthSection {
     /// Whether callers have to say who they are.
     pub fn is_on(&self) -> bool {
-        !self.issuers.is_empty() || self.jwt_secret.is_some() || self.api_keys.enabled
+        !self.issuers.is_empty()
+            || self.jwt_secret.is_some()
+            || self.api_keys.enabled
+            || !self.certificates.is_empty()
     }
 
     pub(super) fn check(&self, findings: &mut Findings) {
@@ -203,12 +212,13 @@ impl AuthSection {
             findings.report(
                 "auth",
                 "there is nothing to check tokens with, so everyone would be answered",
-                "add an issuer to auth.issuers, set auth.jwt_secret or auth.api_keys.enabled; or remove the section",
+                "add an issuer to auth.issuers, a rule to auth.certificates, set auth.jwt_secret or auth.api_keys.enabled; or remove the section",
             );
         }
         for (index, issuer) in self.issuers.iter().enumerate() {
             self.check_issuer(index, issuer, findings);
         }
+        certificates::check(&self.certificates, findings);
         let short = |secret: &Secret| secret.expose().len() < LEAST_SECRET;
         if self.jwt_secret.as_ref().is_some_and(short) && !findings.placeholders() {
             findings.report(

@@ -1,12 +1,19 @@
 //! The address the gateway listens on, who may reach it there, and how it stops.
 
+mod cors;
+mod tls;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::{period::Period, validate::Findings};
+pub use self::{
+    cors::CorsSection,
+    tls::{ClientAuth, Terminator, TlsSection, TlsVersion},
+};
+use crate::{network::Network, period::Period, validate::Findings};
 
 /// The MCP endpoint is always `/mcp` on this address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +32,15 @@ pub struct ServerSection {
     /// `Origin`, which is any but a browser's, always passes. Without it: only loopback origins
     /// when listening on a loopback address, else none.
     pub allowed_origins: Option<Vec<String>>,
+    /// Which pages in browsers may call (CORS).
+    pub cors: CorsSection,
+    /// TLS on this port.
+    pub tls: TlsSection,
+    /// Who ends TLS in front of the gateway where it speaks none itself: `proxy` or `mesh`.
+    pub tls_terminated_by: Option<Terminator>,
+    /// The reverse proxies whose `X-Forwarded-For` is believed, as addresses and ranges. Without
+    /// them every request is from the address at the other end of its connection.
+    pub trusted_proxies: Vec<Network>,
     /// Whether `/metrics` is served.
     pub metrics: bool,
     /// How the gateway stops after SIGTERM.
@@ -58,6 +74,10 @@ impl Default for ServerSection {
             port: 8080,
             allowed_hosts: None,
             allowed_origins: None,
+            cors: CorsSection::default(),
+            tls: TlsSection::default(),
+            tls_terminated_by: None,
+            trusted_proxies: Vec::new(),
             metrics: true,
             shutdown: Shutdown::default(),
         }
@@ -96,8 +116,16 @@ impl ServerSection {
         }
     }
 
-    /// The `Origin` headers that are answered; see [`Self::allowed_origins`] for the form.
+    /// The `Origin` headers that are answered; see [`Self::allowed_origins`] for the form. Those of
+    /// `cors.origins` are among them.
     pub fn origins(&self) -> Names {
+        match self.origins_without_cors() {
+            Names::Any => Names::Any,
+            Names::Only(list) => Names::Only([&list[..], &self.cors.origins].concat()),
+        }
+    }
+
+    fn origins_without_cors(&self) -> Names {
         match &self.allowed_origins {
             Some(list) => names(list),
             None if self.host.is_loopback() => {
@@ -127,6 +155,15 @@ impl ServerSection {
                     "write scheme and name without a path, such as https://app.example.com, or `*`",
                 );
             }
+        }
+        self.cors.check(findings);
+        self.tls.check(findings);
+        if self.tls.is_on() && self.tls_terminated_by.is_some() {
+            findings.report(
+                "server.tls_terminated_by",
+                "the gateway ends TLS itself (server.tls)",
+                "remove one of the two",
+            );
         }
         findings.not_zero(
             "server.shutdown.drain_deadline",

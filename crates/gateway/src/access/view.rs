@@ -1,0 +1,255 @@
+use std::{
+    hash::{DefaultHasher, Hasher},
+    sync::{Arc, OnceLock},
+};
+
+use mcp_ultra_domain::{
+    Principal,
+    catalog::{Item, Kind},
+    policy::{
+        Action, Ask, Circumstances, Decision, Lister, Policies, Resource, Standing, Target, Verdict,
+    },
+};
+
+use crate::snapshot::Snapshot;
+
+/// How many decisions are kept in one piece of memory.
+const CHUNK: usize = 64;
+
+/// What the principals of one kind may do under one snapshot.
+pub(crate) struct View {
+    /// The snapshot that it is of: see [`super::Views`].
+    pub(super) snapshot: u64,
+    policies: Arc<Policies>,
+    standing: Standing,
+    lists: [OnceLock<List>; Kind::ALL.len()],
+    decisions: [[OnceLock<Decisions>; Kind::ALL.len()]; Action::ALL.len()],
+    servers: OnceLock<Vec<bool>>,
+}
+
+/// Decisions on listed items by their position, made where they are first asked for.
+type Decisions = Box<[OnceLock<Box<[OnceLock<Arc<Decision>>; CHUNK]>>]>;
+
+/// The listed items of one kind that are shown, as far as that depends on nothing but the snapshot.
+struct List {
+    /// In their order: the position, and whether it has to be asked each time.
+    entries: Vec<Entry>,
+    /// How many of them have to be asked for.
+    open: usize,
+    digest: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    at: usize,
+    open: bool,
+}
+
+/// A page of a list as one principal sees it.
+pub(crate) enum Listing {
+    /// All that there is.
+    Whole,
+    /// These items.
+    Some {
+        items: Vec<Arc<Item>>,
+        /// Whether there are more.
+        more: bool,
+        /// Whether it is the same until the snapshot changes.
+        fixed: bool,
+    },
+}
+
+impl View {
+    pub(super) fn new(snapshot: u64, policies: &Arc<Policies>, principal: &Principal) -> Self {
+        Self {
+            snapshot,
+            standing: policies.standing(principal),
+            policies: policies.clone(),
+            lists: Default::default(),
+            decisions: Default::default(),
+            servers: OnceLock::new(),
+        }
+    }
+
+    /// The answer on a call. `listed` is the kind and position of the resource in the catalog;
+    /// answers on what is not listed, whose names callers choose, are not kept.
+    pub(crate) fn decide(
+        &self,
+        snapshot: &Snapshot,
+        action: Action,
+        resource: &Resource,
+        listed: Option<(Kind, usize)>,
+        circumstances: &Circumstances<'_>,
+    ) -> Arc<Decision> {
+        let slot = listed.and_then(|(kind, at)| {
+            let length = snapshot.catalog.items(kind).len();
+            let chunks = self.decisions[action as usize][kind as usize].get_or_init(|| {
+                (0..length.div_ceil(CHUNK))
+                    .map(|_| OnceLock::new())
+                    .collect()
+            });
+            let chunk = chunks.get(at / CHUNK)?;
+            let chunk = chunk.get_or_init(|| Box::new([const { OnceLock::new() }; CHUNK]));
+            chunk.get(at % CHUNK)
+        });
+        if let Some(kept) = slot.and_then(OnceLock::get) {
+            return kept.clone();
+        }
+        let Verdict { decision, fixed } =
+            self.policies
+                .decide(&self.standing, action, resource, Ask::Call, circumstances);
+        let decision = Arc::new(decision);
+        if let Some(slot) = slot.filter(|_| fixed) {
+            return slot.get_or_init(|| decision).clone();
+        }
+        decision
+    }
+
+    /// An answer that is not kept.
+    pub(crate) fn ask(
+        &self,
+        action: Action,
+        resource: &Resource,
+        ask: Ask,
+        circumstances: &Circumstances<'_>,
+    ) -> Decision {
+        self.policies
+            .decide(&self.standing, action, resource, ask, circumstances)
+            .decision
+    }
+
+    /// The page after the item with that public name, or the first one. `None` where there is no
+    /// such item.
+    pub(crate) fn page(
+        &self,
+        snapshot: &Snapshot,
+        kind: Kind,
+        after: Option<&str>,
+        size: usize,
+        circumstances: &Circumstances<'_>,
+    ) -> Option<Listing> {
+        let list = self.list(snapshot, kind);
+        let items = snapshot.catalog.items(kind);
+        if list.open == 0 && list.entries.len() == items.len() {
+            return Some(Listing::Whole);
+        }
+        let first = match after {
+            None => 0,
+            Some(name) => {
+                let after = snapshot.catalog.position(kind, name)?;
+                list.entries.partition_point(|entry| entry.at <= after)
+            }
+        };
+        let mut shown = list.entries[first..]
+            .iter()
+            .filter(|entry| self.is_shown(snapshot, kind, **entry, circumstances));
+        let page = shown
+            .by_ref()
+            .take(size)
+            .map(|entry| items[entry.at].item.clone())
+            .collect();
+        Some(Listing::Some {
+            items: page,
+            more: shown.next().is_some(),
+            fixed: list.open == 0,
+        })
+    }
+
+    /// What tells a list from another one.
+    pub(crate) fn digest(
+        &self,
+        snapshot: &Snapshot,
+        kind: Kind,
+        circumstances: &Circumstances<'_>,
+    ) -> u64 {
+        let list = self.list(snapshot, kind);
+        if list.open == 0 {
+            return list.digest;
+        }
+        let entries = list.entries.iter();
+        let shown = entries.filter(|entry| self.is_shown(snapshot, kind, **entry, circumstances));
+        digest(snapshot, kind, shown)
+    }
+
+    /// Whether anything of the server at that position is shown.
+    pub(crate) fn shows_server(&self, snapshot: &Snapshot, source: usize) -> bool {
+        let servers = self.servers.get_or_init(|| {
+            let mut servers = vec![false; snapshot.catalog.sources().len()];
+            for kind in Kind::ALL {
+                let items = snapshot.catalog.items(kind);
+                for entry in &self.list(snapshot, kind).entries {
+                    servers[items[entry.at].source] = true;
+                }
+            }
+            servers
+        });
+        servers.get(source).copied().unwrap_or_default()
+    }
+
+    /// What it was found by.
+    pub(crate) fn policies(&self) -> &Arc<Policies> {
+        &self.policies
+    }
+
+    fn is_shown(
+        &self,
+        snapshot: &Snapshot,
+        kind: Kind,
+        entry: Entry,
+        circumstances: &Circumstances<'_>,
+    ) -> bool {
+        !entry.open
+            || self
+                .may_list(&snapshot.catalog.items(kind)[entry.at].item, circumstances)
+                .decision
+                .allowed
+    }
+
+    fn may_list(&self, item: &Item, circumstances: &Circumstances<'_>) -> Verdict {
+        self.policies.decide(
+            &self.standing,
+            listing(item),
+            &item.resource,
+            Ask::List,
+            circumstances,
+        )
+    }
+
+    fn list(&self, snapshot: &Snapshot, kind: Kind) -> &List {
+        self.lists[kind as usize].get_or_init(|| {
+            let nothing = Circumstances::default();
+            let mut lister = Lister::new(&self.policies, &self.standing, nothing);
+            let mut entries = Vec::new();
+            for (at, listed) in snapshot.catalog.items(kind).iter().enumerate() {
+                let shown = lister.shows(listing(&listed.item), &listed.item.resource);
+                if shown.allowed || !shown.fixed {
+                    let open = !shown.fixed;
+                    entries.push(Entry { at, open });
+                }
+            }
+            List {
+                digest: digest(snapshot, kind, entries.iter()),
+                open: entries.iter().filter(|entry| entry.open).count(),
+                entries,
+            }
+        })
+    }
+}
+
+/// The action that lists an item: what may be called is listed.
+fn listing(item: &Item) -> Action {
+    match item.resource.target {
+        Target::Tool(_) => Action::ToolsCall,
+        Target::Prompt => Action::PromptsGet,
+        Target::Resource { .. } | Target::Template => Action::ResourcesRead,
+    }
+}
+
+fn digest<'e>(snapshot: &Snapshot, kind: Kind, entries: impl Iterator<Item = &'e Entry>) -> u64 {
+    let items = snapshot.catalog.items(kind);
+    let mut hasher = DefaultHasher::new();
+    for entry in entries {
+        hasher.write_u64(items[entry.at].item.digest);
+    }
+    hasher.finish()
+}

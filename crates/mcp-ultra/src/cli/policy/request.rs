@@ -1,0 +1,241 @@
+//! One request as a file or the command line describes it.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use mcp_ultra_domain::{
+    Attributes, DEFAULT_TENANT, Principal, PrincipalKind,
+    policy::{
+        Action, Annotations, Ask, Circumstances, DataClass, Decision, Policies, Resource, Target,
+    },
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Who asks.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Who {
+    pub kind: Option<String>,
+    pub subject: Option<String>,
+    pub issuer: Option<String>,
+    pub tenant: Option<String>,
+    pub roles: Vec<String>,
+    pub scopes: Vec<String>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct What {
+    pub tool: Option<String>,
+    pub prompt: Option<String>,
+    pub resource: Option<String>,
+    pub template: Option<String>,
+    pub server: Option<String>,
+    pub class: Option<String>,
+    pub read_only: Option<bool>,
+    pub destructive: Option<bool>,
+    pub idempotent: Option<bool>,
+    pub open_world: Option<bool>,
+}
+
+/// From where, when and with what.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Around {
+    pub time: Option<String>,
+    pub address: Option<IpAddr>,
+    pub arguments: Option<Map<String, Value>>,
+}
+
+/// A request that makes sense.
+pub(super) struct Request {
+    pub principal: Principal,
+    pub action: Action,
+    pub resource: Resource,
+    now: Duration,
+    address: Option<IpAddr>,
+    arguments: Option<String>,
+    ask: Ask,
+}
+
+impl Request {
+    /// `action` is an MCP method; `now` is the time where none is given.
+    ///
+    /// # Errors
+    /// What makes no sense, in words.
+    pub(super) fn new(
+        who: &Who,
+        action: Option<&str>,
+        what: &What,
+        around: &Around,
+        list: bool,
+        now: Duration,
+    ) -> Result<Self, String> {
+        let resource = what.resource()?;
+        let usual = match &resource.target {
+            Target::Tool(_) => Action::ToolsCall,
+            Target::Prompt => Action::PromptsGet,
+            _ => Action::ResourcesRead,
+        };
+        let action = match action {
+            None => usual,
+            Some(name) => Action::named(name).ok_or_else(|| {
+                let known: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
+                format!(
+                    "there is no action \"{name}\"; use one of {}",
+                    known.join(", ")
+                )
+            })?,
+        };
+        if list && action != usual {
+            return Err(format!(
+                "only what may be called by {} is listed",
+                usual.as_str()
+            ));
+        }
+        let now = match &around.time {
+            None => now,
+            Some(text) => {
+                let time: jiff::Timestamp = text.parse().map_err(|_| {
+                    format!("\"{text}\" is not a time such as 2026-11-02T12:30:00Z")
+                })?;
+                Duration::try_from(time.as_duration())
+                    .map_err(|_| format!("\"{text}\" is before 1970"))?
+            }
+        };
+        let arguments = around.arguments.clone().map(Value::Object);
+        Ok(Self {
+            principal: who.principal()?,
+            action,
+            resource,
+            now,
+            address: around.address,
+            arguments: arguments.map(|arguments| arguments.to_string()),
+            ask: if list { Ask::List } else { Ask::Call },
+        })
+    }
+
+    /// What the policies say.
+    pub(super) fn decide(&self, policies: &Policies) -> Decision {
+        let circumstances = Circumstances {
+            now: self.now,
+            address: self.address,
+            arguments: self.arguments.as_deref(),
+        };
+        let standing = policies.standing(&self.principal);
+        policies
+            .decide(
+                &standing,
+                self.action,
+                &self.resource,
+                self.ask,
+                &circumstances,
+            )
+            .decision
+    }
+}
+
+impl Who {
+    /// The claims of a token, as a gateway without `auth.claims` reads them.
+    pub(super) fn of_claims(claims: &Value) -> Self {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let words = |name: &str| match claims.get(name) {
+            Some(Value::String(text)) => text.split_ascii_whitespace().map(str::to_owned).collect(),
+            Some(Value::Array(items)) => items
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            _ => Vec::new(),
+        };
+        let client = text("client_id").or_else(|| text("azp"));
+        let subject = text("sub").or_else(|| client.clone());
+        let itself = client.is_some() && client == subject;
+        let scopes: Vec<String> = words("scope");
+        Self {
+            kind: Some(if itself { "agent" } else { "user" }.to_owned()),
+            subject,
+            issuer: text("iss"),
+            tenant: text("tenant"),
+            roles: words("roles"),
+            scopes: if scopes.is_empty() {
+                words("scp")
+            } else {
+                scopes
+            },
+        }
+    }
+
+    fn principal(&self) -> Result<Principal, String> {
+        let kind = match self.kind.as_deref() {
+            None if self.subject.is_none() => PrincipalKind::Anonymous,
+            None | Some("user") => PrincipalKind::User,
+            Some("anonymous") => PrincipalKind::Anonymous,
+            Some("agent") => PrincipalKind::Agent,
+            Some("workload") => PrincipalKind::Workload,
+            Some(other) => {
+                return Err(format!(
+                    "there is no kind \"{other}\"; use user, agent, workload or anonymous"
+                ));
+            }
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let tenant = self.tenant.as_deref().unwrap_or(DEFAULT_TENANT);
+        let mut attributes =
+            Attributes::new(kind, tenant, &text(&self.issuer), &text(&self.subject));
+        let set = |words: &[String]| words.iter().cloned().collect::<BTreeSet<_>>();
+        attributes.roles = set(&self.roles);
+        attributes.scopes = set(&self.scopes);
+        Ok(attributes.into())
+    }
+}
+
+impl What {
+    fn resource(&self) -> Result<Resource, String> {
+        let default = Annotations::default();
+        let read_only = self.read_only.unwrap_or(default.read_only);
+        let stated = Annotations {
+            read_only,
+            destructive: !read_only && self.destructive.unwrap_or(default.destructive),
+            idempotent: self.idempotent.unwrap_or(default.idempotent),
+            open_world: self.open_world.unwrap_or(default.open_world),
+        };
+        let template = self.template.clone().map(Into::into);
+        let (target, name) = match (&self.tool, &self.prompt, &self.resource, &self.template) {
+            (Some(name), None, None, None) => (Target::Tool(stated), name),
+            (None, Some(name), None, None) => (Target::Prompt, name),
+            (None, None, Some(uri), _) => (Target::Resource { template }, uri),
+            (None, None, None, Some(uri)) => (Target::Template, uri),
+            _ => {
+                return Err(
+                    "name one thing: a tool, a prompt, a resource (with the template that it is of, where it is of one) or a template"
+                        .to_owned(),
+                );
+            }
+        };
+        let class = match &self.class {
+            None => DataClass::default(),
+            Some(name) => DataClass::ALL
+                .into_iter()
+                .find(|class| class.as_str() == name)
+                .ok_or_else(|| {
+                    let known: Vec<&str> =
+                        DataClass::ALL.iter().map(|class| class.as_str()).collect();
+                    format!(
+                        "there is no data class \"{name}\"; use one of {}",
+                        known.join(", ")
+                    )
+                })?,
+        };
+        // The public name begins with the server's, unless that has a prefix of its own.
+        let prefix = name.split(['_', '+']).next().unwrap_or_default();
+        let server = self.server.as_deref().unwrap_or(prefix);
+        Ok(Resource::new(
+            target,
+            name.clone().into(),
+            server.into(),
+            class,
+        ))
+    }
+}

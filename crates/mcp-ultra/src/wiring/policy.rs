@@ -1,0 +1,106 @@
+//! From the section `policy` to what callers may do.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mcp_ultra_config::PolicySection;
+use mcp_ultra_domain::policy::{Policies, PolicyErrors, Problem, Source};
+
+/// The largest file of policies, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+/// The policies of a configuration; `None` where it has none, and everything is permitted.
+pub(crate) fn policies(section: &PolicySection) -> Result<Option<Arc<Policies>>, PolicyErrors> {
+    if !section.is_on() {
+        return Ok(None);
+    }
+    let paths: Vec<PathBuf> = section.files.iter().map(PathBuf::from).collect();
+    let sources = sources(&paths)?;
+    let policies = Policies::compile(&sources, section.time_zone.as_deref())?;
+    Ok(Some(Arc::new(policies)))
+}
+
+/// Reads files, and the files of policies and types in folders.
+pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, PolicyErrors> {
+    let mut sources: Vec<Source> = Vec::new();
+    let mut problems = Vec::new();
+    for path in paths {
+        let files = match files(path) {
+            Ok(files) => files,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        for file in files {
+            match read(&file) {
+                // A file that is named besides its folder is one file.
+                Ok(source) if sources.iter().any(|known| known.name == source.name) => {}
+                Ok(source) => sources.push(source),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(sources)
+    } else {
+        Err(PolicyErrors(problems))
+    }
+}
+
+/// Whether a file is one of policies or of types, by its name.
+pub(super) fn is_ours(file: &Path) -> bool {
+    let hidden = file
+        .file_name()
+        .is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    let extension = file.extension().unwrap_or_default();
+    !hidden && (extension == "cedar" || extension == "cedarschema")
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, Problem> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path)
+        .map_err(|error| problem(path, &format!("the folder can't be read: {error}")))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| is_ours(file) && file.is_file())
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        let message = "there is no .cedar file in this folder, and so nothing would be permitted";
+        return Err(problem(path, message));
+    }
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<Source, Problem> {
+    let mut text = String::new();
+    let read =
+        fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+    match read {
+        Err(error) => Err(problem(path, &format!("the file can't be read: {error}"))),
+        Ok(length) if length as u64 > LARGEST => {
+            Err(problem(path, "the file is larger than 4 MiB"))
+        }
+        Ok(_) => Ok(Source {
+            name: path.display().to_string(),
+            text,
+        }),
+    }
+}
+
+fn problem(path: &Path, message: &str) -> Problem {
+    Problem {
+        file: path.display().to_string(),
+        line: 0,
+        column: 0,
+        message: message.to_owned(),
+        help: None,
+    }
+}
