@@ -47,13 +47,14 @@ pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
-    ApiKeysSettings, AppRole, AuthSection, CallerKind, CatalogSection, CertificateRule, ClaimPaths,
-    ClassifiedNames, ClientAuth, ConcurrencySection, Config, CorsSection, DataClass, Environment,
-    Era, Extension, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride,
-    LimitsSection, LogFormat, LogLevel, LogSection, Names, OutboundSection, OverriddenRates,
-    PolicySection, Prefix, QuotasSection, RatesSection, Restart, SealingKey, SecretsSection,
-    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
-    TlsSection, TlsVersion, Transport, Upstream, UpstreamTls, VaultSettings,
+    AdminSection, ApiKeysSettings, AppRole, AuthSection, CallerKind, CatalogSection,
+    CertificateRule, ClaimPaths, ClassifiedNames, ClientAuth, ConcurrencySection, Config,
+    CorsSection, DataClass, Environment, Era, Extension, Issuer, JwksSettings, KubernetesLogin,
+    LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection, Names,
+    OutboundSection, OverriddenRates, PolicySection, Prefix, QuotasSection, RatesSection, Restart,
+    SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
+    StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream, UpstreamTls,
+    VaultSettings,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

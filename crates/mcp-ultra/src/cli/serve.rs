@@ -57,6 +57,9 @@ pub(super) fn run(args: &Args) -> CommandResult {
             version = env!("CARGO_PKG_VERSION"),
             "MCP Ultra listens"
         );
+        if let Some(url) = server.admin() {
+            tracing::info!(target: log::LISTENING, url, "the admin API listens");
+        }
         server.run(Some((sources, secrets))).await.map(Ok)
     });
     serving.map_err(|error| match error {

@@ -1,8 +1,9 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
-//! The way in is [`Server::start`]. Logging is in [`log`], identity in [`identity`], policies in
+//! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
 //! [`policy`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
+mod admin;
 mod identity;
 pub(crate) mod log;
 pub(crate) mod policy;
@@ -97,6 +98,7 @@ pub(crate) struct Server {
     config: Config,
     ready: Arc<AtomicBool>,
     log: log::Level,
+    admin: Option<admin::Admin>,
     identity: Option<Arc<Identity>>,
     storage: Option<Sqlite>,
 }
@@ -136,6 +138,14 @@ impl Server {
         .map(Arc::new);
         let policies = policy::policies(&config.policy)?;
         let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
+        let admin = admin::Admin::bind(
+            &config.admin,
+            &config.limits,
+            identity.as_ref(),
+            storage.as_ref(),
+            tls.as_ref(),
+            clock.clone(),
+        )?;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
@@ -159,6 +169,7 @@ impl Server {
             config,
             ready: Arc::new(AtomicBool::new(true)),
             log,
+            admin,
             identity,
             storage,
         })
@@ -168,6 +179,11 @@ impl Server {
     pub(crate) fn endpoint(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}/mcp", self.listener.local_addr())
+    }
+
+    /// Where the admin API is, if there is one.
+    pub(crate) fn admin(&self) -> Option<String> {
+        self.admin.as_ref().map(admin::Admin::url)
     }
 
     /// The gateway itself.
@@ -190,6 +206,9 @@ impl Server {
             .listener
             .serve(service, shutdown.clone(), Some(self.workers.clone()));
         let serving = tokio::spawn(serving);
+        let administering = self
+            .admin
+            .map(|admin| tokio::spawn(admin.serve(shutdown.clone())));
         let reloading = sources.map(|(sources, secrets)| {
             let (config, gateway) = (self.config.clone(), self.gateway.clone());
             let task = reload::run(sources, secrets, config, gateway, self.log);
@@ -232,6 +251,9 @@ impl Server {
             signal = stop.wait() => tracing::warn!(signal, "stopping at once"),
         }
         serving.abort();
+        if let Some(administering) = administering {
+            administering.abort();
+        }
         if let Some(fresh) = fresh {
             fresh.abort();
         }

@@ -254,13 +254,14 @@ async fn no_canary_is_seen_anywhere() {
         let found = canaries.iter().find(|(name, _)| *name == place);
         found.unwrap().1.as_str()
     };
-    let mount = Mount::new(&[
+    let mut mounted = [
         ("header", canary("folder")),
         ("jwt", canary("jwt")),
         ("seal", canary("seal")),
         ("child", canary("child")),
         ("query", canary("query")),
-    ]);
+    ];
+    let mount = Mount::new(&mounted);
     let upstream = upstream().await;
     let marker = marker("canary");
     let child = stdio_server(
@@ -322,7 +323,8 @@ async fn no_canary_is_seen_anywhere() {
     }
     // A reload that changes a secret and one that is refused are told of without it.
     let broken = yaml.replace("name: dead", "name: dead, timeout: canary");
-    fs::write(mount.path().join("..0/header"), "canary-other-0123456789").unwrap();
+    mounted[0].1 = "canary-other-0123456789";
+    mount.swap(&mounted);
     gateway.logged(&["another value"], SOON).await.unwrap();
     gateway.reconfigure(&broken).unwrap();
     gateway.logged(&["is refused"], SOON).await.unwrap();

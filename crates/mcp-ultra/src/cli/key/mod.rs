@@ -133,20 +133,9 @@ impl Common {
 }
 
 impl Desk {
-    const PAGE: u32 = 200;
-
     /// All keys of the tenant.
     async fn all(&self) -> Result<Vec<ApiKey>, Failure> {
-        let mut all: Vec<ApiKey> = Vec::new();
-        loop {
-            let after = all.last().map(|key| &*key.id);
-            let page = self.keys.list(&self.tenant, after, Self::PAGE).await?;
-            let last = page.len() < Self::PAGE as usize;
-            all.extend(page);
-            if last {
-                return Ok(all);
-            }
-        }
+        Ok(self.keys.all(&self.tenant).await?)
     }
 
     /// The key with this name or identifier.
