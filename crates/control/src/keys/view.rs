@@ -3,11 +3,11 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use mcp_ultra_domain::ApiKey;
 use mcp_ultra_edge::identity::API_KEY_PREFIX;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// An API key, without its secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub struct KeyView {
     /// Its identifier.
@@ -17,9 +17,9 @@ pub struct KeyView {
     /// What people call it, unique among the keys of the tenant.
     pub name: String,
     /// Who holds it: `user`, `agent` or `workload`.
-    pub kind: &'static str,
+    pub kind: String,
     /// `valid`, `expired` or `revoked`.
-    pub state: &'static str,
+    pub state: String,
     /// The roles of its principal.
     pub roles: BTreeSet<String>,
     /// The scopes of its principal.
@@ -40,7 +40,7 @@ pub struct KeyView {
 }
 
 /// What is known of a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ApiKeySecret)]
 pub struct SecretView {
     /// How it begins.
@@ -69,12 +69,13 @@ impl KeyView {
             id: key.id.clone(),
             tenant: key.tenant.clone(),
             name: key.name.clone(),
-            kind: key.kind.as_str(),
+            kind: key.kind.as_str().to_owned(),
             state: match key.revoked {
                 Some(_) => "revoked",
                 None if key.is_valid(now) => "valid",
                 None => "expired",
-            },
+            }
+            .to_owned(),
             roles: key.roles.clone(),
             scopes: key.scopes.clone(),
             created: timestamp(key.created),

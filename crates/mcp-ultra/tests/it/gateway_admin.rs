@@ -13,6 +13,7 @@ use mcp_ultra_testkit::{
 };
 use serde_json::{Value, json};
 
+use super::cli::{command, finish};
 use crate::gateway_rig::{SOON, fixture, gateway, only};
 
 const RESOURCE: &str = "https://mcp.example.com/mcp";
@@ -387,4 +388,62 @@ async fn the_description_is_served_and_the_public_side_has_no_admin_api() {
     assert_eq!(public.status, 404);
     let idle = tokio::time::timeout(Duration::from_secs(5), rig.gateway.get("/readyz"));
     assert_eq!(idle.await.unwrap().unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_commands_speak_to_it() {
+    let rig = rig().await;
+    let admin = rig.token("acme", "ana", &["tenant-admin"]);
+    let key = async |arguments: &[&str], token: &str| {
+        let all = [&["key"], arguments, &["--admin", &rig.admin]].concat();
+        let mut command = command(&all);
+        command.env("MCP_ULTRA_TOKEN", token);
+        finish(command).await
+    };
+    let made = key(&["create", "reports"], &admin).await;
+    assert_eq!(made.code, 0, "{}", made.err);
+    let token = made.out.trim_end().to_owned();
+    assert!(rig.opens(&token).await);
+    let listed = key(&["list", "--json"], &admin).await;
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["tenant"]),
+        (&json!("reports"), &json!("acme"))
+    );
+    let rotated = key(&["rotate", "reports", "--overlap", "1h", "--json"], &admin).await;
+    let rotated: Value = serde_json::from_str(&rotated.out).unwrap();
+    assert!(rig.opens(rotated["token"].as_str().unwrap()).await);
+    let revoked = key(&["revoke", "reports"], &admin).await;
+    assert!(
+        revoked.out.contains("from now on"),
+        "{} {}",
+        revoked.out,
+        revoked.err
+    );
+    assert!(!rig.opens(&token).await, "at once");
+    let table = key(&["list"], &admin).await;
+    assert!(table.out.contains("revoked"), "{}", table.out);
+    // What is refused is said, by what the API says.
+    let user = rig.token("acme", "uli", &["reader"]);
+    for (arguments, token, code, said) in [
+        (&["list"][..], &*user, 1, "This is not permitted"),
+        (&["list"], "a.b.c", 1, "Nobody was identified"),
+        (
+            &["list", "--tenant", "other"],
+            &*admin,
+            1,
+            "This is not permitted",
+        ),
+        (&["create", "reports"], &*admin, 1, "of that name already"),
+        (&["create", " "], &*admin, 2, "name: it is empty"),
+        (&["revoke", "nobody"], &*admin, 1, "has no API key `nobody`"),
+    ] {
+        let run = key(arguments, token).await;
+        assert_eq!(run.code, code, "{arguments:?} {} {}", run.out, run.err);
+        assert!(run.err.contains(said), "{arguments:?} {}", run.err);
+    }
+    let mut wrong = command(&["key", "list", "--admin", &rig.gateway.url("")]);
+    wrong.env("MCP_ULTRA_TOKEN", &admin);
+    let wrong = finish(wrong).await;
+    assert!(wrong.err.contains("is not the admin API"), "{}", wrong.err);
 }

@@ -1,26 +1,27 @@
 //! How keys are shown.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
-use mcp_ultra_control::keys::{KeyView, Shown};
+use mcp_ultra_control::keys::KeyView;
 use mcp_ultra_domain::{ApiKey, Clock, SystemClock};
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use super::Made;
 
 use crate::cli::exit::{CommandResult, print};
 
 /// Prints a new secret: alone on standard output, so that it can go straight into a file or a
 /// secret store; what else is to be said goes to standard error.
-pub(super) fn secret(shown: &Shown, done: &str, as_json: bool) -> CommandResult {
-    let token = shown.token.expose_secret();
+pub(super) fn secret(made: &Made, done: &str, as_json: bool) -> CommandResult {
+    let (key, token) = (&made.key, made.token.expose_secret());
     if as_json {
-        let mut value = json(&shown.key);
+        let mut value = json!(key);
         value["token"] = token.into();
         return print(&value.to_string());
     }
-    let key = view(&shown.key);
     let end = key.expires.map_or("never".to_owned(), |at| at.to_string());
     eprintln!(
         "API key {} ({}) of tenant {} {done}; it ends: {end}.\nThis is shown once; send it as `Authorization: Bearer …`:",
@@ -29,17 +30,18 @@ pub(super) fn secret(shown: &Shown, done: &str, as_json: bool) -> CommandResult 
     print(token)
 }
 
-/// A key without its secrets.
-pub(super) fn json(key: &ApiKey) -> Value {
-    json!(view(key))
-}
-
-fn view(key: &ApiKey) -> KeyView {
+/// A key as it is now, without its secrets.
+pub(super) fn view(key: &ApiKey) -> KeyView {
     KeyView::of(key, SystemClock.now())
 }
 
+/// A time as the admin API has it.
+pub(super) fn timestamp(since_epoch: Duration) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(since_epoch.as_secs()).ok()?).ok()
+}
+
 /// The keys, a line each.
-pub(super) fn table(keys: &[ApiKey]) -> String {
+pub(super) fn table(keys: &[KeyView]) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -53,7 +55,7 @@ pub(super) fn table(keys: &[ApiKey]) -> String {
             "ENDS",
             "LAST USED",
         ]);
-    for key in keys.iter().map(view) {
+    for key in keys {
         let words = |words: &BTreeSet<String>| {
             let words: Vec<_> = words.iter().map(String::as_str).collect();
             words.join(" ")
@@ -62,7 +64,7 @@ pub(super) fn table(keys: &[ApiKey]) -> String {
         table.add_row([
             key.name.clone(),
             key.id.clone(),
-            key.state.to_owned(),
+            key.state.clone(),
             words(&key.roles),
             words(&key.scopes),
             never(key.expires),
