@@ -46,12 +46,12 @@ pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use sections::{
     ApiKeysSettings, AuthSection, CallerKind, CatalogSection, CertificateRule, ClaimPaths,
-    ClassifiedNames, ClientAuth, ConcurrencySection, Config, CorsSection, DataClass, Environment,
-    Era, Extension, Issuer, JwksSettings, LimitMatch, LimitOverride, LimitsSection, LogFormat,
-    LogLevel, LogSection, Names, OutboundSection, OverriddenRates, PolicySection, Prefix,
-    QuotasSection, RatesSection, Restart, SealingKey, ServerSection, SessionSection, Shutdown,
-    SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream,
-    UpstreamTls,
+    ClassifiedNames, ClientAuth, ConcurrencySection, Config, CorsSection, DataClass, DpopSettings,
+    Environment, Era, Extension, Issuer, JwksSettings, LimitMatch, LimitOverride, LimitsSection,
+    LogFormat, LogLevel, LogSection, Names, OutboundSection, OverriddenRates, PolicySection,
+    Prefix, QuotasSection, RatesSection, Restart, SealingKey, ServerSection, SessionSection,
+    Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport,
+    Upstream, UpstreamTls,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -19,8 +19,8 @@ mod session;
 mod storage;
 
 pub use auth::{
-    ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, Issuer, JwksSettings,
-    SigningAlgorithm,
+    ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, DpopSettings, Issuer,
+    JwksSettings, SigningAlgorithm,
 };
 pub use catalog::CatalogSection;
 pub use environment::Environment;

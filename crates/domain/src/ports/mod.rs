@@ -2,8 +2,10 @@
 
 mod key_store;
 mod limit_store;
+mod replay_store;
 mod session_store;
 
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};
 pub use limit_store::{LimitStore, MemoryLimitStore, Tracked};
+pub use replay_store::{MemoryReplayStore, ProofId, ReplayStore, ReplayStoreError};
 pub use session_store::{MemorySessionStore, SessionState, SessionStore, StoreError};
