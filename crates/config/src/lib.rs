@@ -49,10 +49,10 @@ pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
     AdminSection, ApiKeysSettings, AppRole, AuthSection, CallerKind, CatalogSection,
     CertificateRule, ClaimPaths, ClassifiedNames, ClientAuth, ConcurrencySection, Config,
-    CorsSection, DataClass, Environment, Era, Extension, Issuer, JwksSettings, KubernetesLogin,
-    LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection, Names,
-    OutboundSection, OverriddenRates, PolicySection, Prefix, QuotasSection, RatesSection, Restart,
-    SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
+    CorsSection, DataClass, DpopSettings, Environment, Era, Extension, Issuer, JwksSettings,
+    KubernetesLogin, LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection,
+    Names, OutboundSection, OverriddenRates, PolicySection, Prefix, QuotasSection, RatesSection,
+    Restart, SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
     StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream, UpstreamTls,
     VaultSettings,
 };

@@ -22,8 +22,8 @@ mod storage;
 
 pub use admin::AdminSection;
 pub use auth::{
-    ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, Issuer, JwksSettings,
-    SigningAlgorithm,
+    ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, DpopSettings, Issuer,
+    JwksSettings, SigningAlgorithm,
 };
 pub use catalog::CatalogSection;
 pub use environment::Environment;

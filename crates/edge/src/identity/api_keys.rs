@@ -104,6 +104,7 @@ impl ApiKeys {
             if self.hold(presented.lookup, &held, forgotten) {
                 return Ok(Verified {
                     principal,
+                    binding: None,
                     until: held.end,
                     grounds: Grounds::ApiKey(held),
                 });

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, mem, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_domain::Principal;
@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::{
     Refused,
+    binding::{Believed, Binding},
     verify::{Grounds, Verified},
 };
 
@@ -26,6 +27,10 @@ impl Digest {
         bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         Self(bytes)
     }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// What is known of tokens. Bounded: of each part the newer half is kept when it is full.
@@ -43,6 +48,7 @@ struct Shard {
 #[derive(Clone)]
 struct Good {
     principal: Principal,
+    binding: Option<Arc<Binding>>,
     until: Duration,
     grounds: Grounds,
 }
@@ -97,17 +103,18 @@ impl Cache {
         }
     }
 
-    /// The principal of a token and what it is believed for, or why it was refused.
+    /// A token and what it is believed for, or why it was refused.
     pub(super) fn get(
         &self,
         digest: &Digest,
         now: Duration,
-    ) -> Option<Result<(Principal, Grounds), Refused>> {
+    ) -> Option<Result<(Believed, Grounds), Refused>> {
         let shard = self.shard(digest);
         let good = shard.good.lock().get(digest, shard.most_good);
         if let Some(good) = good {
             if now < good.until && good.grounds.are_good(now) {
-                return Some(Ok((good.principal, good.grounds)));
+                let believed = Believed::new(good.principal, good.binding, &good.grounds, *digest);
+                return Some(Ok((believed, good.grounds)));
             }
             shard.good.lock().remove(digest);
             return None;
@@ -119,6 +126,7 @@ impl Cache {
     pub(super) fn keep(&self, digest: Digest, verified: Verified, now: Duration) {
         let Verified {
             principal,
+            binding,
             until,
             grounds,
         } = verified;
@@ -128,6 +136,7 @@ impl Cache {
         let shard = self.shard(&digest);
         let good = Good {
             principal,
+            binding,
             until,
             grounds,
         };
@@ -158,8 +167,6 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::identity::keys::Key;
 
@@ -170,6 +177,7 @@ mod tests {
     fn verified_by(until: u64, key: Arc<Key>) -> Verified {
         Verified {
             principal: Principal::anonymous(),
+            binding: None,
             until: Duration::from_secs(until),
             grounds: Grounds::Signature { key, issuer: None },
         }

@@ -207,7 +207,7 @@ mod tests {
                 kind: *kind,
                 value: (*value).to_owned(),
             });
-            PeerCertificate::new(names.collect(), "CN=ca".into(), Duration::from_secs(9))
+            PeerCertificate::new(names.collect(), "CN=ca".into(), Duration::from_secs(9), b"")
         };
         let both = certificate(&[
             (SanKind::Uri, "spiffe://x/y"),

@@ -3,7 +3,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use url::Url;
 
-use super::{IdentitySettings, Refused};
+use super::{IdentitySettings, Refused, dpop};
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -11,13 +11,52 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// resource (RFC 9728, 2). All of it is made once.
 #[derive(Debug)]
 pub struct Challenges {
+    bearer: Kinds,
+    /// Where tokens may be bound to a key (RFC 9449, 7.1).
+    dpop: Option<Kinds>,
+    /// Whether they must be.
+    dpop_only: bool,
+    metadata: Bytes,
+    /// Where the metadata of a resource with this path is to be found.
+    path: String,
+}
+
+/// The challenges of one scheme.
+#[derive(Debug)]
+struct Kinds {
     missing: HeaderValue,
     invalid: HeaderValue,
     several: HeaderValue,
     scope: HeaderValue,
-    metadata: Bytes,
-    /// Where the metadata of a resource with this path is to be found.
-    path: String,
+    proof: HeaderValue,
+}
+
+impl Kinds {
+    fn new(scheme: &'static str, rest: &str) -> Self {
+        let value = |error: &str| {
+            let text = format!("{scheme} {error}{rest}");
+            // What is configured was checked; a challenge without parameters is one too.
+            HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(scheme))
+        };
+        Self {
+            missing: value(""),
+            invalid: value("error=\"invalid_token\", "),
+            several: value("error=\"invalid_request\", "),
+            scope: value("error=\"insufficient_scope\", "),
+            proof: value("error=\"invalid_dpop_proof\", "),
+        }
+    }
+
+    fn of(&self, why: Refused) -> Option<&HeaderValue> {
+        match why {
+            Refused::Missing => Some(&self.missing),
+            Refused::Several => Some(&self.several),
+            Refused::Scope => Some(&self.scope),
+            Refused::Unavailable | Refused::ReplayStore => None,
+            Refused::Proof | Refused::Replayed => Some(&self.proof),
+            _ => Some(&self.invalid),
+        }
+    }
 }
 
 impl Challenges {
@@ -28,11 +67,6 @@ impl Challenges {
             String::new()
         } else {
             format!(", scope=\"{scopes}\"")
-        };
-        let value = |error: &str| {
-            let text = format!("Bearer {error}resource_metadata=\"{url}\"{scope}");
-            // What is configured was checked; a challenge without parameters is one too.
-            HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer"))
         };
         let servers: Vec<_> = settings.issuers.iter().map(|i| &i.issuer).collect();
         let mut metadata = json!({
@@ -46,27 +80,44 @@ impl Challenges {
         if !settings.supported_scopes.is_empty() {
             metadata["scopes_supported"] = json!(settings.supported_scopes);
         }
+        let bindable = !settings.issuers.is_empty() || settings.secret.is_some();
+        if bindable {
+            metadata["dpop_signing_alg_values_supported"] = json!(dpop::ALGORITHMS);
+            metadata["dpop_bound_access_tokens_required"] = json!(settings.dpop.required);
+        }
+        let rest = format!("resource_metadata=\"{url}\"{scope}");
+        let algorithms = dpop::ALGORITHMS.join(" ");
         Self {
-            missing: value(""),
-            invalid: value("error=\"invalid_token\", "),
-            several: value("error=\"invalid_request\", "),
-            scope: value("error=\"insufficient_scope\", "),
+            bearer: Kinds::new("Bearer", &rest),
+            dpop: bindable.then(|| Kinds::new("DPoP", &format!("algs=\"{algorithms}\", {rest}"))),
+            dpop_only: bindable && settings.dpop.required,
             metadata: metadata.to_string().into(),
             path,
         }
     }
 
-    /// Status and `WWW-Authenticate` of a refusal. Every token that is not accepted gets the same:
-    /// what is wrong with it is nobody's business who does not know already. Without keys to judge
-    /// by it is not the token's fault, and there is no challenge.
+    /// Status and `WWW-Authenticate` of a refusal by who takes bearer tokens only. Every token that
+    /// is not accepted gets the same: what is wrong with it is nobody's business who does not know
+    /// already. Without keys to judge by it is not the token's fault, and there is no challenge.
     pub fn of(&self, why: Refused) -> (StatusCode, Option<&HeaderValue>) {
-        match why {
-            Refused::Missing => (StatusCode::UNAUTHORIZED, Some(&self.missing)),
-            Refused::Several => (StatusCode::BAD_REQUEST, Some(&self.several)),
-            Refused::Scope => (StatusCode::FORBIDDEN, Some(&self.scope)),
-            Refused::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
-            _ => (StatusCode::UNAUTHORIZED, Some(&self.invalid)),
-        }
+        let status = match why {
+            Refused::Several => StatusCode::BAD_REQUEST,
+            Refused::Scope => StatusCode::FORBIDDEN,
+            Refused::Unavailable | Refused::ReplayStore => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::UNAUTHORIZED,
+        };
+        (status, self.bearer.of(why))
+    }
+
+    /// Status and `WWW-Authenticate` of a refusal by who takes tokens that are bound to a key too:
+    /// one header a scheme, `Bearer` first, which clients look for that know of no other. A proof
+    /// that is not accepted is answered for `DPoP` alone, so that the client makes another one.
+    pub fn with_dpop(&self, why: Refused) -> (StatusCode, impl Iterator<Item = &HeaderValue>) {
+        let proof = matches!(why, Refused::Proof | Refused::Replayed);
+        let (status, bearer) = self.of(why);
+        let bearer = bearer.filter(|_| !proof && !self.dpop_only);
+        let dpop = self.dpop.as_ref().and_then(|kinds| kinds.of(why));
+        (status, bearer.into_iter().chain(dpop))
     }
 
     /// The metadata document, where it is served at `path`: below the well-known path for the
@@ -93,17 +144,28 @@ fn well_known(resource: &str) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
+
+    use mcp_ultra_domain::ports::MemoryReplayStore;
 
     use super::*;
-    use crate::identity::KeyTimes;
+    use crate::identity::{ClaimPaths, DpopSettings, KeyTimes, SharedSecret};
 
     fn challenges(resource: &str, scopes: &[&str]) -> Challenges {
+        made(resource, scopes, None, false)
+    }
+
+    fn made(
+        resource: &str,
+        scopes: &[&str],
+        secret: Option<SharedSecret>,
+        required: bool,
+    ) -> Challenges {
         let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
         Challenges::new(&IdentitySettings {
             resource: resource.to_owned(),
             issuers: Vec::new(),
-            secret: None,
+            secret,
             api_keys: None,
             required_scopes: scopes.clone(),
             certificates: Vec::new(),
@@ -116,6 +178,11 @@ mod tests {
                 timeout: Duration::ZERO,
             },
             cached_tokens: 1,
+            dpop: DpopSettings {
+                required,
+                max_age: Duration::ZERO,
+                used: Arc::new(MemoryReplayStore::new(1)),
+            },
         })
     }
 
@@ -137,7 +204,13 @@ mod tests {
         let invalid = (401, Some(format!("Bearer error=\"invalid_token\", {rest}")));
         for why in Refused::ALL {
             match why {
-                Refused::Missing | Refused::Several | Refused::Scope | Refused::Unavailable => {}
+                Refused::Missing
+                | Refused::Several
+                | Refused::Scope
+                | Refused::Unavailable
+                | Refused::ReplayStore
+                | Refused::Proof
+                | Refused::Replayed => {}
                 why => assert_eq!(shown(why), invalid, "{why}"),
             }
         }
@@ -161,5 +234,61 @@ mod tests {
             header.unwrap(),
             "Bearer resource_metadata=\"https://example.com/.well-known/oauth-protected-resource\""
         );
+    }
+    #[test]
+    fn tokens_that_can_be_bound_are_asked_for_by_their_scheme_too() {
+        let resource = "https://example.com/mcp";
+        let secret = || {
+            Some(SharedSecret {
+                secret: Vec::new(),
+                issuer: String::new(),
+                claims: ClaimPaths::default(),
+            })
+        };
+        let shown = |all: &Challenges, why| {
+            let (status, headers) = all.with_dpop(why);
+            let begin = |header: &HeaderValue| {
+                let text = header.to_str().unwrap();
+                text.split(", resource_metadata").next().unwrap().to_owned()
+            };
+            (status.as_u16(), headers.map(begin).collect::<Vec<_>>())
+        };
+        let algs = "algs=\"ES256 ES384 EdDSA RS256 PS256\"";
+        let all = made(resource, &[], secret(), false);
+        let invalid = "error=\"invalid_token\"";
+        assert_eq!(
+            shown(&all, Refused::Bound),
+            (
+                401,
+                vec![
+                    format!("Bearer {invalid}"),
+                    format!("DPoP {invalid}, {algs}")
+                ]
+            )
+        );
+        let proof = vec![format!("DPoP error=\"invalid_dpop_proof\", {algs}")];
+        assert_eq!(shown(&all, Refused::Proof), (401, proof.clone()));
+        assert_eq!(shown(&all, Refused::Replayed), (401, proof));
+        assert_eq!(shown(&all, Refused::ReplayStore), (503, vec![]));
+        let document = |all: &Challenges| {
+            let bytes = all.metadata(WELL_KNOWN).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
+        };
+        let required = "dpop_bound_access_tokens_required";
+        assert_eq!(document(&all)[required], false);
+        assert_eq!(
+            document(&all)["dpop_signing_alg_values_supported"],
+            json!(dpop::ALGORITHMS)
+        );
+        let only = made(resource, &[], secret(), true);
+        assert_eq!(document(&only)[required], true);
+        assert_eq!(
+            shown(&only, Refused::Missing),
+            (401, vec![format!("DPoP {algs}")])
+        );
+        // Nothing that could be bound.
+        let none = made(resource, &[], None, false);
+        assert_eq!(shown(&none, Refused::Missing).1.len(), 1);
+        assert!(document(&none).get(required).is_none());
     }
 }

@@ -9,20 +9,26 @@
 //! - `api_keys`, `key_secret`: API keys, and how their secrets look
 //! - `claims`: from claims to a principal
 //! - `cache`: a token that was verified is not verified again
+//! - `binding`: what a token is bound to, and must be shown with it
+//! - `dpop`: the proof of a key that a token is bound to
 //! - `certificate`: from the names of a client certificate to a principal
 //! - `challenge`: what a refused client is told, and the metadata that says where to log in
 //! - `refused`: why nobody was identified
 //!
-//! The way in is [`Identity::identify`]. What does not live here: what a principal may do, and the
+//! The way in is [`Identity::recall`] and [`Identity::believe`], and from there
+//! [`Identity::bearer`] or [`Identity::prove`]; for who takes bearer tokens only,
+//! [`Identity::identify`]. What does not live here: what a principal may do, and the
 //! requests that it makes.
 
 mod api_keys;
 mod bearer;
+mod binding;
 mod cache;
 mod certificate;
 mod challenge;
 mod claims;
 mod discovery;
+mod dpop;
 mod fetch;
 mod key_secret;
 mod keys;
@@ -34,21 +40,25 @@ mod verify;
 
 use std::sync::Arc;
 
+use http::{HeaderMap, Method};
 use mcp_ultra_domain::{Clock, Principal};
 
 pub use api_keys::ApiKeySettings;
-pub use bearer::bearer;
+pub use bearer::{Scheme, bearer, presented};
+pub use binding::Believed;
 pub use certificate::{CertificateRule, NoSanPattern, SanPattern};
 pub use challenge::Challenges;
 pub use key_secret::{API_KEY_PREFIX, IssuedSecret, NoRandomness, issue, new_key_id};
 pub use refused::Refused;
 pub use settings::{
-    Algorithm, ClaimPaths, IdentitySettings, IssuerSettings, KeyTimes, SharedSecret,
+    Algorithm, ClaimPaths, DpopSettings, IdentitySettings, IssuerSettings, KeyTimes, SharedSecret,
 };
 
 use self::{
     api_keys::ApiKeys,
+    binding::Binding,
     cache::{Cache, Digest},
+    dpop::Dpop,
     fetch::Fetcher,
     verify::{Grounds, Issuer},
 };
@@ -65,6 +75,7 @@ pub struct Identity {
     certificates: Vec<CertificateRule>,
     required: Vec<String>,
     skew: std::time::Duration,
+    dpop: Dpop,
     cache: Cache,
     challenges: Challenges,
     clock: Arc<dyn Clock>,
@@ -80,6 +91,7 @@ impl Identity {
     /// An identity that asks the issuers for their keys over `outbound`, when it needs them.
     pub fn new(settings: IdentitySettings, outbound: &Outbound, clock: Arc<dyn Clock>) -> Self {
         let challenges = Challenges::new(&settings);
+        let dpop = Dpop::new(settings.dpop, &settings.resource, settings.clock_skew);
         let fetcher = Fetcher::new(outbound.clone());
         let issuers = settings.issuers.into_iter().map(|issuer| {
             Issuer::fetched(
@@ -101,6 +113,7 @@ impl Identity {
                 .map(|secret| Issuer::shared(secret, &settings.resource)),
             required: settings.required_scopes,
             skew: settings.clock_skew,
+            dpop,
             cache: Cache::new(settings.cached_tokens),
             challenges,
             clock,
@@ -148,35 +161,105 @@ impl Identity {
         }
     }
 
-    /// Whose token this is, if that is known already: one hash and one look-up.
-    pub fn remembered(&self, token: &str) -> Option<Result<Principal, Refused>> {
-        self.recall(&Digest::of(token))
+    /// A token that is known already: one hash and one look-up.
+    pub fn recall(&self, token: &str) -> Option<Result<Believed, Refused>> {
+        self.known(&Digest::of(token))
     }
 
-    /// Whose token this is.
+    /// Verifies a token, where it is not known already.
     ///
     /// # Errors
     /// [`Refused`], of which a client must not be told more than its [challenge](Challenges).
-    pub async fn identify(&self, token: &str) -> Result<Principal, Refused> {
+    pub async fn believe(&self, token: &str) -> Result<Believed, Refused> {
         if token.len() > LONGEST_TOKEN {
             return Err(Refused::TooLarge);
         }
         let digest = Digest::of(token);
-        if let Some(known) = self.recall(&digest) {
+        if let Some(known) = self.known(&digest) {
             return known;
         }
         let verified = self.verify(token).await;
         let now = self.clock.now();
         match verified {
             Ok(verified) => {
-                let principal = verified.principal.clone();
+                let (principal, binding) = (verified.principal.clone(), verified.binding.clone());
+                let believed = Believed::new(principal, binding, &verified.grounds, digest);
                 self.cache.keep(digest, verified, now);
-                Ok(principal)
+                Ok(believed)
             }
             Err(why) => {
                 self.cache.keep_refused(digest, why, now);
                 Err(why)
             }
+        }
+    }
+
+    /// Whose bearer token this is, over a connection on which the client has shown this
+    /// certificate.
+    ///
+    /// # Errors
+    /// [`Refused::Bound`]: it is bound to a key, or to another certificate (RFC 8705, 3).
+    /// [`Refused::Unbound`]: it would have to be bound to a key.
+    pub fn bearer(
+        &self,
+        token: Believed,
+        certificate: Option<&PeerCertificate>,
+    ) -> Result<Principal, Refused> {
+        if let Some(binding) = &token.binding {
+            self.connected(binding, certificate)?;
+            if binding.key.is_some() {
+                return Err(Refused::Bound);
+            }
+        }
+        // API keys are no access tokens.
+        if self.dpop.required && !token.is_api_key {
+            return Err(Refused::Unbound);
+        }
+        Ok(token.principal)
+    }
+
+    /// Whose token this is, with the proof that the request has for it (RFC 9449, 7.1).
+    ///
+    /// # Errors
+    /// [`Refused::Unbound`], [`Refused::Bound`], [`Refused::Proof`], [`Refused::Replayed`] and
+    /// [`Refused::ReplayStore`].
+    pub async fn prove(
+        &self,
+        token: Believed,
+        certificate: Option<&PeerCertificate>,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Principal, Refused> {
+        let binding = token.binding.as_ref().ok_or(Refused::Unbound)?;
+        let key = binding.key.as_ref().ok_or(Refused::Unbound)?;
+        self.connected(binding, certificate)?;
+        let now = self.clock.now();
+        self.dpop
+            .check(method, headers, &token.digest, key, now)
+            .await?;
+        Ok(token.principal)
+    }
+
+    /// Whose token this is, where no other than bearer tokens are taken.
+    ///
+    /// # Errors
+    /// [`Refused`], as of [`Identity::believe`] and [`Identity::bearer`].
+    pub async fn identify(&self, token: &str) -> Result<Principal, Refused> {
+        let token = self.believe(token).await?;
+        self.bearer(token, None)
+    }
+
+    /// Whether a token that is bound to a certificate comes over a connection of that one.
+    fn connected(&self, binding: &Binding, shown: Option<&PeerCertificate>) -> Result<(), Refused> {
+        let Some(bound) = &binding.certificate else {
+            return Ok(());
+        };
+        // A connection may last longer than the certificate that opened it.
+        match shown {
+            Some(shown) if shown.thumbprint == *bound && self.clock.now() < shown.not_after => {
+                Ok(())
+            }
+            _ => Err(Refused::Bound),
         }
     }
 
@@ -213,10 +296,10 @@ impl Identity {
         &self.challenges
     }
 
-    fn recall(&self, digest: &Digest) -> Option<Result<Principal, Refused>> {
+    fn known(&self, digest: &Digest) -> Option<Result<Believed, Refused>> {
         let now = self.clock.now();
         let known = self.cache.get(digest, now)?;
-        Some(known.map(|(principal, grounds)| {
+        Some(known.map(|(believed, grounds)| {
             // Keys are asked for again in good time also where every token is known.
             if let Grounds::Signature {
                 issuer: Some(at), ..
@@ -225,7 +308,7 @@ impl Identity {
             {
                 issuer.touch(now);
             }
-            principal
+            believed
         }))
     }
 

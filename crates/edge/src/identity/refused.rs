@@ -1,7 +1,7 @@
 /// Why nobody was identified. For metrics and logs: a client is told less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refused {
-    /// No `Authorization` header, or one of another scheme than `Bearer`.
+    /// No `Authorization` header, or one of another scheme than `Bearer` and `DPoP`.
     #[error("no token was sent")]
     Missing,
     /// More than one `Authorization` header (RFC 6750, 2: one method only).
@@ -40,9 +40,24 @@ pub enum Refused {
     /// It lacks a subject or tenant, or has one that can't be used.
     #[error("the token lacks a claim that is needed")]
     Claim,
-    /// It is bound to a key whose proof was not asked for (RFC 7800, `cnf`), and no bearer token.
+    /// It is bound to a key or certificate (RFC 7800, `cnf`) which was not shown to be the
+    /// caller's: sent as a bearer token, over another connection, or bound in a way that is not known.
     #[error("the token is bound to a key and can't be used as a bearer token")]
     Bound,
+    /// It is bound to no key, where that is needed: sent with the scheme `DPoP`, or
+    /// `auth.dpop.required`.
+    #[error("the token is not bound to a key")]
+    Unbound,
+    /// The proof that goes with the token is missing, can't be read, or is none for this request
+    /// (RFC 9449, 4.3).
+    #[error("the DPoP proof is none for this token and request")]
+    Proof,
+    /// The proof was used before.
+    #[error("the DPoP proof was used before")]
+    Replayed,
+    /// Whether the proof was used before is not known.
+    #[error("whether the DPoP proof was used before can't be found out")]
+    ReplayStore,
     /// The client certificate has no name that is known.
     #[error("the client certificate is of nobody who is known")]
     Certificate,
@@ -56,7 +71,7 @@ pub enum Refused {
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Missing,
         Self::Several,
         Self::TooLarge,
@@ -71,6 +86,10 @@ impl Refused {
         Self::NotYetValid,
         Self::Claim,
         Self::Bound,
+        Self::Unbound,
+        Self::Proof,
+        Self::Replayed,
+        Self::ReplayStore,
         Self::Certificate,
         Self::Unavailable,
         Self::Scope,
@@ -93,6 +112,10 @@ impl Refused {
             Self::NotYetValid => "not_yet_valid",
             Self::Claim => "claim",
             Self::Bound => "bound",
+            Self::Unbound => "unbound",
+            Self::Proof => "proof",
+            Self::Replayed => "replayed",
+            Self::ReplayStore => "replay_store",
             Self::Certificate => "certificate",
             Self::Unavailable => "unavailable",
             Self::Scope => "scope",
@@ -103,7 +126,7 @@ impl Refused {
     pub(super) fn is_final(self) -> bool {
         !matches!(
             self,
-            Self::UnknownKey | Self::NotYetValid | Self::Unavailable
+            Self::UnknownKey | Self::NotYetValid | Self::Unavailable | Self::ReplayStore
         )
     }
 }

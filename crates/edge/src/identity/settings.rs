@@ -1,4 +1,6 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use mcp_ultra_domain::ports::ReplayStore;
 
 use super::{ApiKeySettings, CertificateRule};
 
@@ -81,6 +83,28 @@ pub struct IdentitySettings {
     pub times: KeyTimes,
     /// How many verified tokens are remembered.
     pub cached_tokens: usize,
+    /// How tokens are bound to the keys of clients.
+    pub dpop: DpopSettings,
+}
+
+/// How tokens are bound to the keys of clients (RFC 9449).
+#[derive(Clone)]
+pub struct DpopSettings {
+    /// Whether access tokens that are not are refused. API keys and client certificates are none.
+    pub required: bool,
+    /// How old a proof may be, besides the skew of clocks.
+    pub max_age: Duration,
+    /// Where the proofs are remembered that were used.
+    pub used: Arc<dyn ReplayStore>,
+}
+
+impl std::fmt::Debug for DpopSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DpopSettings")
+            .field("required", &self.required)
+            .field("max_age", &self.max_age)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One issuer.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     Algorithm, ClaimPaths, IssuerSettings, KeyTimes, Refused, SharedSecret,
     api_keys::Held,
+    binding::Binding,
     claims::principal,
     fetch::Fetcher,
     keys::Key,
@@ -36,6 +37,8 @@ enum Keys {
 /// A token that was verified.
 pub(super) struct Verified {
     pub(super) principal: Principal,
+    /// What else its caller must show.
+    pub(super) binding: Option<Arc<Binding>>,
     /// When the token ends, with the skew of clocks.
     pub(super) until: Duration,
     pub(super) grounds: Grounds,
@@ -150,6 +153,7 @@ impl Issuer {
         let until = self.check(&claims, clock.now(), skew)?;
         Ok(Verified {
             principal: principal(&claims, &self.claims, &self.name, until, key.withdrawal())?,
+            binding: Binding::of(&claims)?.map(Arc::new),
             until,
             grounds: Grounds::Signature { key, issuer: at },
         })
@@ -184,10 +188,6 @@ impl Issuer {
             if begins.is_some_and(|begins| begins > latest) {
                 return Err(Refused::NotYetValid);
             }
-        }
-        // RFC 9449, 7.1, and RFC 8705, 3: worth nothing without the proof that goes with it.
-        if claims.get("cnf").is_some() {
-            return Err(Refused::Bound);
         }
         Ok(until)
     }

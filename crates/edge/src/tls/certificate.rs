@@ -1,5 +1,6 @@
 use std::{fmt, sync::OnceLock, time::Duration};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_domain::Principal;
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, time::ASN1Time,
@@ -41,6 +42,8 @@ pub struct PeerCertificate {
     pub issuer: String,
     /// When it ends, since the Unix epoch.
     pub not_after: Duration,
+    /// Its SHA-256, which tokens are bound by (RFC 8705, 3.1: `x5t#S256`).
+    pub(crate) thumbprint: [u8; 32],
     /// Who it identifies: found out once a connection.
     pub(crate) principal: OnceLock<Result<Principal, Refused>>,
 }
@@ -53,12 +56,15 @@ impl fmt::Debug for PeerCertificate {
 }
 
 impl PeerCertificate {
-    /// A certificate with these names.
-    pub fn new(names: Vec<San>, issuer: String, not_after: Duration) -> Self {
+    /// A certificate with these names; `der` is all of it.
+    pub fn new(names: Vec<San>, issuer: String, not_after: Duration, der: &[u8]) -> Self {
+        let mut thumbprint = [0; 32];
+        thumbprint.copy_from_slice(digest(&SHA256, der).as_ref());
         Self {
             names,
             issuer,
             not_after,
+            thumbprint,
             principal: OnceLock::new(),
         }
     }
@@ -92,6 +98,7 @@ impl PeerCertificate {
             names,
             issuer,
             since_epoch(certificate.validity().not_after),
+            der,
         ))
     }
 }

@@ -11,10 +11,12 @@ use std::{
 use async_trait::async_trait;
 use mcp_ultra_domain::{
     ApiKey, Clock, KeySecret, ManualClock, PrincipalKind,
-    ports::{KeyStore, KeyStoreError, MemoryKeyStore},
+    ports::{KeyStore, KeyStoreError, MemoryKeyStore, MemoryReplayStore},
 };
 use mcp_ultra_edge::{
-    identity::{ApiKeySettings, Identity, IdentitySettings, KeyTimes, Refused, issue},
+    identity::{
+        ApiKeySettings, DpopSettings, Identity, IdentitySettings, KeyTimes, Refused, issue,
+    },
     outbound::{Outbound, OutboundConfig},
 };
 use secrecy::ExposeSecret;
@@ -97,6 +99,11 @@ fn rig(cached: usize) -> Rig {
             timeout: zero,
         },
         cached_tokens: cached,
+        dpop: DpopSettings {
+            required: false,
+            max_age: Duration::from_mins(1),
+            used: Arc::new(MemoryReplayStore::new(1000)),
+        },
     };
     let outbound = Outbound::new(&OutboundConfig::default()).unwrap();
     let identity = Identity::new(settings, &outbound, clock.clone());
@@ -167,7 +174,7 @@ async fn a_known_key_is_not_looked_up_again_until_it_ends() {
     );
     assert_eq!(attributes.kind, PrincipalKind::Agent);
     for _ in 0..10 {
-        assert!(rig.identity.remembered(&token).unwrap().is_ok());
+        assert!(rig.identity.recall(&token).unwrap().is_ok());
     }
     assert_eq!(rig.finds(), 1);
     rig.clock.advance(Duration::from_hours(1));
@@ -204,11 +211,11 @@ async fn changes_of_others_are_known_after_a_while() {
     let principal = rig.identity.identify(&token).await.unwrap();
     rig.identity.identify(&other).await.unwrap();
     rig.revoke(key).await;
-    assert!(rig.identity.remembered(&token).unwrap().is_ok(), "not yet");
+    assert!(rig.identity.recall(&token).unwrap().is_ok(), "not yet");
     rig.pass(RECHECK * 2).await;
     assert!(principal.attributes().withdrawal.is_withdrawn());
     assert_eq!(rig.refused(&token).await, Some(Refused::Revoked));
-    assert!(rig.identity.remembered(&other).unwrap().is_ok());
+    assert!(rig.identity.recall(&other).unwrap().is_ok());
     // When they were used is noted, and nothing else of them changes.
     let kept = rig.store.get("acme", "key_b").await.unwrap().unwrap();
     assert!(kept.last_used().is_some());

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_domain::{Clock, ManualClock, PrincipalKind};
+use mcp_ultra_domain::{Clock, ManualClock, PrincipalKind, ports::MemoryReplayStore};
 use mcp_ultra_edge::{
     identity::{
-        Algorithm, ClaimPaths, Identity, IdentitySettings, IssuerSettings, KeyTimes, LONGEST_TOKEN,
-        Refused, SharedSecret,
+        Algorithm, ClaimPaths, DpopSettings, Identity, IdentitySettings, IssuerSettings, KeyTimes,
+        LONGEST_TOKEN, Refused, SharedSecret,
     },
     outbound::{Outbound, OutboundConfig},
 };
@@ -71,6 +71,11 @@ async fn rig_reaching(
             timeout: Duration::from_millis(500),
         },
         cached_tokens: 100,
+        dpop: DpopSettings {
+            required: false,
+            max_age: Duration::from_mins(1),
+            used: Arc::new(MemoryReplayStore::new(1000)),
+        },
     };
     change(&mut settings);
     let outbound = Outbound::new(outbound).unwrap();
@@ -123,7 +128,7 @@ async fn tokens_of_every_algorithm_are_verified_once() {
     let rig = rig(Discovery::OAuth, &keys.each_ref()).await;
     for key in &keys {
         let token = key.token(&rig.but("scope", json!("x y"))).unwrap();
-        assert!(rig.identity.remembered(&token).is_none());
+        assert!(rig.identity.recall(&token).is_none());
         let principal = rig.identity.identify(&token).await.unwrap();
         let attributes = principal.attributes();
         assert_eq!(attributes.subject, "ana", "{}", key.algorithm());
@@ -132,7 +137,8 @@ async fn tokens_of_every_algorithm_are_verified_once() {
         assert!(attributes.scopes.contains("y"));
         let ends = Duration::from_secs(START + 300 + 60);
         assert_eq!(attributes.expires, Some(ends));
-        let again = rig.identity.remembered(&token).unwrap().unwrap();
+        let again = rig.identity.recall(&token).unwrap().unwrap();
+        let again = rig.identity.bearer(again, None).unwrap();
         assert!(std::ptr::eq(again.attributes(), attributes), "shared");
     }
     assert_eq!(rig.provider.jwks_requests(), 1);
@@ -300,13 +306,13 @@ async fn new_keys_are_found_and_withdrawn_ones_end_their_tokens() {
     rig.clock.advance(11 * SECOND);
     let second = new.token(&rig.claims()).unwrap();
     assert!(rig.subject(&second).await.is_ok(), "asked for at once");
-    assert!(matches!(rig.identity.remembered(&first), Some(Ok(_))));
+    assert!(matches!(rig.identity.recall(&first), Some(Ok(_))));
     rig.provider.publish(&[&new]);
     rig.clock.advance(301 * SECOND);
     // A known token is what notices that keys are due, and does not wait for them.
-    assert!(matches!(rig.identity.remembered(&first), Some(Ok(_))));
+    assert!(matches!(rig.identity.recall(&first), Some(Ok(_))));
     for _ in 0..200 {
-        if rig.identity.remembered(&first).is_none() {
+        if rig.identity.recall(&first).is_none() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

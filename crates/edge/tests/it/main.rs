@@ -9,6 +9,7 @@
 
 mod api_keys;
 mod deadlines;
+mod dpop;
 mod draining;
 mod headers;
 mod http2;

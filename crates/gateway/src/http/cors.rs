@@ -8,10 +8,11 @@ use super::{Body, respond};
 use crate::Gateway;
 
 /// What pages may send besides what they always may. `mcp-param-…` is added to it.
-const ALLOWED: [&str; 10] = [
+const ALLOWED: [&str; 11] = [
     "accept",
     "authorization",
     "content-type",
+    "dpop",
     "last-event-id",
     "mcp-method",
     "mcp-name",
@@ -118,8 +119,8 @@ mod tests {
             allowed(&headers)
         };
         assert_eq!(
-            of("Authorization, mcp-session-id,Mcp-Param-City"),
-            "authorization, mcp-session-id, mcp-param-city"
+            of("Authorization, DPoP, mcp-session-id,Mcp-Param-City"),
+            "authorization, dpop, mcp-session-id, mcp-param-city"
         );
         assert_eq!(of("x-forwarded-for, cookie, mcp-param-a b"), "");
         assert_eq!(of(""), "");

@@ -52,6 +52,7 @@ pub(super) async fn answer(
     }
     let principal = match identify::principal(
         gateway,
+        request.method(),
         request.headers(),
         request.extensions().get::<Peer>(),
     )

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, Method, Response, header};
 use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::{
-    identity::{Refused, bearer},
+    identity::{Refused, Scheme, presented},
     listener::Peer,
 };
 use mcp_ultra_protocol::WireError;
@@ -13,10 +13,11 @@ use mcp_ultra_protocol::WireError;
 use super::{Body, body::End, respond};
 use crate::Gateway;
 
-/// The principal that the headers identify; without authentication everyone is the anonymous one.
+/// The principal that a request identifies; without authentication everyone is the anonymous one.
 /// The error is the response that refuses the request (MCP, Authorization, Error Handling).
 pub(super) async fn principal(
     gateway: &Gateway,
+    method: &Method,
     headers: &HeaderMap,
     peer: Option<&Peer>,
 ) -> Result<Principal, Response<Body>> {
@@ -24,12 +25,21 @@ pub(super) async fn principal(
         return Ok(gateway.anonymous.clone());
     };
     let certificate = peer.and_then(|peer| peer.certificate.as_deref());
-    let identified = match bearer(headers) {
-        Ok(token) => match identity.remembered(token) {
-            Some(known) => known,
-            // Rare, and larger than all the rest.
-            None => Box::pin(identity.identify(token)).await,
-        },
+    let identified = match presented(headers) {
+        Ok((scheme, token)) => {
+            let believed = match identity.recall(token) {
+                Some(known) => known,
+                // Rare, and larger than all the rest.
+                None => Box::pin(identity.believe(token)).await,
+            };
+            match (believed, scheme) {
+                (Ok(token), Scheme::Bearer) => identity.bearer(token, certificate),
+                (Ok(token), Scheme::Dpop) => {
+                    Box::pin(identity.prove(token, certificate, method, headers)).await
+                }
+                (Err(why), _) => Err(why),
+            }
+        }
         // A token says more than the connection that it comes over, so it decides where both are.
         Err(Refused::Missing) => match certificate {
             Some(shown) => identity.identify_certificate(shown),
@@ -86,17 +96,23 @@ fn refuse(gateway: &Gateway, why: Refused) -> Response<Body> {
         Refused::Unavailable => {
             WireError::internal("access tokens can't be checked at the moment; try again")
         }
+        Refused::ReplayStore => {
+            WireError::internal("DPoP proofs can't be checked at the moment; try again")
+        }
+        Refused::Proof | Refused::Replayed => WireError::invalid_request(
+            "the DPoP proof is not accepted; make a new one for this request and token, and send it once",
+        ),
         _ => WireError::invalid_request("the access token is not accepted; get a new one"),
     };
     let Some(identity) = &gateway.identity else {
         return respond::not_found();
     };
-    let (status, challenge) = identity.challenges().of(why);
+    let (status, challenges) = identity.challenges().with_dpop(why);
     let mut response = respond::error(status, None, &error);
-    if let Some(challenge) = challenge {
+    for challenge in challenges {
         response
             .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, challenge.clone());
+            .append(header::WWW_AUTHENTICATE, challenge.clone());
     }
     response
 }

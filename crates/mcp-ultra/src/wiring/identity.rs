@@ -4,10 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use mcp_ultra_backends::sql::Sqlite;
 use mcp_ultra_config::{AuthSection, CallerKind, ClaimPaths, Config, SigningAlgorithm};
-use mcp_ultra_domain::{Clock, DEFAULT_TENANT, PrincipalKind};
+use mcp_ultra_domain::{Clock, DEFAULT_TENANT, PrincipalKind, ports::MemoryReplayStore};
 use mcp_ultra_edge::{
     identity::{
-        self, Algorithm, ApiKeySettings, CertificateRule, Identity, IdentitySettings,
+        self, Algorithm, ApiKeySettings, CertificateRule, DpopSettings, Identity, IdentitySettings,
         IssuerSettings, KeyTimes, NoSanPattern,
     },
     outbound::{Outbound, OutboundConfig, OutboundConfigError},
@@ -99,6 +99,13 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
             timeout: auth.jwks.timeout.get(),
         },
         cached_tokens: usize::try_from(auth.cached_tokens.get()).unwrap_or(usize::MAX),
+        dpop: DpopSettings {
+            required: auth.dpop.required,
+            max_age: auth.dpop.max_age.get(),
+            used: Arc::new(MemoryReplayStore::new(
+                usize::try_from(auth.dpop.max_proofs.get()).unwrap_or(usize::MAX),
+            )),
+        },
     }
 }
 

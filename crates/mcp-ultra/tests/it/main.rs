@@ -31,6 +31,7 @@ mod gateway_federation;
 mod gateway_hostile_client;
 mod gateway_hostile_upstream;
 mod gateway_identity;
+mod gateway_identity_dpop;
 mod gateway_keys;
 mod gateway_limits;
 mod gateway_listen;

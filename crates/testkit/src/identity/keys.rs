@@ -1,12 +1,13 @@
 use std::io;
 
 use aws_lc_rs::{
+    digest::{SHA256, digest},
     hmac,
     rand::SystemRandom,
     rsa::{KeyPair as RsaKeyPair, KeySize},
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-        RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -20,6 +21,7 @@ pub struct SigningKey {
 
 enum Kind {
     Es256(EcdsaKeyPair),
+    Es384(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rs256(RsaKeyPair),
     Ps256(RsaKeyPair),
@@ -30,6 +32,12 @@ impl SigningKey {
     pub fn es256(id: &str) -> io::Result<Self> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
         Self::of(id, Kind::Es256(pair.map_err(io::Error::other)?))
+    }
+
+    /// A new key for ES384.
+    pub fn es384(id: &str) -> io::Result<Self> {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING);
+        Self::of(id, Kind::Es384(pair.map_err(io::Error::other)?))
     }
 
     /// A new key for `EdDSA`.
@@ -60,6 +68,7 @@ impl SigningKey {
     pub fn algorithm(&self) -> &'static str {
         match self.kind {
             Kind::Es256(_) => "ES256",
+            Kind::Es384(_) => "ES384",
             Kind::Ed25519(_) => "EdDSA",
             Kind::Rs256(_) => "RS256",
             Kind::Ps256(_) => "PS256",
@@ -72,6 +81,10 @@ impl SigningKey {
             Kind::Es256(pair) => {
                 let point = pair.public_key().as_ref();
                 json!({ "kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..]) })
+            }
+            Kind::Es384(pair) => {
+                let point = pair.public_key().as_ref();
+                json!({ "kty": "EC", "crv": "P-384", "x": encode(&point[1..49]), "y": encode(&point[49..]) })
             }
             Kind::Ed25519(pair) => {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref()) })
@@ -92,7 +105,7 @@ impl SigningKey {
     /// The bytes of the public half, as one who confuses algorithms would take them for a secret.
     pub fn public_bytes(&self) -> Vec<u8> {
         match &self.kind {
-            Kind::Es256(pair) => pair.public_key().as_ref().to_vec(),
+            Kind::Es256(pair) | Kind::Es384(pair) => pair.public_key().as_ref().to_vec(),
             Kind::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
             Kind::Rs256(pair) | Kind::Ps256(pair) => pair.public_key().as_ref().to_vec(),
         }
@@ -115,7 +128,9 @@ impl SigningKey {
                 .map(|()| signature)
         };
         let signature = match &self.kind {
-            Kind::Es256(pair) => pair.sign(&random, bytes).map(|s| s.as_ref().to_vec()),
+            Kind::Es256(pair) | Kind::Es384(pair) => {
+                pair.sign(&random, bytes).map(|s| s.as_ref().to_vec())
+            }
             Kind::Ed25519(pair) => Ok(pair.sign(bytes).as_ref().to_vec()),
             Kind::Rs256(pair) => rsa(pair, &RSA_PKCS1_SHA256),
             Kind::Ps256(pair) => rsa(pair, &RSA_PSS_SHA256),
@@ -123,6 +138,44 @@ impl SigningKey {
         let signature = signature.map_err(io::Error::other)?;
         Ok(format!("{message}.{}", encode(&signature)))
     }
+}
+
+/// How a client uses a key that its tokens are bound to (RFC 9449).
+impl SigningKey {
+    /// The thumbprint of the key (RFC 7638), as in `cnf.jkt`.
+    pub fn thumbprint(&self) -> String {
+        let jwk = self.jwk();
+        let members = ["crv", "e", "kty", "n", "x", "y"].into_iter();
+        let members: Vec<_> = members
+            .filter_map(|name| Some(format!("\"{name}\":{}", jwk.get(name)?)))
+            .collect();
+        let text = format!("{{{}}}", members.join(","));
+        sha256(&text)
+    }
+
+    /// The header of a proof.
+    pub fn proof_header(&self) -> Value {
+        json!({ "typ": "dpop+jwt", "alg": self.algorithm(), "jwk": self.jwk() })
+    }
+
+    /// A proof, made `now`, for a request with this token.
+    pub fn proof(&self, method: &str, url: &str, token: &str, now: u64) -> io::Result<String> {
+        let claims = proof_claims(method, url, token, now)?;
+        self.token_with(&self.proof_header(), &claims)
+    }
+}
+
+/// The claims of a proof with a name of its own.
+pub fn proof_claims(method: &str, url: &str, token: &str, now: u64) -> io::Result<Value> {
+    let mut name = [0; 16];
+    aws_lc_rs::rand::fill(&mut name).map_err(io::Error::other)?;
+    Ok(json!({
+        "jti": encode(&name), "htm": method, "htu": url, "iat": now, "ath": sha256(token),
+    }))
+}
+
+fn sha256(text: &str) -> String {
+    encode(digest(&SHA256, text.as_bytes()).as_ref())
 }
 
 /// A token signed by HS256.

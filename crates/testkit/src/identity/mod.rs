@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use keys::{SigningKey, hs256, unsigned};
+pub use keys::{SigningKey, hs256, proof_claims, unsigned};
 
 /// How the provider answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Who may call: access tokens of identity providers, ones signed by a secret, API keys.
 
 mod certificates;
+mod dpop;
 
 use std::num::NonZeroU32;
 
@@ -8,7 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-pub use self::certificates::{CallerKind, CertificateRule};
+pub use self::{
+    certificates::{CallerKind, CertificateRule},
+    dpop::DpopSettings,
+};
 use super::nonzero;
 use crate::{period::Period, text::Secret, validate::Findings};
 
@@ -37,6 +41,8 @@ pub struct AuthSection {
     pub api_keys: ApiKeysSettings,
     /// Who clients are by the certificates that they show. A token that comes along decides instead.
     pub certificates: Vec<CertificateRule>,
+    /// Tokens that are bound to a key of the client.
+    pub dpop: DpopSettings,
     /// The scopes that every request needs; one without them gets 403 with their names.
     pub required_scopes: Vec<String>,
     /// The scopes that clients may ask for (`scopes_supported` of the metadata). Without it: the
@@ -174,6 +180,7 @@ impl Default for AuthSection {
             jwt_issuer: "mcp-ultra".to_owned(),
             api_keys: ApiKeysSettings::default(),
             certificates: Vec::new(),
+            dpop: DpopSettings::default(),
             required_scopes: Vec::new(),
             scopes_supported: None,
             claims: ClaimPaths::default(),
@@ -219,6 +226,7 @@ impl AuthSection {
             self.check_issuer(index, issuer, findings);
         }
         certificates::check(&self.certificates, findings);
+        dpop::check(self, findings);
         let short = |secret: &Secret| secret.expose().len() < LEAST_SECRET;
         if self.jwt_secret.as_ref().is_some_and(short) && !findings.placeholders() {
             findings.report(
