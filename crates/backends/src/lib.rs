@@ -1,8 +1,10 @@
 //! The ports of the domain on real stores. The only crate that contains SQL.
 //!
+//! - [`secrets`]: a mounted folder, the environment, the Vault API
 //! - [`sql`]: relational stores; SQLite, in a file of its own, for a single gateway
 //!
 //! Each port has one suite of contract tests (`tests/it`), which runs against every store that
 //! implements it and against the in-memory version of the domain.
 
+pub mod secrets;
 pub mod sql;

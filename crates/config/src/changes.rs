@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Sections, and parts of sections, whose changes are applied without a restart.
-const LIVE: [&str; 10] = [
+const LIVE: [&str; 11] = [
     "catalog",
     "extensions",
     "limits.concurrency",
@@ -19,7 +19,10 @@ const LIVE: [&str; 10] = [
     "policy",
     "server.trusted_proxies",
     "servers",
+    "session.keys",
 ];
+/// What its keys sealed is opened for a while longer.
+const KEYS: &str = "session.keys";
 
 /// The difference between a running configuration and a new one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,17 +56,25 @@ impl Changes {
             }
         }
         // Masked values look alike.
-        let keys = "session.keys";
-        if old.session.keys != new.session.keys
-            && !changes.restart.iter().any(|path| path.starts_with(keys))
-        {
-            changes.restart.push(keys.to_owned());
+        let named = |list: &[String], path: &str| list.iter().any(|name| name.starts_with(path));
+        if old.session.keys != new.session.keys && !named(&changes.live, KEYS) {
+            changes.live.push(KEYS.to_owned());
         }
         let secret = "auth.jwt_secret";
-        if old.auth.jwt_secret != new.auth.jwt_secret
-            && !changes.restart.iter().any(|path| path == secret)
-        {
-            changes.restart.push(secret.to_owned());
+        if old.auth.jwt_secret != new.auth.jwt_secret {
+            changes.restart.retain(|path| path != secret);
+            // Another value takes over; whether there is one at all decides who is asked.
+            let both = old.auth.jwt_secret.is_some() && new.auth.jwt_secret.is_some();
+            let list = if both {
+                &mut changes.live
+            } else {
+                &mut changes.restart
+            };
+            list.push(secret.to_owned());
+        }
+        let vault = "secrets.vault";
+        if old.secrets.vault != new.secrets.vault && !named(&changes.restart, vault) {
+            changes.restart.push(vault.to_owned());
         }
         changes
     }
@@ -154,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_or_a_key_needs_a_restart() {
+    fn a_port_needs_a_restart_and_a_key_does_not() {
         let mut old = base();
         let mut new = base();
         let key = |secret| SealingKey {
@@ -165,14 +176,26 @@ mod tests {
         new.session.keys.push(key("two"));
         new.server.port = 9;
         new.server.shutdown.drain_deadline = Period::from_secs(1);
+        let changes = Changes::between(&old, &new);
         assert_eq!(
-            Changes::between(&old, &new).restart,
-            [
-                "server.port",
-                "server.shutdown.drain_deadline",
-                "session.keys"
-            ]
+            changes.restart,
+            ["server.port", "server.shutdown.drain_deadline"]
         );
+        assert_eq!(changes.live, ["session.keys"]);
+    }
+
+    #[test]
+    fn another_jwt_secret_is_taken_over_and_a_first_one_is_not() {
+        let with = |secret: &str| {
+            let mut config = base();
+            config.auth.jwt_secret = Some(Secret::literal(secret));
+            config
+        };
+        let changes = Changes::between(&with("one"), &with("two"));
+        assert_eq!(changes.live, ["auth.jwt_secret"]);
+        assert!(!changes.needs_restart());
+        let changes = Changes::between(&base(), &with("two"));
+        assert_eq!(changes.restart, ["auth.jwt_secret"]);
     }
 
     #[test]

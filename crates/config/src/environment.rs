@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::Value;
 
-use crate::{error::Warning, nearest::nearest, schema::schema};
+use crate::{error::Warning, nearest::nearest, schema::schema, secret::SECRET_VARIABLE_PREFIX};
 
 /// What every variable of the gateway begins with.
 pub const PREFIX: &str = "MCP_ULTRA_";
@@ -92,7 +92,8 @@ pub(crate) fn read(
     let mut warnings = Vec::new();
     for (name, value) in environment {
         // An empty variable is how compose files and manifests spell "not set".
-        if !name.starts_with(PREFIX) || name == CONFIG_VARIABLE || value.is_empty() {
+        let ours = name.starts_with(PREFIX) && !name.starts_with(SECRET_VARIABLE_PREFIX);
+        if !ours || name == CONFIG_VARIABLE || value.is_empty() {
             continue;
         }
         match variables().get(name) {

@@ -157,7 +157,15 @@ impl fmt::Display for Warning {
 const LONGEST_LINE: usize = 200;
 
 /// Keys whose values, and everything below them, may be secrets.
-const SECRET_KEYS: [&str; 3] = ["env", "headers", "secret"];
+const SECRET_KEYS: [&str; 7] = [
+    "env",
+    "headers",
+    "jwt_secret",
+    "role_id",
+    "secret",
+    "secret_id",
+    "token",
+];
 
 /// Whether a path leads to or through a secret.
 pub(crate) fn is_secret_path(path: &str) -> bool {
@@ -239,7 +247,11 @@ mod tests {
     #[test]
     fn every_secret_of_the_schema_stands_under_a_secret_key() {
         let schema = crate::schema().to_value();
-        let secret = |schema: &serde_json::Value| schema["$ref"] == "#/$defs/Secret";
+        let is = |schema: &serde_json::Value| schema["$ref"] == "#/$defs/Secret";
+        let secret = |schema: &serde_json::Value| {
+            let options = schema["anyOf"].as_array().into_iter().flatten();
+            is(schema) || options.into_iter().any(is)
+        };
         let mut found = 0;
         for group in schema["$defs"].as_object().expect("definitions").values() {
             for (key, property) in group["properties"].as_object().into_iter().flatten() {

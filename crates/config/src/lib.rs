@@ -27,6 +27,7 @@ mod rate;
 mod read;
 mod reference;
 mod schema;
+mod secret;
 pub mod sections;
 mod size;
 mod suspicion;
@@ -44,14 +45,16 @@ pub use origin::Origin;
 pub use period::Period;
 pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
+pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
-    ApiKeysSettings, AuthSection, CallerKind, CatalogSection, CertificateRule, ClaimPaths,
-    ClassifiedNames, ClientAuth, ConcurrencySection, Config, CorsSection, DataClass, Environment,
-    Era, Extension, Issuer, JwksSettings, LimitMatch, LimitOverride, LimitsSection, LogFormat,
-    LogLevel, LogSection, Names, OutboundSection, OverriddenRates, PolicySection, Prefix,
-    QuotasSection, RatesSection, Restart, SealingKey, ServerSection, SessionSection, Shutdown,
-    SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream,
-    UpstreamTls,
+    AdminSection, ApiKeysSettings, AppRole, AuthSection, CallerKind, CatalogSection,
+    CertificateRule, ClaimPaths, ClassifiedNames, ClientAuth, ConcurrencySection, Config,
+    CorsSection, DataClass, Environment, Era, Extension, Issuer, JwksSettings, KubernetesLogin,
+    LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection, Names,
+    OutboundSection, OverriddenRates, PolicySection, Prefix, QuotasSection, RatesSection, Restart,
+    SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
+    StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream, UpstreamTls,
+    VaultSettings,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -16,6 +16,7 @@ use crate::{
     origin::Origin,
     read::{Refused, read},
     reference::Lookup,
+    secret::SecretValues,
     sections::Config,
     validate::{Finding, Findings},
 };
@@ -29,6 +30,8 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// Values from the command line, in their order.
     pub flags: Vec<Flag>,
+    /// The secrets that `${secret:NAME}` stands for; [`crate::SecretsPlan`] says which are needed.
+    pub secrets: SecretValues,
     /// What to do about references that lead nowhere.
     pub missing: MissingReferences,
 }
@@ -187,34 +190,18 @@ pub fn load_str(text: &str, file_name: &str) -> Result<Loaded, ConfigError> {
 /// references that lead nowhere.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let text = sources.file.as_ref().map_or("", |file| file.text.as_str());
-    let mut tree = match &sources.file {
-        Some(file) => node::parse(&Arc::from(file.name.as_str()), &file.text)?,
-        None => Node::empty(),
-    };
-    let (values, warnings) = environment::read(&sources.environment);
-    for (path, name, value) in values {
-        let keys: Vec<&str> = path.split('.').collect();
-        tree.set(&keys, value, &Origin::Environment { name: name.into() });
-    }
-    let mut problems = Vec::new();
-    for flag in &sources.flags {
-        problems.extend(set_flag(&mut tree, flag));
-    }
+    let (mut tree, warnings, mut problems) = merged(sources)?;
     let lookup = Lookup {
         environment: &sources.environment,
+        secrets: &sources.secrets,
         missing: sources.missing,
     };
     let (config, refused) = read::<Config>(&mut tree, &lookup);
-    problems.extend(
-        refused
-            .into_iter()
-            .map(|refused| refused_problem(refused, text)),
-    );
+    problems.extend(refused_problems(refused, text));
     if let Some(config) = &config {
         let mut findings = Findings::new(sources.missing == MissingReferences::Accept);
         config.check(&mut findings);
-        let found = findings.into_list().into_iter();
-        problems.extend(found.filter_map(|finding| finding_problem(finding, &tree, text)));
+        problems.extend(findings_problems(findings, &tree, text));
     }
     match config {
         Some(config) if problems.is_empty() => {
@@ -236,6 +223,36 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
             Err(ConfigError::new(problems))
         }
     }
+}
+
+/// File, environment and flags as one tree, what is odd, and flags that set nothing.
+pub(crate) fn merged(sources: &Sources) -> Result<(Node, Vec<Warning>, Vec<Problem>), ConfigError> {
+    let mut tree = match &sources.file {
+        Some(file) => node::parse(&Arc::from(file.name.as_str()), &file.text)?,
+        None => Node::empty(),
+    };
+    let (values, warnings) = environment::read(&sources.environment);
+    for (path, name, value) in values {
+        let keys: Vec<&str> = path.split('.').collect();
+        tree.set(&keys, value, &Origin::Environment { name: name.into() });
+    }
+    let mut problems = Vec::new();
+    for flag in &sources.flags {
+        problems.extend(set_flag(&mut tree, flag));
+    }
+    Ok((tree, warnings, problems))
+}
+
+pub(crate) fn refused_problems(refused: Vec<Refused>, text: &str) -> Vec<Problem> {
+    let problem = |refused| refused_problem(refused, text);
+    refused.into_iter().map(problem).collect()
+}
+
+pub(crate) fn findings_problems(findings: Findings, tree: &Node, text: &str) -> Vec<Problem> {
+    let found = findings.into_list().into_iter();
+    found
+        .filter_map(|finding| finding_problem(finding, tree, text))
+        .collect()
 }
 
 fn set_flag(tree: &mut Node, flag: &Flag) -> Option<Problem> {

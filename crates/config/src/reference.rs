@@ -1,12 +1,15 @@
 //! `${NAME}` and `${file:/path}` inside values: what is written, and what it stands for.
 //!
 //! Grammar: `${NAME}` is an environment variable, `${NAME:-text}` the same with a fallback for an
-//! unset or empty one, `${file:PATH}` the content of a file without its last line break, `$${` a
-//! literal `${`. Anything else that begins with `${` is an error, never passed through.
+//! unset or empty one, `${file:PATH}` the content of a file without its last line break,
+//! `${secret:NAME}` a secret that was fetched, `$${` a literal `${`. Anything else that begins with `${` is an error, never passed through.
 
 use std::{collections::BTreeMap, fs, io::Read};
 
-use crate::load::MissingReferences;
+use crate::{
+    load::MissingReferences,
+    secret::{SecretName, SecretValues},
+};
 
 /// What stands for a value that is not there, where that is accepted; a host name that can't exist.
 pub(crate) const STAND_IN: &str = "unset.invalid";
@@ -51,6 +54,8 @@ pub(crate) fn parts(text: &str) -> Result<Vec<Part<'_>>, String> {
 pub(crate) struct Lookup<'a> {
     /// The environment.
     pub(crate) environment: &'a BTreeMap<String, String>,
+    /// Secrets.
+    pub(crate) secrets: &'a SecretValues,
     /// What to do about a reference that leads nowhere.
     pub(crate) missing: MissingReferences,
 }
@@ -79,6 +84,9 @@ impl Lookup<'_> {
         if let Some(path) = reference.strip_prefix("file:") {
             return read_secret(path).map_err(Missing::Absent);
         }
+        if let Some(name) = reference.strip_prefix("secret:") {
+            return self.secret(name);
+        }
         let (name, fallback) = match reference.split_once(":-") {
             Some((name, fallback)) => (name, Some(fallback)),
             None => (reference, None),
@@ -88,8 +96,8 @@ impl Lookup<'_> {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !valid {
             return Err(Missing::Malformed(format!(
-                "`${{{reference}}}` is not a reference: expected ${{NAME}}, ${{NAME:-fallback}} or \
-                 ${{file:/path}}; write `$${{` for the characters themselves"
+                "`${{{reference}}}` is not a reference: expected ${{NAME}}, ${{NAME:-fallback}}, \
+                 ${{file:/path}} or ${{secret:name}}; write `$${{` for the characters themselves"
             )));
         }
         match (self.environment.get(name), fallback) {
@@ -98,6 +106,24 @@ impl Lookup<'_> {
             (_, Some(fallback)) => Ok(fallback.to_owned()),
             (None, None) => Err(Missing::Absent(format!(
                 "the environment variable {name} is not set"
+            ))),
+        }
+    }
+
+    fn secret(&self, name: &str) -> Result<String, Missing> {
+        let Some(name) = SecretName::parse(name) else {
+            return Err(Missing::Malformed(
+                "`${secret:…}` needs the name of a secret, such as crm-token or crm#token".into(),
+            ));
+        };
+        match self.secrets.get(&name) {
+            Some(Ok(value)) => Ok(value.to_owned()),
+            Some(Err(why)) => Err(Missing::Absent(format!(
+                "the secret `{name}` can't be read: {why}"
+            ))),
+            None => Err(Missing::Absent(format!(
+                "the secret `{name}` was not looked up: the section `secrets` itself can't refer \
+                 to secrets"
             ))),
         }
     }
@@ -140,6 +166,7 @@ mod tests {
         ]);
         Lookup {
             environment: &environment,
+            secrets: &SecretValues::default(),
             missing: MissingReferences::Refuse,
         }
         .expand(text)

@@ -86,7 +86,8 @@ impl JsonSchema for Text {
         json_schema!({
             "type": ["string", "number", "boolean"],
             "description": "A text; ${NAME} is replaced by an environment variable, \
-                ${NAME:-text} with a fallback, ${file:/path} by the content of a file.",
+                ${NAME:-text} with a fallback, ${file:/path} by the content of a file, \
+                ${secret:name} by a secret.",
         })
     }
 }
@@ -175,8 +176,8 @@ impl JsonSchema for Secret {
         json_schema!({
             "type": ["string", "number", "boolean"],
             "writeOnly": true,
-            "description": "A value that is never shown. Better written as ${NAME} (an \
-                environment variable) or ${file:/path} than in the file itself.",
+            "description": "A value that is never shown. Better written as ${secret:name}, \
+                ${NAME} (an environment variable) or ${file:/path} than in the file itself.",
         })
     }
 }
@@ -264,7 +265,7 @@ impl JsonSchema for UpstreamUrl {
         json_schema!({
             "type": "string",
             "description": "The address of an MCP server: http:// or https://, without \
-                credentials; ${NAME} and ${file:/path} are replaced.",
+                credentials; ${NAME}, ${file:/path} and ${secret:name} are replaced.",
             "pattern": "^(https?://|\\$\\{)",
         })
     }

@@ -1,8 +1,10 @@
 //! The control plane: what administers a gateway, beside the calls that go through it.
 //!
+//! - [`api`]: the admin API, over HTTP
 //! - [`keys`]: API keys are made, changed and ended
 //!
 //! Nothing here knows where things are kept (that is `backends`, behind the ports of the domain)
 //! nor how calls are answered (`gateway`).
 
+pub mod api;
 pub mod keys;

@@ -2,12 +2,14 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
-use mcp_ultra_config::{Config, LimitsSection, Names, Network, ServerSection};
+use mcp_ultra_config::{
+    AuthSection, Config, LimitsSection, Names, Network, ServerSection, SessionSection,
+};
 use mcp_ultra_domain::{
     Clock, Principal,
     catalog::{Kind, Offer, State},
     policy::{Decision, Failure, Policies, PolicyName},
-    ports::{LimitStore, SessionStore},
+    ports::{LimitStore, SecretStates, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::{
@@ -63,6 +65,7 @@ pub struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) limits: Arc<dyn LimitStore>,
+    secrets: Arc<dyn SecretStates>,
     pub(crate) sessions: Registry,
     pub(crate) parking: Parking,
     pub(crate) changes: broadcast::Sender<Change>,
@@ -89,6 +92,8 @@ pub struct Parts {
     pub limits: Arc<dyn LimitStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How the secrets of the configuration are doing, for the metrics.
+    pub secrets: Arc<dyn SecretStates>,
     /// What the listener counts, for the metrics.
     pub listener: Arc<ListenerMetrics>,
 }
@@ -175,6 +180,7 @@ impl Gateway {
             store,
             limits,
             clock,
+            secrets,
             listener,
         } = parts;
         let settings = Settings::new(&config);
@@ -194,6 +200,7 @@ impl Gateway {
             clock,
             store,
             limits,
+            secrets,
             sessions: Registry::default(),
             parking: Parking::default(),
             changes: broadcast::Sender::new(CHANGES),
@@ -243,6 +250,7 @@ impl Gateway {
         let mut running = self.config.lock();
         let config = &live_parts(&running, config);
         let wanted = self.upstreams(config)?;
+        self.rotate(&running, config)?;
         *running = config.clone();
         self.settings.store(Arc::new(Settings::new(config)));
         let before = self.snapshot();
@@ -264,10 +272,35 @@ impl Gateway {
         Ok(())
     }
 
+    /// Takes over the values of secrets that verify or seal; what those before have made is accepted
+    /// for a while longer.
+    fn rotate(self: &Arc<Self>, running: &Config, new: &Config) -> Result<(), GatewayError> {
+        let grace = running.secrets.grace.get();
+        let keys = &new.session.keys;
+        if running.session.keys != *keys && !keys.is_empty() {
+            let retired = self.sealer.rotate(sealing_secrets(new))?;
+            let gateway = Arc::downgrade(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                if let Some(gateway) = gateway.upgrade() {
+                    gateway.sealer.drop_keys(&retired);
+                }
+            });
+        }
+        let (before, now) = (&running.auth.jwt_secret, &new.auth.jwt_secret);
+        if before != now
+            && let (Some(identity), Some(secret)) = (&self.identity, now)
+        {
+            identity.rotate_secret(secret.expose().as_bytes(), grace);
+        }
+        Ok(())
+    }
+
     /// The upstreams of a configuration; those that did not change stay the ones they are.
     fn upstreams(&self, config: &Config) -> Result<Vec<Arc<Upstream>>, GatewayError> {
         let before = self.snapshot();
         let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
+        let mut stay = Vec::new();
         for section in config.enabled_servers() {
             let settings = UpstreamSettings::new(config, section, &self.outbound)?;
             let same_prefix = upstreams
@@ -282,10 +315,16 @@ impl Gateway {
             let kept = before
                 .upstream(&section.name)
                 .filter(|old| *old.settings() == settings);
-            upstreams.push(
-                kept.cloned()
-                    .unwrap_or_else(|| Arc::new(Upstream::new(settings))),
-            );
+            upstreams.push(match kept {
+                Some(kept) => {
+                    stay.push((kept.clone(), settings));
+                    kept.clone()
+                }
+                None => Arc::new(Upstream::new(settings)),
+            });
+        }
+        for (upstream, settings) in stay {
+            upstream.settings().take_headers_of(&settings);
         }
         Ok(upstreams)
     }
@@ -486,6 +525,7 @@ impl Gateway {
             parked: self.parking.len(),
             tracked: self.limits.tracked(),
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
+            secrets: self.secrets.states(),
             upstreams: snapshot
                 .upstreams
                 .iter()
@@ -523,6 +563,22 @@ fn live_parts(running: &Config, new: &Config) -> Config {
         servers: new.servers.clone(),
         catalog: new.catalog.clone(),
         extensions: new.extensions.clone(),
+        session: SessionSection {
+            // Without any, those of before stay until a restart.
+            keys: if new.session.keys.is_empty() {
+                running.session.keys.clone()
+            } else {
+                new.session.keys.clone()
+            },
+            ..running.session.clone()
+        },
+        auth: AuthSection {
+            jwt_secret: match (&running.auth.jwt_secret, &new.auth.jwt_secret) {
+                (Some(_), Some(new)) => Some(new.clone()),
+                (running, _) => running.clone(),
+            },
+            ..running.auth.clone()
+        },
         policy: new.policy.clone(),
         server: ServerSection {
             trusted_proxies: new.server.trusted_proxies.clone(),
@@ -561,13 +617,12 @@ fn sealer(config: &Config) -> Result<Sealer, KeyError> {
     if config.session.keys.is_empty() {
         return Sealer::random();
     }
-    let keys = config
-        .session
-        .keys
-        .iter()
-        .map(|key| (key_id(&key.id), key.secret.expose().as_bytes()))
-        .collect::<Vec<_>>();
-    Sealer::from_secrets(keys)
+    Sealer::from_secrets(sealing_secrets(config))
+}
+
+fn sealing_secrets(config: &Config) -> impl Iterator<Item = (u8, &[u8])> {
+    let keys = config.session.keys.iter();
+    keys.map(|key| (key_id(&key.id), key.secret.expose().as_bytes()))
 }
 
 /// One byte of the key's name: enough to try the likely key first; keys that share it are all

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mcp_ultra_domain::ports::SecretState;
 use mcp_ultra_domain::{
     limits::{Bound, Scope},
     ports::Tracked,
@@ -53,6 +54,8 @@ pub struct Metrics {
     policy_failures: Counter,
     limited: Family<LimitLabels, Counter>,
     tracked: Family<LimitLabel, Gauge>,
+    secret_read: Family<SecretLabel, Gauge>,
+    secret_failing: Family<SecretLabel, Gauge>,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -102,6 +105,12 @@ struct MethodLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabel {
     upstream: String,
+}
+
+/// Names of secrets are as many as the configuration refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretLabel {
+    secret: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -174,6 +183,7 @@ pub(crate) struct Gauges {
     pub tracked: Tracked,
     pub listed: [(&'static str, usize); 4],
     pub upstreams: Vec<(String, usize)>,
+    pub secrets: Vec<SecretState>,
 }
 
 /// Measures one call.
@@ -206,6 +216,8 @@ impl Metrics {
             policy_failures: Counter::default(),
             limited: Family::default(),
             tracked: Family::default(),
+            secret_read: Family::default(),
+            secret_failing: Family::default(),
             listener,
         };
         metrics.register();
@@ -288,6 +300,16 @@ impl Metrics {
             "http_connections_refused",
             "Connections and requests that were refused or cut off by a limit",
             self.refused.clone(),
+        );
+        registry.register(
+            "mcp_secret_read_age_seconds",
+            "Time since a secret was last read from its source",
+            self.secret_read.clone(),
+        );
+        registry.register(
+            "mcp_secret_failing",
+            "Whether a secret can't be read, so that its last value stays in use",
+            self.secret_failing.clone(),
         );
         registry.register(
             "mcp_auth_refused",
@@ -401,6 +423,17 @@ impl Metrics {
             self.listed
                 .get_or_create(&ListLabel { list })
                 .set(number(count));
+        }
+        self.secret_read.clear();
+        self.secret_failing.clear();
+        for state in &gauges.secrets {
+            let label = SecretLabel {
+                secret: state.name.clone(),
+            };
+            let seconds = i64::try_from(state.read_ago.as_secs()).unwrap_or(i64::MAX);
+            self.secret_read.get_or_create(&label).set(seconds);
+            let failing = i64::from(state.failing);
+            self.secret_failing.get_or_create(&label).set(failing);
         }
         for (upstream, count) in &gauges.upstreams {
             let label = UpstreamLabel {

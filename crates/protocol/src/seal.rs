@@ -6,6 +6,9 @@
 //! for, is bound as associated data: a cursor is no session id, and a token of one principal
 //! does not open for another.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, Aad, MAX_TAG_LEN, NONCE_LEN, Nonce, RandomizedNonceKey},
     hkdf, rand,
@@ -52,13 +55,19 @@ pub struct KeyError;
 
 /// Seals and opens tokens. The first key seals; all of them open, so that keys can be rotated.
 pub struct Sealer {
-    keys: Vec<(u8, RandomizedNonceKey)>,
+    keys: ArcSwap<Vec<Arc<Key>>>,
 }
+
+/// The id of a key and the key.
+type Key = (u8, RandomizedNonceKey);
+
+/// Keys that no longer seal, until they are [dropped](Sealer::drop_keys).
+pub struct Retired(Vec<Arc<Key>>);
 
 impl std::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sealer")
-            .field("keys", &self.keys.len())
+            .field("keys", &self.keys.load().len())
             .finish()
     }
 }
@@ -82,15 +91,31 @@ impl Sealer {
     pub fn from_secrets<'s>(
         secrets: impl IntoIterator<Item = (u8, &'s [u8])>,
     ) -> Result<Self, KeyError> {
-        let keys = secrets
-            .into_iter()
-            .map(|(id, secret)| Ok((id, derive(secret)?)))
-            .collect::<Result<Vec<_>, KeyError>>()?;
-        if keys.is_empty() {
-            Err(KeyError)
-        } else {
-            Ok(Self { keys })
-        }
+        let keys = ArcSwap::from_pointee(keys(secrets)?);
+        Ok(Self { keys })
+    }
+
+    /// Seals with other keys from now on. Those before still open, until they are dropped.
+    ///
+    /// # Errors
+    /// As [`Sealer::from_secrets`]; nothing has changed then.
+    pub fn rotate<'s>(
+        &self,
+        secrets: impl IntoIterator<Item = (u8, &'s [u8])>,
+    ) -> Result<Retired, KeyError> {
+        let mut all = keys(secrets)?;
+        let before = self.keys.load_full();
+        all.extend(before.iter().cloned());
+        self.keys.store(Arc::new(all));
+        Ok(Retired(before.to_vec()))
+    }
+
+    /// Ends keys: what they sealed opens no more.
+    pub fn drop_keys(&self, retired: &Retired) {
+        self.keys.rcu(|keys| {
+            let stays = |key: &&Arc<Key>| !retired.0.iter().any(|old| Arc::ptr_eq(old, key));
+            keys.iter().filter(stays).cloned().collect::<Vec<_>>()
+        });
     }
 
     /// Seals `content` for `purpose` and `holder` (the principal, or empty).
@@ -98,7 +123,8 @@ impl Sealer {
     /// # Errors
     /// [`KeyError`] where the system has no randomness.
     pub fn seal(&self, purpose: Purpose, holder: &str, content: &[u8]) -> Result<String, KeyError> {
-        let (id, key) = self.keys.first().ok_or(KeyError)?;
+        let keys = self.keys.load();
+        let (id, key) = keys.first().map(|key| &**key).ok_or(KeyError)?;
         let mut sealed = content.to_vec();
         let nonce = key
             .seal_in_place_append_tag(Aad::from(associated(purpose, holder)), &mut sealed)
@@ -127,7 +153,8 @@ impl Sealer {
             return Err(InvalidToken);
         }
         let mut content = sealed.to_vec();
-        for (_, key) in self.keys.iter().filter(|(key_id, _)| key_id == id) {
+        let keys = self.keys.load();
+        for (_, key) in keys.iter().map(|key| &**key).filter(|key| key.0 == *id) {
             let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| InvalidToken)?;
             let aad = Aad::from(associated(purpose, holder));
             if let Ok(opened) = key.open_in_place(nonce, aad, &mut content) {
@@ -141,6 +168,18 @@ impl Sealer {
 
 fn associated(purpose: Purpose, holder: &str) -> Vec<u8> {
     [purpose.label(), holder.as_bytes()].concat()
+}
+
+fn keys<'s>(secrets: impl IntoIterator<Item = (u8, &'s [u8])>) -> Result<Vec<Arc<Key>>, KeyError> {
+    let keys = secrets
+        .into_iter()
+        .map(|(id, secret)| Ok(Arc::new((id, derive(secret)?))))
+        .collect::<Result<Vec<_>, KeyError>>()?;
+    if keys.is_empty() {
+        Err(KeyError)
+    } else {
+        Ok(keys)
+    }
 }
 
 fn derive(secret: &[u8]) -> Result<RandomizedNonceKey, KeyError> {
@@ -200,6 +239,25 @@ mod tests {
         let token = rotated.seal(Purpose::Session, "", b"t").unwrap();
         let only_new = Sealer::from_secrets([(2, new)]).unwrap();
         assert_eq!(only_new.open(Purpose::Session, "", &token).unwrap(), b"t");
+    }
+
+    #[test]
+    fn keys_rotate_in_place_and_end_when_they_are_dropped() {
+        let [one, two, three] = [&[1u8; 32][..], &[2; 32], &[3; 32]];
+        let sealer = Sealer::from_secrets([(1, one)]).unwrap();
+        let opens = |token: &str| sealer.open(Purpose::Session, "", token).is_ok();
+        let first = sealer.seal(Purpose::Session, "", b"s").unwrap();
+        // The same id: a secret that has another value.
+        let retired_one = sealer.rotate([(1, two)]).unwrap();
+        let second = sealer.seal(Purpose::Session, "", b"s").unwrap();
+        let retired_two = sealer.rotate([(1, three)]).unwrap();
+        let third = sealer.seal(Purpose::Session, "", b"s").unwrap();
+        assert!(opens(&first) && opens(&second) && opens(&third));
+        sealer.drop_keys(&retired_one);
+        assert!(!opens(&first) && opens(&second) && opens(&third));
+        sealer.drop_keys(&retired_two);
+        assert!(!opens(&second) && opens(&third));
+        assert!(sealer.rotate([(1, &b"short"[..])]).is_err() && opens(&third));
     }
 
     #[test]

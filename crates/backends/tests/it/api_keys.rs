@@ -6,30 +6,8 @@ use mcp_ultra_domain::{
     ports::{KeyStore, KeyStoreError, MemoryKeyStore},
 };
 
-/// Makes a test of each contract for each store.
-macro_rules! contracts {
-    ($($name:ident),* $(,)?) => {
-        mod memory {
-            use super::*;
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(&MemoryKeyStore::default()).await;
-            })*
-        }
-        mod sqlite {
-            use super::*;
-            $(#[tokio::test]
-            async fn $name() {
-                let folder = tempfile::tempdir().unwrap();
-                let store = Sqlite::open(&folder.path().join("keys.db")).await.unwrap();
-                super::$name(&store).await;
-                store.close().await;
-            })*
-        }
-    };
-}
-
 contracts!(
+    MemoryKeyStore,
     what_is_added_is_found,
     names_are_unique_in_a_tenant,
     no_two_keys_share_a_secret,

@@ -17,12 +17,13 @@ async fn the_file_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn two_may_open_it_at_once() {
+async fn many_may_open_it_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let (one, other) = tokio::join!(Sqlite::open(&path), Sqlite::open(&path));
-    one.unwrap();
-    other.unwrap();
+    let opened = futures_util::future::join_all((0..8).map(|_| Sqlite::open(&path))).await;
+    for store in opened {
+        store.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! defaults are the `Default` impls and nowhere else. What a type can't say is checked by the
 //! section's `check`, which reports to `crate::validate::Findings`.
 
+mod admin;
 mod auth;
 mod catalog;
 mod environment;
@@ -13,11 +14,13 @@ mod log;
 mod outbound;
 mod policy;
 mod production;
+mod secrets;
 mod server;
 mod servers;
 mod session;
 mod storage;
 
+pub use admin::AdminSection;
 pub use auth::{
     ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, Issuer, JwksSettings,
     SigningAlgorithm,
@@ -32,6 +35,7 @@ pub use limits::{
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use outbound::OutboundSection;
 pub use policy::{ClassifiedNames, DataClass, PolicySection};
+pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{
     ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
 };
@@ -58,6 +62,10 @@ pub struct Config {
     pub server: ServerSection,
     /// Who may call, and how callers show who they are.
     pub auth: AuthSection,
+    /// Where secrets are that are written as `${secret:NAME}`.
+    pub secrets: SecretsSection,
+    /// The admin API.
+    pub admin: AdminSection,
     /// What callers may do.
     pub policy: PolicySection,
     /// Where what must outlive the gateway is kept.
@@ -84,6 +92,8 @@ impl Default for Config {
             environment: Environment::default(),
             server: ServerSection::default(),
             auth: AuthSection::default(),
+            secrets: SecretsSection::default(),
+            admin: AdminSection::default(),
             policy: PolicySection::default(),
             storage: StorageSection::default(),
             log: LogSection::default(),
@@ -142,6 +152,38 @@ impl Config {
         }
     }
 
+    /// Nobody unknown administers anything.
+    fn check_admin(&self, findings: &mut Findings) {
+        if self.admin.port.is_none() {
+            return;
+        }
+        if !self.auth.is_on() {
+            findings.report(
+                "admin.port",
+                "the admin API needs authentication, which is missing",
+                "configure auth, for a start with auth.api_keys.enabled",
+            );
+        }
+        let server = &self.server;
+        if !self.admin.host.is_loopback()
+            && !server.tls.is_on()
+            && server.tls_terminated_by.is_none()
+        {
+            findings.report(
+                "admin.host",
+                "credentials of administrators would cross the network in the clear",
+                "listen on 127.0.0.1, or configure server.tls, or say in server.tls_terminated_by what speaks TLS in front of it",
+            );
+        }
+        if self.storage.sqlite.is_none() {
+            findings.report(
+                "admin.port",
+                "the admin API needs a place where things are kept",
+                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db",
+            );
+        }
+    }
+
     fn check_certificates(&self, findings: &mut Findings) {
         if !self.auth.certificates.is_empty() && self.server.tls.client_auth == ClientAuth::None {
             findings.report(
@@ -155,9 +197,12 @@ impl Config {
     /// Checks what the types can't say.
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.server.check(findings);
+        self.secrets.check(findings);
         self.auth.check(findings);
         self.policy.check(findings);
         self.storage.check(findings);
+        self.admin.check(findings);
+        self.check_admin(findings);
         self.check_api_keys(findings);
         self.limits.check(findings);
         self.session.check(findings);

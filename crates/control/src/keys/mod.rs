@@ -2,6 +2,7 @@
 //! machine of the store, so that both follow the same rules.
 
 mod rules;
+mod view;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +14,14 @@ use mcp_ultra_edge::identity::{IssuedSecret, NoRandomness, issue, new_key_id};
 use secrecy::SecretString;
 
 pub use rules::{Invalid, LONGEST_OVERLAP};
+pub use view::{KeyView, SecretView};
+
+/// How long a key lasts where nothing else is asked for.
+pub const USUAL_LIFETIME: Duration = Duration::from_hours(90 * 24);
+/// How long a replaced secret stays valid where nothing else is asked for.
+pub const USUAL_OVERLAP: Duration = Duration::from_hours(24);
+/// The keys of a page where all are looked at.
+const PAGE: u32 = 200;
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +202,39 @@ impl Keys {
             key.expires = expires;
         }
         Ok(key)
+    }
+
+    /// All keys of a tenant.
+    pub async fn all(&self, tenant: &str) -> Result<Vec<ApiKey>, KeyError> {
+        let mut all: Vec<ApiKey> = Vec::new();
+        loop {
+            let after = all.last().map(|key| &*key.id);
+            let page = self.store.list(tenant, after, PAGE).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    /// Whether another key of its tenant has the name of this one; the store checks it again.
+    pub async fn check_name(&self, key: &ApiKey) -> Result<(), KeyError> {
+        let all = self.all(&key.tenant).await?;
+        let mut others = all.iter().filter(|other| other.id != key.id);
+        if others.any(|other| other.name == key.name) {
+            return Err(KeyError::NameTaken);
+        }
+        Ok(())
+    }
+
+    /// Whether a key could be rotated.
+    pub fn check_rotation(&self, key: &ApiKey, overlap: Duration) -> Result<(), KeyError> {
+        rules::check_overlap(overlap)?;
+        if key.is_valid(self.clock.now()) {
+            Ok(())
+        } else {
+            Err(KeyError::Ended)
+        }
     }
 
     /// Changes a key that was read before; it must not have been changed since.

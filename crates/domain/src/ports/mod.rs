@@ -1,9 +1,13 @@
 //! What the rules need from outside, as traits, each with an in-memory version.
 
+mod idempotency;
 mod key_store;
 mod limit_store;
+mod secret_states;
 mod session_store;
 
+pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};
 pub use limit_store::{LimitStore, MemoryLimitStore, Tracked};
+pub use secret_states::{NoSecrets, SecretState, SecretStates};
 pub use session_store::{MemorySessionStore, SessionState, SessionStore, StoreError};

@@ -100,7 +100,7 @@ impl Key {
         })
     }
 
-    /// The shared secret, which is good for as long as the process runs.
+    /// The shared secret, which is good until another one takes its place.
     pub(super) fn shared(secret: &[u8]) -> Self {
         Self {
             decoding: DecodingKey::from_secret(secret),

@@ -119,6 +119,20 @@ impl Identity {
         }
     }
 
+    /// Verifies tokens with another shared secret from now on. What the one before has signed is
+    /// accepted for `grace` longer, then its streams end. Must be called within a tokio runtime.
+    pub fn rotate_secret(&self, secret: &[u8], grace: std::time::Duration) {
+        let Some(shared) = &self.secret else { return };
+        let now = self.clock.now();
+        let retired = shared.rotate(secret, now, now.saturating_add(grace));
+        tokio::spawn(async move {
+            tokio::time::sleep(grace).await;
+            for key in retired {
+                key.withdraw();
+            }
+        });
+    }
+
     /// Notes what would be lost: when API keys were used.
     pub async fn finish(&self) {
         if let Some(keys) = &self.api_keys {

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use jsonwebtoken::{Validation, errors::ErrorKind};
 use mcp_ultra_domain::{Clock, Principal};
 use serde_json::Value;
@@ -28,7 +29,8 @@ pub(super) struct Issuer {
 
 enum Keys {
     Fetched(Arc<KeySource>),
-    Shared(Arc<Key>),
+    /// The secret in use first, then those before it that are still accepted.
+    Shared(ArcSwap<Vec<Arc<Key>>>),
 }
 
 /// A token that was verified.
@@ -89,8 +91,26 @@ impl Issuer {
             audiences: vec![resource.to_owned()],
             algorithms: Vec::new(),
             claims: secret.claims,
-            keys: Keys::Shared(Arc::new(Key::shared(&secret.secret))),
+            keys: Keys::Shared(ArcSwap::from_pointee(vec![Arc::new(Key::shared(
+                &secret.secret,
+            ))])),
         }
+    }
+
+    /// Verifies with `secret` from now on, and with those before until `end`. They are returned, to
+    /// be withdrawn then.
+    pub(super) fn rotate(&self, secret: &[u8], now: Duration, end: Duration) -> Vec<Arc<Key>> {
+        let Keys::Shared(keys) = &self.keys else {
+            return Vec::new();
+        };
+        let before = keys.load_full();
+        let old: Vec<_> = before.iter().filter(|key| key.is_good(now)).collect();
+        if let Some(current) = old.first() {
+            current.is_good_until(end);
+        }
+        let new = std::iter::once(Arc::new(Key::shared(secret)));
+        keys.store(Arc::new(new.chain(old.into_iter().cloned()).collect()));
+        before.first().cloned().into_iter().collect()
     }
 
     /// Asks for its keys again in the background, where it is time.
@@ -118,8 +138,11 @@ impl Issuer {
                 let keys = source.candidates(id, algorithm).await?;
                 (keys, algorithm.jsonwebtoken())
             }
-            (Keys::Shared(key), Signed::Shared) => {
-                (vec![key.clone()], jsonwebtoken::Algorithm::HS256)
+            (Keys::Shared(keys), Signed::Shared) => {
+                let now = clock.now();
+                let keys = keys.load();
+                let good = keys.iter().filter(|key| key.is_good(now)).cloned();
+                (good.collect(), jsonwebtoken::Algorithm::HS256)
             }
             _ => return Err(Refused::Algorithm),
         };

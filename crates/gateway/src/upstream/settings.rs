@@ -50,9 +50,18 @@ pub struct Settings {
     source: Section,
 }
 
+/// What differs in the values of headers alone is equal: those are taken over in place.
 impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+        let names = |section: &Section| -> Vec<String> {
+            section.headers.keys().map(String::clone).collect()
+        };
+        let without = |section: &Section| Section {
+            headers: std::collections::BTreeMap::new(),
+            ..section.clone()
+        };
+        names(&self.source) == names(&other.source)
+            && without(&self.source) == without(&other.source)
             && self.extensions == other.extensions
             && self.call_timeout == other.call_timeout
     }
@@ -166,6 +175,13 @@ impl Settings {
             reach,
             source: section.clone(),
         })
+    }
+
+    /// Takes over the values of headers, which may be secrets that have changed.
+    pub fn take_headers_of(&self, other: &Self) {
+        if let (Reach::Http(own), Reach::Http(new)) = (&self.reach, &other.reach) {
+            own.take_headers_of(new);
+        }
     }
 
     pub(super) fn transport(&self) -> Transport {

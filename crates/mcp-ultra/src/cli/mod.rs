@@ -16,6 +16,7 @@ mod key;
 mod policy;
 mod progress;
 mod quickstart;
+mod secrets;
 mod serve;
 mod smoke;
 mod stdio;
@@ -59,6 +60,9 @@ enum Command {
     /// List and call the tools of a running server
     #[command(subcommand)]
     Tools(tools::Command),
+    /// Show where the secrets of a configuration are
+    #[command(subcommand)]
+    Secrets(secrets::Command),
     /// Check a running server step by step: handshake, lists, one call, health
     Smoke(smoke::Args),
     /// Print or write the configuration that points an MCP client at a gateway
@@ -105,11 +109,12 @@ fn dispatch(command: Command) -> CommandResult {
     match command {
         Command::Serve(args) => serve::run(&args),
         Command::Quickstart(args) => quickstart::run(&args),
-        Command::Config(command) => config::run(&command),
+        Command::Config(command) => wait_for(config::run(&command)),
         Command::Policy(command) => policy::run(&command),
         Command::Import(args) => import::run(&args),
         Command::Key(command) => wait_for(key::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),
+        Command::Secrets(command) => wait_for(secrets::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),
         Command::Connect(args) => connect::run(&args),
         Command::Stdio(args) => wait_for(stdio::run(args)),

@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         );
     }
     let serving = wiring::block_on(async {
-        let server = Server::start(config, level).await?;
+        let server = Server::start(config, None, level).await?;
         drop(tokio::time::timeout(DEMO_TIME, server.gateway().warmed()).await);
         let [tools, prompts, resources] = server.gateway().listed();
         let offered = format!("{tools} tools, {prompts} prompts, {resources} resources");

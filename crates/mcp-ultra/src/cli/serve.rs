@@ -8,7 +8,7 @@ use super::{
     config,
     exit::{CommandResult, Failure},
 };
-use crate::wiring::{self, Server, log};
+use crate::wiring::{self, Server, log, secrets};
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
@@ -41,26 +41,32 @@ struct SetError(String);
 /// Runs the gateway until it is told to stop.
 pub(super) fn run(args: &Args) -> CommandResult {
     let sources = sources(args)?;
-    let loaded = mcp_ultra_config::load(&sources).map_err(|error| config::failure(&error))?;
-    let level = log::start(&loaded.config.log, log::Output::Stdout);
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
     let serving = wiring::block_on(async {
-        let server = Server::start(loaded.config, level).await?;
+        let (loaded, secrets) = match secrets::load(&sources).await {
+            Ok(loaded) => loaded,
+            Err(error) => return Ok(Err(config::load_failure(error))),
+        };
+        let level = log::start(&loaded.config.log, log::Output::Stdout);
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let server = Server::start(loaded.config, Some(&secrets), level).await?;
         tracing::info!(
             target: log::LISTENING,
             endpoint = server.endpoint(),
             version = env!("CARGO_PKG_VERSION"),
             "MCP Ultra listens"
         );
-        server.run(Some(sources)).await
+        if let Some(url) = server.admin() {
+            tracing::info!(target: log::LISTENING, url, "the admin API listens");
+        }
+        server.run(Some((sources, secrets))).await.map(Ok)
     });
     serving.map_err(|error| match error {
         // As any other fault of the configuration.
         wiring::ServeError::Policy(_) => Failure::usage(error),
         error => Failure::failed(error),
-    })
+    })?
 }
 
 fn sources(args: &Args) -> Result<Sources, Failure> {

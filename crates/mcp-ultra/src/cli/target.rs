@@ -57,22 +57,35 @@ impl ServerArgs {
     }
 
     fn token(&self) -> Result<Option<HeaderValue>, NoToken> {
-        let name = self.token_env.as_deref().unwrap_or(TOKEN_VARIABLE);
-        let no = |why| NoToken(name.to_owned(), why);
-        let Some(token) = env::var_os(name).filter(|token| !token.is_empty()) else {
-            return match self.token_env {
-                Some(_) => Err(no("is not set")),
-                None => Ok(None),
-            };
-        };
-        let token = token.to_str().map(str::trim).unwrap_or_default();
-        let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if token.is_empty() || !token.bytes().all(fine) {
-            return Err(no("holds something that is no access token"));
-        }
-        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| no("holds something that is no access token"))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        token(self.token_env.as_deref())
     }
+}
+
+/// The HTTP client for another server than `--target`.
+pub(crate) fn transport(url: &str, token_env: Option<&str>) -> Result<Transport, Failure> {
+    let target = Target::parse(url).map_err(Failure::usage)?;
+    let token = token(token_env).map_err(Failure::usage)?;
+    let transport = Transport::new(target).map_err(Failure::failed)?;
+    Ok(transport.with_token(token))
+}
+
+/// The content of the variable that was named, or of the usual one where it is set.
+fn token(named: Option<&str>) -> Result<Option<HeaderValue>, NoToken> {
+    let name = named.unwrap_or(TOKEN_VARIABLE);
+    let no = |why| NoToken(name.to_owned(), why);
+    let Some(token) = env::var_os(name).filter(|token| !token.is_empty()) else {
+        return match named {
+            Some(_) => Err(no("is not set")),
+            None => Ok(None),
+        };
+    };
+    let token = token.to_str().map(str::trim).unwrap_or_default();
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    if token.is_empty() || !token.bytes().all(fine) {
+        return Err(no("holds something that is no access token"));
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| no("holds something that is no access token"))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }

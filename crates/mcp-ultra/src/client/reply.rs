@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
@@ -116,6 +116,11 @@ impl Reply {
     /// Gives a text back, to be read next.
     pub(crate) fn put_back(&mut self, text: ByteString) {
         self.returned = Some(text);
+    }
+
+    /// The whole body, of whatever media type.
+    pub(crate) async fn whole(&mut self) -> Result<Bytes, ClientError> {
+        Ok(self.collect().await?.freeze())
     }
 
     /// The body as text for a person, cut; for what is not a message.

@@ -61,9 +61,13 @@ impl Target {
 
     /// Another path of the same origin.
     fn sibling(&self, path: &str) -> Uri {
+        self.sibling_with(path, None)
+    }
+
+    fn sibling_with(&self, path: &str, query: Option<&str>) -> Uri {
         let mut url = self.url.clone();
         url.set_path(path);
-        url.set_query(None);
+        url.set_query(query);
         // A URL that parsed once does so with another path as well.
         url.as_str().parse().unwrap_or_default()
     }
@@ -140,6 +144,24 @@ impl Transport {
         *request.method_mut() = HttpMethod::DELETE;
         *request.headers_mut() = headers;
         self.send(request, self.target.uri.clone()).await
+    }
+
+    /// Asks for another path of the same origin, with a query where there is one.
+    pub(crate) async fn ask(
+        &self,
+        method: HttpMethod,
+        path_and_query: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, ClientError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        let (path, query) = path_and_query
+            .split_once('?')
+            .map_or((path_and_query, None), |(path, query)| (path, Some(query)));
+        self.send(request, self.target.sibling_with(path, query))
+            .await
     }
 
     /// Reads another path of the same origin.

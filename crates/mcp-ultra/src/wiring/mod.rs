@@ -1,12 +1,14 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
-//! The way in is [`Server::start`]. Logging is in [`log`], identity in [`identity`], policies in
+//! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
 //! [`policy`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
+mod admin;
 mod identity;
 pub(crate) mod log;
 pub(crate) mod policy;
 mod reload;
+pub(crate) mod secrets;
 mod tls;
 mod watch;
 
@@ -25,7 +27,7 @@ use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{
     SystemClock,
     policy::PolicyErrors,
-    ports::{MemoryLimitStore, MemorySessionStore},
+    ports::{MemoryLimitStore, MemorySessionStore, NoSecrets, SecretStates},
 };
 use mcp_ultra_edge::{
     identity::{Identity, NoSanPattern},
@@ -37,6 +39,8 @@ use mcp_ultra_edge::{
 };
 use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::secrets::Secrets;
 
 /// Why the gateway can't run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -94,13 +98,18 @@ pub(crate) struct Server {
     config: Config,
     ready: Arc<AtomicBool>,
     log: log::Level,
+    admin: Option<admin::Admin>,
     identity: Option<Arc<Identity>>,
     storage: Option<Sqlite>,
 }
 
 impl Server {
     /// Binds the address and makes the gateway. Nothing is served yet.
-    pub(crate) async fn start(config: Config, log: log::Level) -> Result<Self, ServeError> {
+    pub(crate) async fn start(
+        config: Config,
+        secrets: Option<&Secrets>,
+        log: log::Level,
+    ) -> Result<Self, ServeError> {
         let address = SocketAddr::new(config.server.host, config.server.port);
         let clock = Arc::new(SystemClock);
         let tls = tls::of(&config, clock.clone())?;
@@ -129,6 +138,14 @@ impl Server {
         .map(Arc::new);
         let policies = policy::policies(&config.policy)?;
         let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
+        let admin = admin::Admin::bind(
+            &config.admin,
+            &config.limits,
+            identity.as_ref(),
+            storage.as_ref(),
+            tls.as_ref(),
+            clock.clone(),
+        )?;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
@@ -137,6 +154,10 @@ impl Server {
             store: Arc::new(MemorySessionStore::default()),
             limits: Arc::new(MemoryLimitStore::new(tracked)),
             clock,
+            secrets: secrets.map_or_else(
+                || Arc::new(NoSecrets) as Arc<dyn SecretStates>,
+                |secrets| secrets.store(),
+            ),
             listener: listener.metrics(),
         })?;
         gateway.start();
@@ -148,6 +169,7 @@ impl Server {
             config,
             ready: Arc::new(AtomicBool::new(true)),
             log,
+            admin,
             identity,
             storage,
         })
@@ -159,6 +181,11 @@ impl Server {
         format!("{scheme}://{}/mcp", self.listener.local_addr())
     }
 
+    /// Where the admin API is, if there is one.
+    pub(crate) fn admin(&self) -> Option<String> {
+        self.admin.as_ref().map(admin::Admin::url)
+    }
+
     /// The gateway itself.
     pub(crate) fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
@@ -166,8 +193,9 @@ impl Server {
 
     /// Serves until SIGTERM or SIGINT, then drains: not ready at once, new work still taken for
     /// the drain delay, what is in flight finished within the deadline. A second signal ends the
-    /// process at once. `sources` are read again on SIGHUP and when their file changes.
-    pub(crate) async fn run(self, sources: Option<Sources>) -> Result<(), ServeError> {
+    /// process at once. What `sources` name is read again on SIGHUP and when their file or a secret
+    /// changes.
+    pub(crate) async fn run(self, sources: Option<(Sources, Secrets)>) -> Result<(), ServeError> {
         let mut stop = Stop::new().map_err(ServeError::System)?;
         let shutdown = Shutdown::new();
         let ready = self.ready.clone();
@@ -178,8 +206,12 @@ impl Server {
             .listener
             .serve(service, shutdown.clone(), Some(self.workers.clone()));
         let serving = tokio::spawn(serving);
-        let reloading = sources.map(|sources| {
-            let task = reload::run(sources, self.config.clone(), self.gateway.clone(), self.log);
+        let administering = self
+            .admin
+            .map(|admin| tokio::spawn(admin.serve(shutdown.clone())));
+        let reloading = sources.map(|(sources, secrets)| {
+            let (config, gateway) = (self.config.clone(), self.gateway.clone());
+            let task = reload::run(sources, secrets, config, gateway, self.log);
             tokio::spawn(task)
         });
 
@@ -219,6 +251,9 @@ impl Server {
             signal = stop.wait() => tracing::warn!(signal, "stopping at once"),
         }
         serving.abort();
+        if let Some(administering) = administering {
+            administering.abort();
+        }
         if let Some(fresh) = fresh {
             fresh.abort();
         }

@@ -1,4 +1,4 @@
-//! The configuration in flight: read again on SIGHUP and when one of its files changes.
+//! The configuration in flight: read again on SIGHUP and when one of its files or a secret changes.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,24 +11,47 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     log, policy,
+    secrets::Secrets,
     watch::{Place, Watch},
 };
 
 /// Applies new configurations until the task is dropped. A bad one is refused: the old one stays.
-pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>, log: log::Level) {
+pub(super) async fn run(
+    sources: Sources,
+    mut secrets: Secrets,
+    running: Config,
+    gateway: Arc<Gateway>,
+    log: log::Level,
+) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else {
         return;
     };
     let file = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
     let mut watch = self::watch(file.as_deref(), &running.policy);
+    let mut secret_files = secrets.watch();
+    let mut ticks = tokio::time::interval(secrets.section().refresh.get());
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.reset();
     let started = running.clone();
     let mut running = running;
     loop {
         let why = tokio::select! {
             _ = hangups.recv() => "SIGHUP",
             () = watch.changed() => "a file changed",
+            () = secret_files.changed() => {
+                if !have_changed(&secrets).await {
+                    continue;
+                }
+                "secrets changed"
+            }
+            _ = ticks.tick(), if !secrets.is_empty() => {
+                if !have_changed(&secrets).await {
+                    continue;
+                }
+                "secrets changed"
+            }
         };
-        match load(&sources, file.as_deref()) {
+        match load(&sources, &mut secrets, file.as_deref()).await {
             Ok(new) => {
                 let other = new.policy != running.policy;
                 apply(why, &started, &mut running, new, &gateway, &log);
@@ -43,10 +66,22 @@ pub(super) async fn run(sources: Sources, running: Config, gateway: Arc<Gateway>
     }
 }
 
-fn load(sources: &Sources, file: Option<&Path>) -> Result<Config, ConfigError> {
+async fn have_changed(secrets: &Secrets) -> bool {
+    let changed = secrets.refresh().await.changed;
+    for secret in &changed {
+        tracing::info!(%secret, "a secret has another value");
+    }
+    !changed.is_empty()
+}
+
+async fn load(
+    sources: &Sources,
+    secrets: &mut Secrets,
+    file: Option<&Path>,
+) -> Result<Config, ConfigError> {
     let mut sources = sources.clone();
     sources.file = file.map(SourceFile::read).transpose()?;
-    Ok(mcp_ultra_config::load(&sources)?.config)
+    Ok(secrets.load_again(&sources).await?.config)
 }
 
 fn apply(

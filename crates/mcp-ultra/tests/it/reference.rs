@@ -89,10 +89,11 @@ impl Serving {
         let file = folder.path().join("mcp-ultra.yaml");
         let program = env!("CARGO_BIN_EXE_mcp-ultra");
         let text = format!(
-            "server: {{ port: 0 }}\nservers:\n  - name: demo\n    command: {program}\n    args: [demo-server]\n"
+            "server: {{ port: 0 }}\nservers:\n  - name: demo\n    command: {program}\n    args: [demo-server]\n    env: {{ DEMO_KEY: '${{secret:demo}}' }}\n"
         );
         fs::write(&file, text).unwrap();
         let mut process = command(&["serve", "--config", &file.to_string_lossy()])
+            .env("MCP_ULTRA_SECRET_DEMO", "not-a-secret")
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();

@@ -6,11 +6,18 @@ use sqlx::{
 };
 
 /// Number, what it is for, and the statements.
-const ALL: [(i64, &str, &str); 1] = [(
-    1,
-    "API keys",
-    include_str!("../../../migrations/sqlite/0001_api_keys.sql"),
-)];
+const ALL: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "API keys",
+        include_str!("../../../migrations/sqlite/0001_api_keys.sql"),
+    ),
+    (
+        2,
+        "idempotency keys",
+        include_str!("../../../migrations/sqlite/0002_idempotency.sql"),
+    ),
+];
 
 pub(super) async fn run(pool: &SqlitePool) -> Result<(), MigrateError> {
     let migration = |(version, what, sql): (i64, &'static str, &'static str)| {

@@ -3,6 +3,7 @@
 //! [`Sqlite`] is the way in. Each port that it implements has a file of its own.
 
 mod api_keys;
+mod idempotency;
 mod migrations;
 
 use std::{
@@ -19,6 +20,8 @@ use sqlx::{
 
 /// How long a statement waits for another process that is writing.
 const BUSY: Duration = Duration::from_secs(5);
+/// Between two attempts to open a file that another process is opening.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Readers beside the one writer that SQLite allows.
 const CONNECTIONS: u32 = 4;
 
@@ -71,12 +74,14 @@ impl Sqlite {
         {
             fs::create_dir_all(folder).map_err(file)?;
         }
-        fs::OpenOptions::new()
+        let opened = fs::OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
             .open(path)
             .map_err(file)?;
+        // SQLite's own locks do not keep two processes from making the same tables.
+        let _alone = alone(opened).await.map_err(file)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -106,4 +111,19 @@ impl Sqlite {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// The file, with nobody else in this place.
+async fn alone(file: fs::File) -> io::Result<fs::File> {
+    for _ in 0..BUSY.as_millis() / PAUSE.as_millis() {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(PAUSE).await,
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "another process has been opening it for too long",
+    ))
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
@@ -14,16 +15,23 @@ use crate::upstream::UpstreamError;
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// How to reach one upstream over HTTP.
-#[derive(Debug, Clone)]
 pub struct HttpTransport {
     client: Outbound,
     uri: Uri,
-    /// What every request carries, the operator's own headers among it. Values may be secret.
-    headers: HeaderMap,
+    /// What every request carries, the operator's own headers among it. Values may be secret, and
+    /// change while calls are made.
+    headers: ArcSwap<HeaderMap>,
     /// The largest message accepted, in bytes.
     max_message: usize,
     /// How long to wait for the head of a response, where that is less than the call may take.
     response_timeout: Option<Duration>,
+}
+
+impl std::fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Address and headers may hold keys.
+        f.debug_struct("HttpTransport").finish_non_exhaustive()
+    }
 }
 
 /// The headers of a modern request that mirror its body, made anew for the upstream.
@@ -59,10 +67,15 @@ impl HttpTransport {
         Self {
             client,
             uri,
-            headers: all,
+            headers: ArcSwap::from_pointee(all),
             max_message,
             response_timeout,
         }
+    }
+
+    /// Sends the headers of `other` with every request from now on.
+    pub(in crate::upstream) fn take_headers_of(&self, other: &Self) {
+        self.headers.store(other.headers.load_full());
     }
 
     /// The largest message accepted, in bytes.
@@ -145,7 +158,7 @@ impl HttpTransport {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().clone_from(&self.headers.load());
         request
     }
 

@@ -3,7 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use mcp_ultra_config::Row;
 
-use super::{SourceArgs, failure, warn};
+use super::{SourceArgs, load_failure, warn};
 use crate::cli::exit::{CommandResult, print};
 
 /// Arguments of `config explain`.
@@ -14,8 +14,8 @@ pub(crate) struct Args {
 }
 
 /// Prints every effective value.
-pub(super) fn run(args: &Args) -> CommandResult {
-    let loaded = args.source.load().map_err(|error| failure(&error))?;
+pub(super) async fn run(args: &Args) -> CommandResult {
+    let loaded = args.source.load().await.map_err(load_failure)?;
     warn(&loaded.warnings);
     let rows = loaded.explain();
     if args.source.json {

@@ -7,9 +7,11 @@ mod validate;
 
 use std::path::PathBuf;
 
+use mcp_ultra_backends::secrets::OpenError;
 use mcp_ultra_config::{ConfigError, Loaded, MissingReferences, Sources, Warning};
 
 use super::exit::{CommandResult, Failure};
+use crate::wiring::secrets::{self, LoadError};
 
 /// The commands under `config`.
 #[derive(Debug, clap::Subcommand)]
@@ -37,21 +39,21 @@ struct SourceArgs {
 }
 
 /// Runs one of them.
-pub(crate) fn run(command: &Command) -> CommandResult {
+pub(crate) async fn run(command: &Command) -> CommandResult {
     match command {
-        Command::Validate(args) => validate::run(args),
-        Command::Explain(args) => explain::run(args),
+        Command::Validate(args) => validate::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
         Command::Schema => schema::run(),
     }
 }
 
 impl SourceArgs {
-    fn load(&self) -> Result<Loaded, ConfigError> {
+    async fn load(&self) -> Result<Loaded, LoadError> {
         let mut sources = Sources::from_process(self.config.as_deref())?;
         if self.without_secrets {
             sources.missing = MissingReferences::Accept;
         }
-        mcp_ultra_config::load(&sources)
+        Ok(secrets::load(&sources).await?.0)
     }
 }
 
@@ -59,6 +61,19 @@ impl SourceArgs {
 pub(crate) fn failure(error: &ConfigError) -> Failure {
     Failure::usage(problem::Faults::new(error))
 }
+
+/// The same for one that is loaded with its secrets.
+pub(crate) fn load_failure(error: LoadError) -> Failure {
+    match error {
+        LoadError::Config(error) => failure(&error),
+        LoadError::Open(error) => Failure::usage(SourcesFault(error)),
+    }
+}
+
+/// The sources of secrets can't be set up.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error(transparent)]
+struct SourcesFault(OpenError);
 
 /// Says what is odd, where it does not end in a file.
 fn warn(warnings: &[Warning]) {

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
-use super::{SourceArgs, failure, warn};
-use crate::cli::exit::{CommandResult, Exit, Failure, print};
+use super::{SourceArgs, load_failure, warn};
+use crate::{
+    cli::exit::{CommandResult, Exit, Failure, print},
+    wiring::secrets::LoadError,
+};
 
 /// Arguments of `config validate`.
 #[derive(Debug, clap::Args)]
@@ -13,8 +16,8 @@ pub(crate) struct Args {
 }
 
 /// Loads the configuration as the gateway would, and says what came of it.
-pub(super) fn run(args: &Args) -> CommandResult {
-    match args.source.load() {
+pub(super) async fn run(args: &Args) -> CommandResult {
+    match args.source.load().await {
         Ok(loaded) if args.source.json => {
             let said = json!({ "valid": true, "problems": [], "warnings": loaded.warnings });
             print(&format!("{said:#}"))
@@ -27,7 +30,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
                 "The configuration is valid: {servers} server{plural}."
             ))
         }
-        Err(error) if args.source.json => {
+        Err(LoadError::Config(error)) if args.source.json => {
             let said = json!({ "valid": false, "problems": error.problems(), "warnings": [] });
             print(&format!("{said:#}"))?;
             Err(Failure {
@@ -35,6 +38,6 @@ pub(super) fn run(args: &Args) -> CommandResult {
                 report: None,
             })
         }
-        Err(error) => Err(failure(&error)),
+        Err(error) => Err(load_failure(error)),
     }
 }

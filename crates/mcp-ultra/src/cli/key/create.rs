@@ -62,7 +62,7 @@ pub(super) async fn run(args: Args) -> CommandResult {
     let desk = args.common.open().await?;
     let expires = args.expires.0;
     let new = NewKey {
-        tenant: desk.tenant.clone(),
+        tenant: String::new(),
         name: args.name,
         kind: match args.kind {
             Kind::User => PrincipalKind::User,
@@ -73,7 +73,7 @@ pub(super) async fn run(args: Args) -> CommandResult {
         scopes: args.scopes,
         expires: expires.map(|time| SystemClock.now().saturating_add(time)),
     };
-    let made = desk.keys.create(desk.keys.new_id()?, new).await?;
+    let made = desk.create(new).await?;
     desk.close().await;
     show::secret(&made, "made", args.common.json)
 }

@@ -14,11 +14,10 @@ pub(crate) struct Args {
 pub(super) async fn run(args: Args) -> CommandResult {
     let desk = args.common.open().await?;
     let keys = desk.all().await?;
-    let tenant = desk.tenant.clone();
+    let tenant = desk.tenant().to_owned();
     desk.close().await;
     if args.common.json {
-        let all: Vec<_> = keys.iter().map(show::json).collect();
-        return print(&serde_json::Value::from(all).to_string());
+        return print(&serde_json::json!(keys).to_string());
     }
     if keys.is_empty() {
         return print(&format!("The tenant {tenant} has no API keys."));

@@ -1,26 +1,34 @@
-//! `mcp-ultra key`: API keys, on the machine where the gateway keeps them.
+//! `mcp-ultra key`: API keys, through the admin API of a running gateway (`--admin`), or on the
+//! machine where they are kept.
 //!
-//! The commands open the store of the configuration (`storage.sqlite`) themselves, so the first
-//! key can be made before there is anybody who could log in. A running gateway sees changes within
-//! `auth.api_keys.recheck`.
+//! Without `--admin` the commands open the store of the configuration (`storage.sqlite`)
+//! themselves, so the first key can be made before there is anybody who could log in. A running
+//! gateway sees such changes within `auth.api_keys.recheck`.
 
 mod create;
 mod list;
+mod remote;
 mod revoke;
 mod rotate;
 mod show;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use http::StatusCode;
 use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::Sources;
-use mcp_ultra_control::keys::{KeyError, Keys};
-use mcp_ultra_domain::{ApiKey, DEFAULT_TENANT, SystemClock};
+use mcp_ultra_control::keys::{KeyError, KeyView, Keys, NewKey, Shown};
+use mcp_ultra_domain::{DEFAULT_TENANT, SystemClock};
+use secrecy::SecretString;
+use serde_json::json;
 
+use self::remote::Remote;
 use super::{
     config,
     exit::{CommandResult, Failure},
+    target,
 };
+use crate::wiring::secrets;
 
 /// The commands under `key`.
 #[derive(Debug, clap::Subcommand)]
@@ -38,12 +46,19 @@ pub(crate) enum Command {
 /// Which keys.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Configuration file [default: the one that `MCP_ULTRA_CONFIG` names, else none]
-    #[arg(long, value_name = "FILE")]
+    /// Configuration file that names the store [default: the one that `MCP_ULTRA_CONFIG` names]
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
     config: Option<PathBuf>,
-    /// Whose keys
-    #[arg(long, default_value = DEFAULT_TENANT)]
-    tenant: String,
+    /// Admin API of a running gateway, such as `http://127.0.0.1:9090`, instead of the store itself
+    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN")]
+    admin: Option<String>,
+    /// Environment variable that holds the credential for the admin API [default:
+    /// `MCP_ULTRA_TOKEN`, if set]
+    #[arg(long, value_name = "NAME", requires = "admin")]
+    token_env: Option<String>,
+    /// Whose keys [default: `default` in a store, the caller's tenant through the admin API]
+    #[arg(long)]
+    tenant: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -74,12 +89,34 @@ enum KeysError {
     /// A rule was broken, or the store failed.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The admin API refused it.
+    #[error("the admin API refused it: {what}")]
+    #[diagnostic(help(
+        "a credential comes from MCP_ULTRA_TOKEN or --token-env; it needs the role operator, or tenant-admin for its own tenant"
+    ))]
+    Refused {
+        /// Why.
+        what: String,
+        /// The HTTP status.
+        status: StatusCode,
+    },
+    /// Something else answers there.
+    #[error("what answers there is not the admin API of MCP Ultra")]
+    #[diagnostic(help(
+        "its address is admin.host and admin.port of the gateway, not that of /mcp"
+    ))]
+    NotTheApi,
 }
 
 impl From<KeysError> for Failure {
     fn from(error: KeysError) -> Self {
         match error {
-            KeysError::NoStore | KeysError::Key(KeyError::Invalid(_)) => Self::usage(error),
+            KeysError::NoStore
+            | KeysError::Key(KeyError::Invalid(_))
+            | KeysError::Refused {
+                status: StatusCode::BAD_REQUEST,
+                ..
+            } => Self::usage(error),
             error => Self::failed(error),
         }
     }
@@ -101,64 +138,139 @@ pub(crate) async fn run(command: Command) -> CommandResult {
     }
 }
 
+/// A key with its secret.
+struct Made {
+    key: KeyView,
+    token: SecretString,
+}
+
+/// Where keys are made, changed and ended.
+enum Desk {
+    Store(Store),
+    Remote(Remote),
+}
+
 /// The store of a configuration, open.
-struct Desk {
+struct Store {
     keys: Keys,
-    store: Sqlite,
+    file: Sqlite,
     tenant: String,
 }
 
 impl Common {
     async fn open(&self) -> Result<Desk, Failure> {
+        if let Some(admin) = &self.admin {
+            let transport = target::transport(admin, self.token_env.as_deref())?;
+            return Ok(Desk::Remote(Remote::new(transport, self.tenant.clone())));
+        }
         let sources = Sources::from_process(self.config.as_deref())
             .map_err(|error| config::failure(&error))?;
-        let loaded = mcp_ultra_config::load(&sources).map_err(|error| config::failure(&error))?;
+        let (loaded, _) = secrets::load(&sources)
+            .await
+            .map_err(config::load_failure)?;
         let path = loaded.config.storage.sqlite.map(PathBuf::from);
         let path = path.ok_or(KeysError::NoStore)?;
-        let store = Sqlite::open(&path).await.map_err(KeysError::Open)?;
+        let file = Sqlite::open(&path).await.map_err(KeysError::Open)?;
         let keys = Keys::new(
-            Arc::new(store.clone()),
+            Arc::new(file.clone()),
             Arc::new(SystemClock),
             Arc::new(|_| ()),
         );
-        Ok(Desk {
+        let tenant = self.tenant.clone();
+        Ok(Desk::Store(Store {
             keys,
-            store,
-            tenant: self.tenant.clone(),
-        })
+            file,
+            tenant: tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
+        }))
     }
 }
 
 impl Desk {
-    const PAGE: u32 = 200;
+    fn tenant(&self) -> &str {
+        match self {
+            Self::Store(store) => &store.tenant,
+            Self::Remote(remote) => remote.tenant(),
+        }
+    }
 
-    /// All keys of the tenant.
-    async fn all(&self) -> Result<Vec<ApiKey>, Failure> {
-        let mut all: Vec<ApiKey> = Vec::new();
-        loop {
-            let after = all.last().map(|key| &*key.id);
-            let page = self.keys.list(&self.tenant, after, Self::PAGE).await?;
-            let last = page.len() < Self::PAGE as usize;
-            all.extend(page);
-            if last {
-                return Ok(all);
+    async fn create(&self, new: NewKey) -> Result<Made, Failure> {
+        match self {
+            Self::Store(store) => {
+                let new = NewKey {
+                    tenant: store.tenant.clone(),
+                    ..new
+                };
+                let made = store.keys.create(store.keys.new_id()?, new).await?;
+                Ok(made.into())
+            }
+            Self::Remote(remote) => {
+                let expires = new.expires.map(show::timestamp);
+                let body = json!({
+                    "name": new.name, "kind": new.kind.as_str(), "roles": new.roles,
+                    "scopes": new.scopes, "expires": expires,
+                });
+                remote.create(&body).await
             }
         }
     }
 
-    /// The key with this name or identifier.
-    async fn find(&self, name: &str) -> Result<ApiKey, Failure> {
+    /// All keys of the tenant.
+    async fn all(&self) -> Result<Vec<KeyView>, Failure> {
+        match self {
+            Self::Store(store) => {
+                let all = store.keys.all(&store.tenant).await?;
+                Ok(all.iter().map(show::view).collect())
+            }
+            Self::Remote(remote) => remote.all().await,
+        }
+    }
+
+    /// The identifier of the key with this name or identifier.
+    async fn find(&self, name: &str) -> Result<String, Failure> {
         let all = self.all().await?;
-        let found = all
-            .into_iter()
-            .find(|key| key.id == name || key.name == name);
-        found.ok_or_else(|| {
-            let (name, tenant) = (name.to_owned(), self.tenant.clone());
+        let mut all = all.into_iter();
+        let found = all.find(|key| key.id == name || key.name == name);
+        found.map(|key| key.id).ok_or_else(|| {
+            let (name, tenant) = (name.to_owned(), self.tenant().to_owned());
             KeysError::Unknown { name, tenant }.into()
         })
     }
 
+    async fn rotate(&self, id: &str, overlap: Duration) -> Result<Made, Failure> {
+        match self {
+            Self::Store(store) => {
+                let key = store.keys.get(&store.tenant, id).await?;
+                Ok(store.keys.rotate(key, overlap).await?.into())
+            }
+            Self::Remote(remote) => {
+                let body = json!({ "overlap_seconds": overlap.as_secs() });
+                remote.rotate(id, &body).await
+            }
+        }
+    }
+
+    async fn revoke(&self, id: &str) -> Result<KeyView, Failure> {
+        match self {
+            Self::Store(store) => {
+                let key = store.keys.get(&store.tenant, id).await?;
+                Ok(show::view(&store.keys.revoke(key).await?))
+            }
+            Self::Remote(remote) => remote.revoke(id).await,
+        }
+    }
+
     async fn close(self) {
-        self.store.close().await;
+        if let Self::Store(store) = self {
+            store.file.close().await;
+        }
+    }
+}
+
+impl From<Shown> for Made {
+    fn from(shown: Shown) -> Self {
+        Self {
+            key: show::view(&shown.key),
+            token: shown.token,
+        }
     }
 }

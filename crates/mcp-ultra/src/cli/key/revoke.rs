@@ -1,6 +1,6 @@
 //! `mcp-ultra key revoke`.
 
-use super::{Common, show};
+use super::Common;
 use crate::cli::exit::{CommandResult, print};
 
 /// Arguments of `key revoke`.
@@ -14,15 +14,22 @@ pub(crate) struct Args {
 
 /// Ends a key.
 pub(super) async fn run(args: Args) -> CommandResult {
+    let remote = args.common.admin.is_some();
     let desk = args.common.open().await?;
     let key = desk.find(&args.key).await?;
-    let key = desk.keys.revoke(key).await?;
+    let key = desk.revoke(&key).await?;
     desk.close().await;
     if args.common.json {
-        return print(&show::json(&key).to_string());
+        return print(&serde_json::json!(key).to_string());
     }
     print(&format!(
-        "{} ({}) is revoked: a running gateway refuses it within auth.api_keys.recheck.",
-        key.name, key.id
+        "{} ({}) is revoked. {}",
+        key.name,
+        key.id,
+        if remote {
+            "The gateway refuses it from now on."
+        } else {
+            "A running gateway refuses it within auth.api_keys.recheck."
+        }
     ))
 }

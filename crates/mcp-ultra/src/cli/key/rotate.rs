@@ -21,7 +21,7 @@ pub(crate) struct Args {
 pub(super) async fn run(args: Args) -> CommandResult {
     let desk = args.common.open().await?;
     let key = desk.find(&args.key).await?;
-    let shown = desk.keys.rotate(key, args.overlap.get()).await?;
+    let shown = desk.rotate(&key, args.overlap.get()).await?;
     desk.close().await;
     show::secret(&shown, "rotated", args.common.json)
 }

@@ -1,0 +1,191 @@
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::{
+    extract::{
+        FromRequest, FromRequestParts, Path, Query, Request,
+        rejection::{BytesRejection, JsonRejection},
+    },
+    http::{HeaderMap, request::Parts},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use utoipa::IntoParams;
+
+use super::problem::{Kind, Problem};
+
+/// The most of a page.
+pub(super) const LARGEST_PAGE: u32 = 200;
+const USUAL_PAGE: u32 = 50;
+const LONGEST_IDEMPOTENCY_KEY: usize = 255;
+
+/// A JSON body.
+#[derive(Debug)]
+pub(super) struct Input<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let read = axum::Json::<T>::from_request(request, state).await;
+        read.map(|axum::Json(value)| Self(value))
+            .map_err(|rejection| match rejection {
+                JsonRejection::MissingJsonContentType(_) => Problem::new(
+                    Kind::MEDIA_TYPE,
+                    "send the body as Content-Type: application/json",
+                ),
+                JsonRejection::BytesRejection(BytesRejection::FailedToBufferBody(failed))
+                    if failed.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE =>
+                {
+                    Problem::new(Kind::TOO_LARGE, "a body may have 64 KiB")
+                }
+                // Says which field and why; the value itself may be anything, but it is theirs.
+                other => Problem::new(Kind::INVALID, other.body_text()),
+            })
+    }
+}
+
+/// A field that may be left out, and be null (RFC 7396).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Field<T> {
+    #[default]
+    Missing,
+    Null,
+    Value(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
+    }
+}
+
+/// For the digest of a request, where the three are to be told apart.
+impl<T: Serialize> Serialize for Field<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Missing => serializer.serialize_bool(false),
+            Self::Null => serializer.serialize_none(),
+            Self::Value(value) => value.serialize(serializer),
+        }
+    }
+}
+
+/// Parameters of the query.
+#[derive(Debug)]
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Query::<T>::try_from_uri(&parts.uri)
+            .map(|Query(value)| Self(value))
+            .map_err(|rejection| Problem::new(Kind::INVALID, rejection.body_text()))
+    }
+}
+
+/// The identifier in the path.
+#[derive(Debug)]
+pub(super) struct Identifier(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Identifier {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = Path::<String>::from_request_parts(parts, state).await;
+        read.map(|Path(id)| Self(id))
+            .map_err(|rejection| Problem::invalid("id", rejection.body_text()))
+    }
+}
+
+/// Which tenant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OfTenant {
+    /// The tenant, where it is not the caller's own.
+    pub(super) tenant: Option<String>,
+}
+
+/// Which tenant, and whether to do it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Change {
+    /// The tenant, where it is not the caller's own.
+    pub(super) tenant: Option<String>,
+    /// Answers as if it were done, and does nothing.
+    #[serde(default)]
+    pub(super) dry_run: bool,
+}
+
+/// Which tenant, and which part of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Page {
+    /// The tenant, where it is not the caller's own.
+    pub(super) tenant: Option<String>,
+    /// `next` of the page before.
+    pub(super) after: Option<String>,
+    /// The most entries of a page: 1 to 200, usually 50.
+    pub(super) limit: Option<u32>,
+}
+
+impl Page {
+    pub(super) fn limit(&self) -> Result<u32, Problem> {
+        match self.limit.unwrap_or(USUAL_PAGE) {
+            limit @ 1..=LARGEST_PAGE => Ok(limit),
+            _ => Err(Problem::invalid("limit", "it must be 1 to 200")),
+        }
+    }
+}
+
+/// The idempotency key of a request that makes something
+/// (draft-ietf-httpapi-idempotency-key-header).
+#[derive(Debug)]
+pub(super) struct IdempotencyKey(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let key = header(&parts.headers, "idempotency-key")?.ok_or_else(|| {
+            Problem::invalid(
+                "Idempotency-Key",
+                "send a key of your choice, such as a UUID, and the same one when you send this again",
+            )
+        })?;
+        // The draft has it as a string of structured fields; most clients leave the quotes out.
+        let key = key
+            .strip_prefix('"')
+            .and_then(|key| key.strip_suffix('"'))
+            .unwrap_or(key);
+        let fine = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
+        if key.is_empty() || key.len() > LONGEST_IDEMPOTENCY_KEY || !key.bytes().all(fine) {
+            return Err(Problem::invalid(
+                "Idempotency-Key",
+                "it must be 1 to 255 visible ASCII characters",
+            ));
+        }
+        Ok(Self(key.to_owned()))
+    }
+}
+
+/// The value of a header that may be there once.
+pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value.trim())),
+        _ => Err(Problem::invalid(name, "send this header once, in ASCII")),
+    }
+}
+
+/// The digest of what is asked for: the same request has the same one.
+pub(super) fn digest_of(request: &impl Serialize) -> [u8; 32] {
+    let text = serde_json::to_vec(request).unwrap_or_default();
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, &text).as_ref());
+    bytes
+}

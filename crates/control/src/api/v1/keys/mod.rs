@@ -1,0 +1,84 @@
+//! `/api/v1/keys`: API keys.
+
+mod create;
+mod list;
+mod revoke;
+mod rotate;
+mod show;
+mod update;
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use jiff::Timestamp;
+use mcp_ultra_domain::ApiKey;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{Api, problem::Problem, revision::etag},
+    keys::{KeyView, Shown},
+};
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list::list, create::create))
+        .routes(routes!(show::show, update::update, revoke::revoke))
+        .routes(routes!(rotate::rotate))
+}
+
+/// An API key with a secret that is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NewApiKey)]
+struct KeyWithToken {
+    #[serde(flatten)]
+    key: KeyView,
+    /// The secret; null where it was shown before, or nothing was done.
+    token: Option<String>,
+}
+
+fn key(api: &Api, key: &ApiKey) -> Response {
+    let view = KeyView::of(key, api.clock.now());
+    ([(header::ETAG, etag(key.revision))], Json(view)).into_response()
+}
+
+fn shown(api: &Api, status: StatusCode, shown: &Shown) -> Response {
+    with_token(api, status, &shown.key, Some(&shown.token))
+}
+
+fn with_token(
+    api: &Api,
+    status: StatusCode,
+    key: &ApiKey,
+    token: Option<&SecretString>,
+) -> Response {
+    let body = KeyWithToken {
+        key: KeyView::of(key, api.clock.now()),
+        token: token.map(|token| token.expose_secret().to_owned()),
+    };
+    let headers = [
+        (header::ETAG, etag(key.revision)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (status, headers, Json(body)).into_response()
+}
+
+/// Says that a request has been answered before.
+fn replayed(mut response: Response) -> Response {
+    response.headers_mut().insert(
+        HeaderName::from_static("idempotent-replayed"),
+        HeaderValue::from_static("true"),
+    );
+    response
+}
+
+fn since_epoch(time: Timestamp) -> Result<Duration, Problem> {
+    Duration::try_from(time.as_duration())
+        .map_err(|_| Problem::invalid("expires", "it lies before 1970"))
+}

@@ -1,0 +1,50 @@
+use axum::{extract::State, response::Response};
+
+use super::key;
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::{Change, Identifier, Parameters},
+        problem::{Document, Problem},
+        revision::IfMatch,
+        rule::AdminAction,
+    },
+    keys::KeyView,
+};
+
+/// Ends an API key at once and for good, with the open streams of its principal. It stays in the
+/// list.
+#[utoipa::path(
+    delete,
+    path = "/{id}",
+    operation_id = "revokeKey",
+    tag = "keys",
+    params(
+        ("id" = String, Path, description = "Its identifier"),
+        Change,
+        ("If-Match" = String, Header, description = "The ETag of what was read"),
+    ),
+    responses(
+        (status = 200, description = "The key, revoked, or as it is for a dry run", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(query): Parameters<Change>,
+    Identifier(id): Identifier,
+    meant: IfMatch,
+) -> Result<Response, Problem> {
+    let tenant = caller.may(&api, AdminAction::ManageKeys, query.tenant)?;
+    let found = api.keys.get(&tenant, &id).await?;
+    meant.check(found.revision)?;
+    if query.dry_run {
+        return Ok(key(&api, &found));
+    }
+    let ended = api.keys.revoke(found).await?;
+    tracing::info!(key = id, "an API key was revoked");
+    Ok(key(&api, &ended))
+}

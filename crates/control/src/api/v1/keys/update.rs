@@ -1,0 +1,87 @@
+use axum::{extract::State, response::Response};
+use jiff::Timestamp;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{key, since_epoch};
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::{Change, Field, Identifier, Input, Parameters},
+        problem::{Document, Problem},
+        revision::IfMatch,
+        rule::AdminAction,
+    },
+    keys::{KeyChange, KeyView},
+};
+
+/// What is to become of an API key; what is left out stays as it is (RFC 7396).
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = UpdateApiKey)]
+pub(super) struct Body {
+    /// What people call it.
+    name: Option<String>,
+    /// All its roles.
+    roles: Option<Vec<String>>,
+    /// All its scopes.
+    scopes: Option<Vec<String>>,
+    /// When it ends (RFC 3339), or null for never.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires: Field<Timestamp>,
+}
+
+/// Changes an API key. Open streams of its principal end, and it is used as it is now.
+#[utoipa::path(
+    patch,
+    path = "/{id}",
+    operation_id = "updateKey",
+    tag = "keys",
+    params(
+        ("id" = String, Path, description = "Its identifier"),
+        Change,
+        ("If-Match" = String, Header, description = "The ETag of what was read"),
+    ),
+    request_body = Body,
+    responses(
+        (status = 200, description = "The key as it is, or would be, now", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn update(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(query): Parameters<Change>,
+    Identifier(id): Identifier,
+    meant: IfMatch,
+    Input(body): Input<Body>,
+) -> Result<Response, Problem> {
+    let tenant = caller.may(&api, AdminAction::ManageKeys, query.tenant)?;
+    let found = api.keys.get(&tenant, &id).await?;
+    meant.check(found.revision)?;
+    let roles = body.roles.iter().flatten();
+    let scopes = body.scopes.iter().flatten();
+    caller.may_grant(&api, &tenant, roles, scopes)?;
+    let expires = match body.expires {
+        Field::Missing => None,
+        Field::Null => Some(None),
+        Field::Value(end) => Some(Some(since_epoch(end)?)),
+    };
+    let change = KeyChange {
+        name: body.name,
+        roles: body.roles,
+        scopes: body.scopes,
+        expires,
+    };
+    let changed = api.keys.apply(found.clone(), change.clone())?;
+    if query.dry_run {
+        api.keys.check_name(&changed).await?;
+        return Ok(key(&api, &changed));
+    }
+    let changed = api.keys.update(found, change).await?;
+    tracing::info!(key = id, "an API key was changed");
+    Ok(key(&api, &changed))
+}

@@ -1,0 +1,15 @@
+//! The first version of the admin API.
+
+mod keys;
+mod openapi;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::Api;
+
+/// All endpoints, below `/api/v1`.
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(openapi::show))
+        .nest("/keys", keys::routes())
+}
