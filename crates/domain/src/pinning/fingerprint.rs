@@ -1,4 +1,7 @@
-use std::{fmt, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_protocol::json::{self, Object};
@@ -23,14 +26,14 @@ pub struct NoFingerprint;
 /// counts by its text.
 pub fn fingerprint(definition: &str) -> Fingerprint {
     let mut canonical = String::with_capacity(definition.len());
-    write(definition.trim(), DEPTH, &mut canonical);
+    write_value(definition.trim(), DEPTH, &mut canonical);
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, canonical.as_bytes()).as_ref());
     Fingerprint(bytes)
 }
 
 /// Writes a value so that two of one meaning have one text, and others never do.
-fn write(value: &str, depth: usize, out: &mut String) {
+fn write_value(value: &str, depth: usize, out: &mut String) {
     let written = depth > 0
         && match value.as_bytes().first() {
             Some(b'{') => write_object(value, depth, out),
@@ -48,7 +51,8 @@ fn write(value: &str, depth: usize, out: &mut String) {
     if !written {
         // With its length, so that it can't be taken for something else. `true`, `false` and `null`
         // are written so too.
-        out.push_str(&format!("!{}:{value}", value.len()));
+        // Writing into a string does not fail.
+        let _ = write!(out, "!{}:{value}", value.len());
     }
 }
 
@@ -62,7 +66,7 @@ fn write_object(value: &str, depth: usize, out: &mut String) -> bool {
     for member in members {
         out.push_str(&json::quote(&member.key));
         out.push(':');
-        write(member.value, depth - 1, out);
+        write_value(member.value, depth - 1, out);
         out.push(',');
     }
     out.push('}');
@@ -75,7 +79,7 @@ fn write_array(value: &str, depth: usize, out: &mut String) -> bool {
     };
     out.push('[');
     for element in elements {
-        write(element, depth - 1, out);
+        write_value(element, depth - 1, out);
         out.push(',');
     }
     out.push(']');
@@ -116,7 +120,8 @@ fn write_number(value: &str, out: &mut String) -> bool {
     if negative {
         out.push('-');
     }
-    out.push_str(&format!("{short}e{power}"));
+    // Writing into a string does not fail.
+    let _ = write!(out, "{short}e{power}");
     true
 }
 
