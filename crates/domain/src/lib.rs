@@ -8,6 +8,7 @@ mod api_key;
 pub mod catalog;
 mod clock;
 pub mod limits;
+pub mod pinning;
 pub mod policy;
 pub mod ports;
 mod principal;
