@@ -264,6 +264,7 @@ fn what_the_documents_link_to_exists() {
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "SECURITY.md",
+        "docs/security.md",
     ];
     let mut pages: Vec<String> = pages.map(str::to_owned).into();
     for folder in ["docs/adr", "docs/reference", "docs/runbooks"] {
@@ -299,5 +300,51 @@ fn the_sources_that_the_architecture_names_exist() {
         let end = format!("/{name}");
         let is_named = |source: &String| format!("/{source}").ends_with(&end);
         assert!(sources.iter().any(is_named), "{name}");
+    }
+}
+
+/// Whether `source` has a test of that name: a function with an attribute that makes it one.
+fn has_test(source: &str, name: &str) -> bool {
+    let function = format!("fn {name}(");
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let begins = |line: &str| {
+        let rest = line.strip_prefix("async ").unwrap_or(line);
+        rest.starts_with(&function)
+    };
+    lines.iter().enumerate().any(|(at, line)| {
+        let above = lines[..at].iter().rev();
+        let mut above = above.take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+        begins(line) && above.any(|line| line.starts_with("#[test]") || line.contains("::test"))
+    })
+}
+
+#[test]
+fn the_tests_and_files_that_the_threat_model_names_exist() {
+    let page = read("docs/security.md");
+    // A picture is fenced by backticks too.
+    let text: Vec<&str> = page.split("```").step_by(2).collect();
+    let named = |text: &&str| -> Vec<String> {
+        let spans = text.split('`').skip(1).step_by(2);
+        spans.map(str::to_owned).collect()
+    };
+    let named: BTreeSet<String> = text.iter().flat_map(named).collect();
+    let (mut tests, mut files) = (0, 0);
+    for name in &named {
+        if let Some((path, test)) = name.rsplit_once("::") {
+            tests += 1;
+            assert!(has_test(&read(path), test), "{name} is no test");
+        } else if ["crates/", "docs/", "scripts/"]
+            .iter()
+            .any(|at| name.starts_with(at))
+        {
+            files += 1;
+            assert!(root().join(name).is_file(), "{name} is no file");
+        }
+    }
+    assert!(tests > 100 && files > 30, "{tests} {files}");
+    let source = "#[tokio::test]\n// why\nasync fn one() {}\n\nfn two() {}\n";
+    assert!(has_test(source, "one"));
+    for none in ["two", "on", "three"] {
+        assert!(!has_test(source, none), "{none}");
     }
 }
