@@ -15,7 +15,8 @@ const MOST_AGE: Period = Period::from_secs(10 * 60);
 #[serde(default, deny_unknown_fields)]
 pub struct DpopSettings {
     /// Whether access tokens that are not bound to a key are refused. API keys and client
-    /// certificates are not concerned.
+    /// certificates are not concerned. The admin API takes no proofs: callers need an API key there
+    /// then.
     pub required: bool,
     /// How old a proof may be, besides `auth.clock_skew`.
     pub max_age: Period,

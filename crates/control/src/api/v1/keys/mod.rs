@@ -22,7 +22,13 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{Api, problem::Problem, revision::etag},
+    api::{
+        Api,
+        caller::Caller,
+        problem::Problem,
+        revision::{IfMatch, etag},
+        rule::AdminAction,
+    },
     keys::{KeyView, Shown},
 };
 
@@ -31,6 +37,20 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(list::list, create::create))
         .routes(routes!(show::show, update::update, revoke::revoke))
         .routes(routes!(rotate::rotate))
+}
+
+/// The key that a change is meant for, if the caller may manage it and has seen it as it is.
+async fn to_change(
+    api: &Api,
+    caller: &Caller,
+    tenant: Option<String>,
+    id: &str,
+    meant: &IfMatch,
+) -> Result<ApiKey, Problem> {
+    let tenant = caller.may(api, AdminAction::ManageKeys, tenant)?;
+    let found = api.keys.get(&tenant, id).await?;
+    meant.check(found.revision)?;
+    Ok(found)
 }
 
 /// An API key with a secret that is shown this once.

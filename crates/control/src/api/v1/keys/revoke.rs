@@ -1,6 +1,6 @@
 use axum::{extract::State, response::Response};
 
-use super::key;
+use super::{key, to_change};
 use crate::{
     api::{
         Api,
@@ -8,7 +8,6 @@ use crate::{
         input::{Change, Identifier, Parameters},
         problem::{Document, Problem},
         revision::IfMatch,
-        rule::AdminAction,
     },
     keys::KeyView,
 };
@@ -38,9 +37,7 @@ pub(super) async fn revoke(
     Identifier(id): Identifier,
     meant: IfMatch,
 ) -> Result<Response, Problem> {
-    let tenant = caller.may(&api, AdminAction::ManageKeys, query.tenant)?;
-    let found = api.keys.get(&tenant, &id).await?;
-    meant.check(found.revision)?;
+    let found = to_change(&api, &caller, query.tenant, &id, &meant).await?;
     if query.dry_run {
         return Ok(key(&api, &found));
     }

@@ -4,7 +4,7 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{KeyWithToken, shown, with_token};
+use super::{KeyWithToken, shown, to_change, with_token};
 use crate::{
     api::{
         Api,
@@ -12,7 +12,6 @@ use crate::{
         input::{Change, Identifier, Input, Parameters},
         problem::{Document, Problem},
         revision::IfMatch,
-        rule::AdminAction,
     },
     keys::USUAL_OVERLAP,
 };
@@ -54,10 +53,8 @@ pub(super) async fn rotate(
     meant: IfMatch,
     Input(body): Input<Body>,
 ) -> Result<Response, Problem> {
-    let tenant = caller.may(&api, AdminAction::ManageKeys, query.tenant)?;
-    let found = api.keys.get(&tenant, &id).await?;
-    meant.check(found.revision)?;
-    caller.may_grant(&api, &tenant, &found.roles, &found.scopes)?;
+    let found = to_change(&api, &caller, query.tenant, &id, &meant).await?;
+    caller.may_grant(&api, &found.tenant, &found.roles, &found.scopes)?;
     let overlap = body
         .overlap_seconds
         .map_or(USUAL_OVERLAP, Duration::from_secs);

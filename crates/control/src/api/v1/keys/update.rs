@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{key, since_epoch};
+use super::{key, since_epoch, to_change};
 use crate::{
     api::{
         Api,
@@ -11,7 +11,6 @@ use crate::{
         input::{Change, Field, Identifier, Input, Parameters},
         problem::{Document, Problem},
         revision::IfMatch,
-        rule::AdminAction,
     },
     keys::{KeyChange, KeyView},
 };
@@ -59,12 +58,10 @@ pub(super) async fn update(
     meant: IfMatch,
     Input(body): Input<Body>,
 ) -> Result<Response, Problem> {
-    let tenant = caller.may(&api, AdminAction::ManageKeys, query.tenant)?;
-    let found = api.keys.get(&tenant, &id).await?;
-    meant.check(found.revision)?;
+    let found = to_change(&api, &caller, query.tenant, &id, &meant).await?;
     let roles = body.roles.iter().flatten();
     let scopes = body.scopes.iter().flatten();
-    caller.may_grant(&api, &tenant, roles, scopes)?;
+    caller.may_grant(&api, &found.tenant, roles, scopes)?;
     let expires = match body.expires {
         Field::Missing => None,
         Field::Null => Some(None),

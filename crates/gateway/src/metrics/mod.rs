@@ -2,6 +2,10 @@
 //! upstreams of the configuration, outcomes of a fixed list. No tool name, principal or session
 //! ever becomes one.
 
+mod labels;
+mod register;
+mod text;
+
 use std::{
     sync::Arc,
     sync::atomic::AtomicU64,
@@ -19,11 +23,18 @@ use mcp_ultra_edge::{
 };
 use mcp_ultra_protocol::Method;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::text as open_metrics,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
+use self::{
+    labels::{
+        AnswerLabel, CallLabels, LimitLabel, LimitLabels, ListLabel, MethodLabels, ReasonLabel,
+        ResultLabel, SecretLabel, StatusLabel, UpstreamLabel,
+    },
+    text::prometheus_text,
+};
 use crate::{call::Ids, stages::forward::Outcome};
 
 /// Upper bounds in seconds. 0.2 and 0.5 are the thresholds of the service level objectives.
@@ -84,55 +95,6 @@ fn mirror(counter: &Counter<u64, Mirror>, value: u64) {
         .store(value, std::sync::atomic::Ordering::Relaxed);
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StatusLabel {
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    upstream: Arc<str>,
-    method: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MethodLabels {
-    upstream: Arc<str>,
-    method: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabel {
-    upstream: String,
-}
-
-/// Names of secrets are as many as the configuration refers to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SecretLabel {
-    secret: Arc<str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListLabel {
-    list: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabel {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AnswerLabel {
-    answer: &'static str,
-}
-
 /// How policy has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -162,17 +124,6 @@ impl Answer {
             Self::Failed => "failed",
         }
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    limit: &'static str,
-    of: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabel {
-    limit: &'static str,
 }
 
 /// What is only looked at when the metrics are read.
@@ -222,138 +173,6 @@ impl Metrics {
         };
         metrics.register();
         metrics
-    }
-
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        registry.register(
-            "tls_certificate_not_after_seconds",
-            "when the certificate of the listener ends, in seconds since 1970; 0 without TLS",
-            self.certificate_ends.clone(),
-        );
-        registry.register(
-            "tls_certificate_reloads",
-            "changed files of the listener's TLS, by what became of them",
-            self.certificate_reloads.clone(),
-        );
-        registry.register(
-            "http_requests",
-            "HTTP requests to the MCP endpoint, by status",
-            self.requests.clone(),
-        );
-        registry.register(
-            "http_request_duration_seconds",
-            "Time from an HTTP request to the MCP endpoint until the head of its response",
-            self.durations.clone(),
-        );
-        registry.register(
-            "mcp_requests",
-            "MCP requests, by upstream (empty: answered by the gateway), method and outcome",
-            self.calls.clone(),
-        );
-        registry.register(
-            "mcp_request_duration_seconds",
-            "Time from an MCP request until its answer",
-            self.call_durations.clone(),
-        );
-        registry.register(
-            "mcp_upstream_up",
-            "Whether the lists of an upstream could be read the last time",
-            self.upstream_up.clone(),
-        );
-        registry.register(
-            "mcp_upstream_sessions",
-            "Open sessions and child processes, by upstream",
-            self.upstream_sessions.clone(),
-        );
-        registry.register(
-            "mcp_catalog_items",
-            "Listed items, by list",
-            self.listed.clone(),
-        );
-        registry.register(
-            "mcp_sessions",
-            "Legacy sessions in memory",
-            self.sessions.clone(),
-        );
-        registry.register(
-            "mcp_streams",
-            "Open notification streams",
-            self.streams.clone(),
-        );
-        registry.register(
-            "mcp_parked_calls",
-            "Calls that wait for input of their caller",
-            self.parked.clone(),
-        );
-        registry.register(
-            "http_connections",
-            "Open connections",
-            self.connections.clone(),
-        );
-        registry.register(
-            "http_connections_accepted",
-            "Accepted connections",
-            self.accepted.clone(),
-        );
-        registry.register(
-            "http_connections_refused",
-            "Connections and requests that were refused or cut off by a limit",
-            self.refused.clone(),
-        );
-        registry.register(
-            "mcp_secret_read_age_seconds",
-            "Time since a secret was last read from its source",
-            self.secret_read.clone(),
-        );
-        registry.register(
-            "mcp_secret_failing",
-            "Whether a secret can't be read, so that its last value stays in use",
-            self.secret_failing.clone(),
-        );
-        registry.register(
-            "mcp_auth_refused",
-            "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
-            self.auth_refused.clone(),
-        );
-        registry.register(
-            "mcp_policy_decisions",
-            "Decisions of the policies on calls, by answer: permitted, forbidden by a policy, unmatched by any, failed to be evaluated",
-            self.policy.clone(),
-        );
-        registry.register(
-            "mcp_policy_failures",
-            "Policies that could not be evaluated for a call; it is refused then",
-            self.policy_failures.clone(),
-        );
-        for answer in Answer::ALL {
-            let answer = answer.as_str();
-            drop(self.policy.get_or_create(&AnswerLabel { answer }));
-        }
-        for why in Refused::ALL {
-            let reason = why.as_str();
-            drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
-        }
-        self.register_limits();
-    }
-
-    fn register_limits(&mut self) {
-        self.registry.register(
-            "mcp_limited",
-            "Requests that were refused by limits.rates, limits.quotas and limits.concurrency, by limit and by what it is counted",
-            self.limited.clone(),
-        );
-        self.registry.register(
-            "mcp_limit_keys",
-            "Addresses, tenants, principals, tools and servers that are counted for limits, by limit",
-            self.tracked.clone(),
-        );
-        for bound in Bound::ALL {
-            for scope in bound.scopes() {
-                let (limit, of) = (bound.as_str(), scope.as_str());
-                drop(self.limited.get_or_create(&LimitLabels { limit, of }));
-            }
-        }
     }
 
     /// Counts a request that a limit refused.
@@ -469,7 +288,7 @@ impl Metrics {
     /// The text of all metrics; `None` where it can't be written.
     pub(crate) fn encode(&self, open: bool) -> Option<String> {
         let mut out = String::new();
-        text::encode(&mut out, &self.registry).ok()?;
+        open_metrics::encode(&mut out, &self.registry).ok()?;
         Some(if open { out } else { prometheus_text(&out) })
     }
 
@@ -489,36 +308,6 @@ impl Metrics {
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
     }
-}
-
-/// `OpenMetrics` text as Prometheus text 0.0.4 has it: counters are declared under the name of their
-/// samples, and there are no units and no end mark.
-fn prometheus_text(open: &str) -> String {
-    let counters: Vec<&str> = open
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-        .collect();
-    let mut out = String::with_capacity(open.len() + 256);
-    for line in open.lines() {
-        if line == "# EOF" || line.starts_with("# UNIT ") {
-            continue;
-        }
-        let declared = line
-            .strip_prefix("# TYPE ")
-            .or_else(|| line.strip_prefix("# HELP "));
-        let name = declared.and_then(|rest| rest.split(' ').next());
-        match name.filter(|name| counters.contains(name)) {
-            Some(name) => {
-                let at = "# TYPE ".len() + name.len();
-                out.push_str(&line[..at]);
-                out.push_str("_total");
-                out.push_str(&line[at..]);
-            }
-            None => out.push_str(line),
-        }
-        out.push('\n');
-    }
-    out
 }
 
 impl Watch {

@@ -1,10 +1,18 @@
+//! The data plane as a whole: what it holds, its start and its end, and what it tells others.
+//!
+//! - `settings`: what a running call reads from the configuration
+//! - `reload`: a new configuration in flight
+//! - `sealing`: the keys that seal what clients carry
+
+mod reload;
+mod sealing;
+mod settings;
+
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytestring::ByteString;
-use mcp_ultra_config::{
-    AuthSection, Config, LimitsSection, Names, Network, ServerSection, SessionSection,
-};
+use mcp_ultra_config::Config;
 use mcp_ultra_domain::{
     Clock, Principal,
     catalog::{Kind, Offer, State},
@@ -26,23 +34,22 @@ use crate::{
     catalog::{Board, Keepers},
     era::park::Parking,
     http::StreamSlots,
-    limits::{Exceeded, Rules},
+    limits::Exceeded,
     listen::{self, Change},
     pipeline::Refusal,
     session::{Live, Registry, VALID_FOR},
     snapshot::Snapshot,
-    upstream::{Holder, Settings as UpstreamSettings, SettingsError, Upstream},
+    upstream::{Holder, SettingsError, Upstream},
 };
+
+use self::sealing::sealer;
+pub(crate) use self::settings::Settings;
 
 /// How many changes a slow stream may be behind before it is told that everything may have
 /// changed.
 const CHANGES: usize = 256;
 /// How long readiness waits for upstreams that have not answered yet.
 const WARM_TIME: Duration = Duration::from_secs(5);
-/// How often an upstream that is no longer configured is looked at, and how much longer than a call
-/// may take it is waited for.
-const DRAIN_PAUSE: Duration = Duration::from_secs(1);
-const GRACE: Duration = Duration::from_secs(10);
 /// How often idle sessions and processes are looked for, and lost ones.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -112,60 +119,6 @@ pub enum GatewayError {
     SamePrefix(String, String),
 }
 
-/// What a running call reads from the configuration.
-pub(crate) struct Settings {
-    pub hosts: Names,
-    pub origins: Names,
-    /// The pages that may call, by what browsers send of them.
-    pub cors_origins: Vec<http::HeaderValue>,
-    pub trusted_proxies: Vec<Network>,
-    pub limits: Rules,
-    pub max_body: usize,
-    pub body_timeout: Duration,
-    pub max_sessions: usize,
-    pub max_streams_per_client: usize,
-    /// How many calls may wait for input of their callers: half of all.
-    pub max_parked: usize,
-    pub session_idle: Duration,
-    /// `ttlMs` of lists where no upstream gives one.
-    pub list_ttl_ms: u64,
-    pub list_timeout: Duration,
-    pub refresh: Duration,
-    pub page_size: usize,
-    pub serve_metrics: bool,
-}
-
-impl Settings {
-    fn new(config: &Config) -> Self {
-        let count =
-            |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
-        Self {
-            hosts: config.server.hosts(),
-            origins: config.server.origins(),
-            cors_origins: config
-                .server
-                .cors
-                .origins
-                .iter()
-                .filter_map(|origin| http::HeaderValue::from_str(origin).ok())
-                .collect(),
-            trusted_proxies: config.server.trusted_proxies.clone(),
-            limits: Rules::new(&config.limits),
-            max_body: config.limits.body.as_usize(),
-            body_timeout: config.limits.body_timeout.get(),
-            max_sessions: count(config.limits.sessions),
-            max_streams_per_client: count(config.limits.streams_per_client),
-            max_parked: (count(config.limits.calls) / 2).max(1),
-            session_idle: config.session.idle_timeout.get(),
-            list_ttl_ms: 0,
-            list_timeout: config.catalog.list_timeout.get(),
-            refresh: config.catalog.refresh.get(),
-            page_size: count(config.catalog.page_size),
-            serve_metrics: config.server.metrics,
-        }
-    }
-}
-
 impl Gateway {
     /// A gateway that does nothing until [`Gateway::start`].
     ///
@@ -233,100 +186,6 @@ impl Gateway {
             gateway.warm.send_replace(true);
         });
         tokio::spawn(sweep(Arc::downgrade(self), self.draining.clone()));
-    }
-
-    /// Takes over the parts of a new configuration that can change in flight, which are those that
-    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, trusted proxies, rates,
-    /// quotas and concurrency. What was counted against limits stays. Calls under way
-    /// finish with the upstreams that they have.
-    ///
-    /// # Errors
-    /// [`GatewayError`]; nothing has changed then.
-    pub fn reload(
-        self: &Arc<Self>,
-        config: &Config,
-        policies: Option<Arc<Policies>>,
-    ) -> Result<(), GatewayError> {
-        let mut running = self.config.lock();
-        let config = &live_parts(&running, config);
-        let wanted = self.upstreams(config)?;
-        self.rotate(&running, config)?;
-        *running = config.clone();
-        self.settings.store(Arc::new(Settings::new(config)));
-        let before = self.snapshot();
-        for old in &before.upstreams {
-            if !wanted.iter().any(|new| Arc::ptr_eq(new, old)) {
-                self.keepers.drop(old.name());
-                tokio::spawn(drain(old.clone(), self.draining.clone()));
-            }
-        }
-        let new: Vec<_> = wanted
-            .iter()
-            .filter(|new| !before.upstreams.iter().any(|old| Arc::ptr_eq(new, old)))
-            .cloned()
-            .collect();
-        self.set(wanted, policies);
-        for upstream in new {
-            self.keepers.keep(self, upstream);
-        }
-        Ok(())
-    }
-
-    /// Takes over the values of secrets that verify or seal; what those before have made is accepted
-    /// for a while longer.
-    fn rotate(self: &Arc<Self>, running: &Config, new: &Config) -> Result<(), GatewayError> {
-        let grace = running.secrets.grace.get();
-        let keys = &new.session.keys;
-        if running.session.keys != *keys && !keys.is_empty() {
-            let retired = self.sealer.rotate(sealing_secrets(new))?;
-            let gateway = Arc::downgrade(self);
-            tokio::spawn(async move {
-                tokio::time::sleep(grace).await;
-                if let Some(gateway) = gateway.upgrade() {
-                    gateway.sealer.drop_keys(&retired);
-                }
-            });
-        }
-        let (before, now) = (&running.auth.jwt_secret, &new.auth.jwt_secret);
-        if before != now
-            && let (Some(identity), Some(secret)) = (&self.identity, now)
-        {
-            identity.rotate_secret(secret.expose().as_bytes(), grace);
-        }
-        Ok(())
-    }
-
-    /// The upstreams of a configuration; those that did not change stay the ones they are.
-    fn upstreams(&self, config: &Config) -> Result<Vec<Arc<Upstream>>, GatewayError> {
-        let before = self.snapshot();
-        let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
-        let mut stay = Vec::new();
-        for section in config.enabled_servers() {
-            let settings = UpstreamSettings::new(config, section, &self.outbound)?;
-            let same_prefix = upstreams
-                .iter()
-                .find(|other| !settings.naming.is_identity() && *other.naming() == settings.naming);
-            if let Some(other) = same_prefix {
-                return Err(GatewayError::SamePrefix(
-                    other.name().to_string(),
-                    section.name.clone(),
-                ));
-            }
-            let kept = before
-                .upstream(&section.name)
-                .filter(|old| *old.settings() == settings);
-            upstreams.push(match kept {
-                Some(kept) => {
-                    stay.push((kept.clone(), settings));
-                    kept.clone()
-                }
-                None => Arc::new(Upstream::new(settings)),
-            });
-        }
-        for (upstream, settings) in stay {
-            upstream.settings().take_headers_of(&settings);
-        }
-        Ok(upstreams)
     }
 
     /// Upstreams and policies change together: nobody sees those of one configuration with those of
@@ -555,81 +414,6 @@ impl Gateway {
         self.streams
             .enter(Some(address), self.settings().max_streams_per_client)
     }
-}
-
-/// The running configuration with the parts of `new` that can change in flight.
-fn live_parts(running: &Config, new: &Config) -> Config {
-    Config {
-        servers: new.servers.clone(),
-        catalog: new.catalog.clone(),
-        extensions: new.extensions.clone(),
-        session: SessionSection {
-            // Without any, those of before stay until a restart.
-            keys: if new.session.keys.is_empty() {
-                running.session.keys.clone()
-            } else {
-                new.session.keys.clone()
-            },
-            ..running.session.clone()
-        },
-        auth: AuthSection {
-            jwt_secret: match (&running.auth.jwt_secret, &new.auth.jwt_secret) {
-                (Some(_), Some(new)) => Some(new.clone()),
-                (running, _) => running.clone(),
-            },
-            ..running.auth.clone()
-        },
-        policy: new.policy.clone(),
-        server: ServerSection {
-            trusted_proxies: new.server.trusted_proxies.clone(),
-            ..running.server.clone()
-        },
-        limits: LimitsSection {
-            rates: new.limits.rates.clone(),
-            quotas: new.limits.quotas.clone(),
-            concurrency: new.limits.concurrency.clone(),
-            overrides: new.limits.overrides.clone(),
-            ..running.limits.clone()
-        },
-        ..running.clone()
-    }
-}
-
-/// Ends an upstream that is no longer configured, once its calls have finished.
-async fn drain(upstream: Arc<Upstream>, stop: CancellationToken) {
-    let patience = tokio::time::sleep(upstream.settings().call_timeout + GRACE);
-    tokio::pin!(patience);
-    // Calls that have been routed but not sent yet are few, and are sent by then.
-    loop {
-        tokio::select! {
-            () = &mut patience => break,
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(DRAIN_PAUSE) => {}
-        }
-        if upstream.close_unused().await == 0 && upstream.is_unused() {
-            break;
-        }
-    }
-    upstream.close_all().await;
-}
-
-fn sealer(config: &Config) -> Result<Sealer, KeyError> {
-    if config.session.keys.is_empty() {
-        return Sealer::random();
-    }
-    Sealer::from_secrets(sealing_secrets(config))
-}
-
-fn sealing_secrets(config: &Config) -> impl Iterator<Item = (u8, &[u8])> {
-    let keys = config.session.keys.iter();
-    keys.map(|key| (key_id(&key.id), key.secret.expose().as_bytes()))
-}
-
-/// One byte of the key's name: enough to try the likely key first; keys that share it are all
-/// tried.
-fn key_id(name: &str) -> u8 {
-    name.bytes()
-        .fold(7, |hash, byte| hash.wrapping_mul(31) ^ byte)
 }
 
 /// Looks for what is idle, and for sessions that upstreams have lost and somebody still needs,

@@ -1,0 +1,165 @@
+use std::{sync::Arc, time::Duration};
+
+use mcp_ultra_config::{AuthSection, Config, LimitsSection, ServerSection, SessionSection};
+use mcp_ultra_domain::policy::Policies;
+use tokio_util::sync::CancellationToken;
+
+use super::{Gateway, GatewayError, Settings, sealing::sealing_secrets};
+use crate::upstream::{Settings as UpstreamSettings, Upstream};
+
+/// How often an upstream that is no longer configured is looked at, and how much longer than a call
+/// may take it is waited for.
+const DRAIN_PAUSE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Gateway {
+    /// Takes over the parts of a new configuration that can change in flight, which are those that
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, trusted proxies, rates,
+    /// quotas and concurrency. What was counted against limits stays. Calls under way
+    /// finish with the upstreams that they have.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; nothing has changed then.
+    pub fn reload(
+        self: &Arc<Self>,
+        config: &Config,
+        policies: Option<Arc<Policies>>,
+    ) -> Result<(), GatewayError> {
+        let mut running = self.config.lock();
+        let config = &live_parts(&running, config);
+        let wanted = self.upstreams(config)?;
+        self.rotate(&running, config)?;
+        *running = config.clone();
+        self.settings.store(Arc::new(Settings::new(config)));
+        let before = self.snapshot();
+        for old in &before.upstreams {
+            if !wanted.iter().any(|new| Arc::ptr_eq(new, old)) {
+                self.keepers.drop(old.name());
+                tokio::spawn(drain(old.clone(), self.draining.clone()));
+            }
+        }
+        let new: Vec<_> = wanted
+            .iter()
+            .filter(|new| !before.upstreams.iter().any(|old| Arc::ptr_eq(new, old)))
+            .cloned()
+            .collect();
+        self.set(wanted, policies);
+        for upstream in new {
+            self.keepers.keep(self, upstream);
+        }
+        Ok(())
+    }
+
+    /// Takes over the values of secrets that verify or seal; what those before have made is accepted
+    /// for a while longer.
+    fn rotate(self: &Arc<Self>, running: &Config, new: &Config) -> Result<(), GatewayError> {
+        let grace = running.secrets.grace.get();
+        let keys = &new.session.keys;
+        if running.session.keys != *keys && !keys.is_empty() {
+            let retired = self.sealer.rotate(sealing_secrets(new))?;
+            let gateway = Arc::downgrade(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(grace).await;
+                if let Some(gateway) = gateway.upgrade() {
+                    gateway.sealer.drop_keys(&retired);
+                }
+            });
+        }
+        let (before, now) = (&running.auth.jwt_secret, &new.auth.jwt_secret);
+        if before != now
+            && let (Some(identity), Some(secret)) = (&self.identity, now)
+        {
+            identity.rotate_secret(secret.expose().as_bytes(), grace);
+        }
+        Ok(())
+    }
+
+    /// The upstreams of a configuration; those that did not change stay the ones they are.
+    pub(super) fn upstreams(&self, config: &Config) -> Result<Vec<Arc<Upstream>>, GatewayError> {
+        let before = self.snapshot();
+        let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
+        let mut stay = Vec::new();
+        for section in config.enabled_servers() {
+            let settings = UpstreamSettings::new(config, section, &self.outbound)?;
+            let same_prefix = upstreams
+                .iter()
+                .find(|other| !settings.naming.is_identity() && *other.naming() == settings.naming);
+            if let Some(other) = same_prefix {
+                return Err(GatewayError::SamePrefix(
+                    other.name().to_string(),
+                    section.name.clone(),
+                ));
+            }
+            let kept = before
+                .upstream(&section.name)
+                .filter(|old| *old.settings() == settings);
+            upstreams.push(match kept {
+                Some(kept) => {
+                    stay.push((kept.clone(), settings));
+                    kept.clone()
+                }
+                None => Arc::new(Upstream::new(settings)),
+            });
+        }
+        for (upstream, settings) in stay {
+            upstream.settings().take_headers_of(&settings);
+        }
+        Ok(upstreams)
+    }
+}
+
+/// The running configuration with the parts of `new` that can change in flight.
+fn live_parts(running: &Config, new: &Config) -> Config {
+    Config {
+        servers: new.servers.clone(),
+        catalog: new.catalog.clone(),
+        extensions: new.extensions.clone(),
+        session: SessionSection {
+            // Without any, those of before stay until a restart.
+            keys: if new.session.keys.is_empty() {
+                running.session.keys.clone()
+            } else {
+                new.session.keys.clone()
+            },
+            ..running.session.clone()
+        },
+        auth: AuthSection {
+            jwt_secret: match (&running.auth.jwt_secret, &new.auth.jwt_secret) {
+                (Some(_), Some(new)) => Some(new.clone()),
+                (running, _) => running.clone(),
+            },
+            ..running.auth.clone()
+        },
+        policy: new.policy.clone(),
+        server: ServerSection {
+            trusted_proxies: new.server.trusted_proxies.clone(),
+            ..running.server.clone()
+        },
+        limits: LimitsSection {
+            rates: new.limits.rates.clone(),
+            quotas: new.limits.quotas.clone(),
+            concurrency: new.limits.concurrency.clone(),
+            overrides: new.limits.overrides.clone(),
+            ..running.limits.clone()
+        },
+        ..running.clone()
+    }
+}
+
+/// Ends an upstream that is no longer configured, once its calls have finished.
+async fn drain(upstream: Arc<Upstream>, stop: CancellationToken) {
+    let patience = tokio::time::sleep(upstream.settings().call_timeout + GRACE);
+    tokio::pin!(patience);
+    // Calls that have been routed but not sent yet are few, and are sent by then.
+    loop {
+        tokio::select! {
+            () = &mut patience => break,
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(DRAIN_PAUSE) => {}
+        }
+        if upstream.close_unused().await == 0 && upstream.is_unused() {
+            break;
+        }
+    }
+    upstream.close_all().await;
+}

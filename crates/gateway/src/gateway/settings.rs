@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use mcp_ultra_config::{Config, Names, Network};
+
+use crate::limits::Rules;
+
+/// What a running call reads from the configuration.
+pub(crate) struct Settings {
+    pub hosts: Names,
+    pub origins: Names,
+    /// The pages that may call, by what browsers send of them.
+    pub cors_origins: Vec<http::HeaderValue>,
+    pub trusted_proxies: Vec<Network>,
+    pub limits: Rules,
+    pub max_body: usize,
+    pub body_timeout: Duration,
+    pub max_sessions: usize,
+    pub max_streams_per_client: usize,
+    /// How many calls may wait for input of their callers: half of all.
+    pub max_parked: usize,
+    pub session_idle: Duration,
+    /// `ttlMs` of lists where no upstream gives one.
+    pub list_ttl_ms: u64,
+    pub list_timeout: Duration,
+    pub refresh: Duration,
+    pub page_size: usize,
+    pub serve_metrics: bool,
+}
+
+impl Settings {
+    pub(super) fn new(config: &Config) -> Self {
+        let count =
+            |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+        Self {
+            hosts: config.server.hosts(),
+            origins: config.server.origins(),
+            cors_origins: config
+                .server
+                .cors
+                .origins
+                .iter()
+                .filter_map(|origin| http::HeaderValue::from_str(origin).ok())
+                .collect(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            limits: Rules::new(&config.limits),
+            max_body: config.limits.body.as_usize(),
+            body_timeout: config.limits.body_timeout.get(),
+            max_sessions: count(config.limits.sessions),
+            max_streams_per_client: count(config.limits.streams_per_client),
+            max_parked: (count(config.limits.calls) / 2).max(1),
+            session_idle: config.session.idle_timeout.get(),
+            list_ttl_ms: 0,
+            list_timeout: config.catalog.list_timeout.get(),
+            refresh: config.catalog.refresh.get(),
+            page_size: count(config.catalog.page_size),
+            serve_metrics: config.server.metrics,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+use mcp_ultra_domain::limits::Bound;
+use mcp_ultra_edge::identity::Refused;
+
+use super::{
+    Answer, Metrics,
+    labels::{AnswerLabel, LimitLabels, ReasonLabel},
+};
+
+impl Metrics {
+    /// Gives every metric its name and description.
+    pub(super) fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "tls_certificate_not_after_seconds",
+            "when the certificate of the listener ends, in seconds since 1970; 0 without TLS",
+            self.certificate_ends.clone(),
+        );
+        registry.register(
+            "tls_certificate_reloads",
+            "changed files of the listener's TLS, by what became of them",
+            self.certificate_reloads.clone(),
+        );
+        registry.register(
+            "http_requests",
+            "HTTP requests to the MCP endpoint, by status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "http_request_duration_seconds",
+            "Time from an HTTP request to the MCP endpoint until the head of its response",
+            self.durations.clone(),
+        );
+        registry.register(
+            "mcp_requests",
+            "MCP requests, by upstream (empty: answered by the gateway), method and outcome",
+            self.calls.clone(),
+        );
+        registry.register(
+            "mcp_request_duration_seconds",
+            "Time from an MCP request until its answer",
+            self.call_durations.clone(),
+        );
+        registry.register(
+            "mcp_upstream_up",
+            "Whether the lists of an upstream could be read the last time",
+            self.upstream_up.clone(),
+        );
+        registry.register(
+            "mcp_upstream_sessions",
+            "Open sessions and child processes, by upstream",
+            self.upstream_sessions.clone(),
+        );
+        registry.register(
+            "mcp_catalog_items",
+            "Listed items, by list",
+            self.listed.clone(),
+        );
+        registry.register(
+            "mcp_sessions",
+            "Legacy sessions in memory",
+            self.sessions.clone(),
+        );
+        registry.register(
+            "mcp_streams",
+            "Open notification streams",
+            self.streams.clone(),
+        );
+        registry.register(
+            "mcp_parked_calls",
+            "Calls that wait for input of their caller",
+            self.parked.clone(),
+        );
+        registry.register(
+            "http_connections",
+            "Open connections",
+            self.connections.clone(),
+        );
+        registry.register(
+            "http_connections_accepted",
+            "Accepted connections",
+            self.accepted.clone(),
+        );
+        registry.register(
+            "http_connections_refused",
+            "Connections and requests that were refused or cut off by a limit",
+            self.refused.clone(),
+        );
+        registry.register(
+            "mcp_secret_read_age_seconds",
+            "Time since a secret was last read from its source",
+            self.secret_read.clone(),
+        );
+        registry.register(
+            "mcp_secret_failing",
+            "Whether a secret can't be read, so that its last value stays in use",
+            self.secret_failing.clone(),
+        );
+        registry.register(
+            "mcp_auth_refused",
+            "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
+            self.auth_refused.clone(),
+        );
+        registry.register(
+            "mcp_policy_decisions",
+            "Decisions of the policies on calls, by answer: permitted, forbidden by a policy, unmatched by any, failed to be evaluated",
+            self.policy.clone(),
+        );
+        registry.register(
+            "mcp_policy_failures",
+            "Policies that could not be evaluated for a call; it is refused then",
+            self.policy_failures.clone(),
+        );
+        for answer in Answer::ALL {
+            let answer = answer.as_str();
+            drop(self.policy.get_or_create(&AnswerLabel { answer }));
+        }
+        for why in Refused::ALL {
+            let reason = why.as_str();
+            drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
+        }
+        self.register_limits();
+    }
+
+    fn register_limits(&mut self) {
+        self.registry.register(
+            "mcp_limited",
+            "Requests that were refused by limits.rates, limits.quotas and limits.concurrency, by limit and by what it is counted",
+            self.limited.clone(),
+        );
+        self.registry.register(
+            "mcp_limit_keys",
+            "Addresses, tenants, principals, tools and servers that are counted for limits, by limit",
+            self.tracked.clone(),
+        );
+        for bound in Bound::ALL {
+            for scope in bound.scopes() {
+                let (limit, of) = (bound.as_str(), scope.as_str());
+                drop(self.limited.get_or_create(&LimitLabels { limit, of }));
+            }
+        }
+    }
+}
