@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Response, header};
 use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::{
-    identity::{Refused, Scheme, presented},
+    identity::{Credentials, Refused},
     listener::Peer,
 };
 use mcp_ultra_protocol::WireError;
@@ -25,33 +25,14 @@ pub(super) async fn principal(
         return Ok(gateway.anonymous.clone());
     };
     let certificate = peer.and_then(|peer| peer.certificate.as_deref());
-    let identified = match presented(headers) {
-        Ok((scheme, token)) => {
-            let believed = match identity.recall(token) {
-                Some(known) => known,
-                // Rare, and larger than all the rest.
-                None => Box::pin(identity.believe(token)).await,
-            };
-            match (believed, scheme) {
-                (Ok(token), Scheme::Bearer) => identity.bearer(token, certificate),
-                (Ok(token), Scheme::Dpop) => {
-                    Box::pin(identity.prove(token, certificate, method, headers)).await
-                }
-                (Err(why), _) => Err(why),
-            }
-        }
-        // A token says more than the connection that it comes over, so it decides where both are.
-        Err(Refused::Missing) => match certificate {
-            Some(shown) => identity.identify_certificate(shown),
-            None => Err(Refused::Missing),
-        },
-        Err(why) => Err(why),
+    let request = Credentials {
+        method,
+        headers,
+        certificate,
+        url: None,
     };
-    let admitted = identified.and_then(|principal| {
-        identity.admit(&principal)?;
-        Ok(principal)
-    });
-    admitted.map_err(|why| refuse(gateway, why))
+    let identified = identity.identify_request(request).await;
+    identified.map_err(|why| refuse(gateway, why))
 }
 
 /// How often a stream looks whether the credential of its caller has been withdrawn.
@@ -107,7 +88,7 @@ fn refuse(gateway: &Gateway, why: Refused) -> Response<Body> {
     let Some(identity) = &gateway.identity else {
         return respond::not_found();
     };
-    let (status, challenges) = identity.challenges().with_dpop(why);
+    let (status, challenges) = identity.challenges().of(why);
     let mut response = respond::error(status, None, &error);
     for challenge in challenges {
         response
