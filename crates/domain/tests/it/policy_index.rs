@@ -59,7 +59,7 @@ const RESOURCES: [&str; 18] = [
     r#"resource == Administration::"gateway""#,
     r#"resource in Administration::"tenant:t""#,
 ];
-const CONDITIONS: [&str; 16] = [
+const CONDITIONS: [&str; 21] = [
     "",
     "",
     "",
@@ -67,6 +67,11 @@ const CONDITIONS: [&str; 16] = [
     r#"when { principal.tenant == "t" }"#,
     r#"unless { principal in Role::"b" }"#,
     r#"when { resource.name like "*x*" }"#,
+    r#"when { resource.name like "x" || principal.tenant == "t" }"#,
+    r#"unless { ["x", "r://1"].contains(resource.name) }"#,
+    r#"when { resource has readOnly && resource.readOnly && "x" == resource.name }"#,
+    r#"when { !(resource.name like "r*") && principal in Role::"a" }"#,
+    r#"when { resource.name == "x" } unless { resource.name like "*{*" }"#,
     r#"when { resource.server == Server::"s1" }"#,
     r#"when { resource.dataClass == DataClass::"personal" }"#,
     "when { resource has readOnly && resource.readOnly }",

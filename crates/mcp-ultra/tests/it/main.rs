@@ -54,5 +54,7 @@ mod gateway_tls;
 mod real_clients;
 #[cfg(feature = "real-clients")]
 mod real_clients_installed;
+#[cfg(feature = "real-clients")]
+mod real_clients_login;
 mod reference;
 mod server;

@@ -107,13 +107,18 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts it with these entries of `servers`.
     pub(crate) async fn start(servers: &Value) -> Self {
+        Self::configured(&json!({
+            "server": { "host": "127.0.0.1", "port": 0 },
+            "servers": servers,
+        }))
+        .await
+    }
+
+    /// Starts it with this configuration.
+    pub(crate) async fn configured(configuration: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("mcp-ultra.yaml");
         // JSON is YAML, and needs no care about quotes.
-        let configuration = json!({
-            "server": { "host": "127.0.0.1", "port": 0 },
-            "servers": servers,
-        });
         fs::write(&file, configuration.to_string()).unwrap();
         let mut command = command(Path::new(env!("CARGO_BIN_EXE_mcp-ultra"))).into_std();
         command.args(["serve", "--config"]).arg(&file);
