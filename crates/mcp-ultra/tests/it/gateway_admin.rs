@@ -43,9 +43,10 @@ pub(crate) async fn rig_with(auth: &str, besides: &str, files: &[(&str, &str)]) 
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let upstream = fixture(Era::Dual).await;
-    let admin = match besides.contains("admin:") {
-        true => "",
-        false => "admin: { port: 0 }\n",
+    let admin = if besides.contains("admin:") {
+        ""
+    } else {
+        "admin: { port: 0 }\n"
     };
     let section = format!(
         "storage: {{ sqlite: \"{}\" }}\n{admin}auth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\", claims: {{ tenant: tenant }} }}]\n  api_keys: {{ enabled: true, recheck: 1h, max_age: 2h }}\n{auth}{}",
@@ -81,7 +82,7 @@ pub(crate) struct Ask<'r> {
 
 impl Rig {
     pub(crate) fn token(&self, tenant: &str, subject: &str, roles: &[&str]) -> String {
-        self.token_with(tenant, subject, roles, json!({}))
+        self.token_with(tenant, subject, roles, &json!({}))
     }
 
     /// A token with more claims.
@@ -90,7 +91,7 @@ impl Rig {
         tenant: &str,
         subject: &str,
         roles: &[&str],
-        more: Value,
+        more: &Value,
     ) -> String {
         let now = SystemClock.now().as_secs();
         let mut claims = self.provider.claims(RESOURCE, subject, now);

@@ -121,7 +121,7 @@ impl<'r> Bound<'r> {
     fn new(rig: &'r Rig) -> Self {
         let client = SigningKey::es256("client").unwrap();
         let bound = json!({ "cnf": { "jkt": client.thumbprint() } });
-        let token = rig.token_with("acme", "ana", &["tenant-admin"], bound);
+        let token = rig.token_with("acme", "ana", &["tenant-admin"], &bound);
         Self { rig, client, token }
     }
 
