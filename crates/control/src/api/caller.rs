@@ -37,10 +37,11 @@ impl FromRequestParts<Api> for Caller {
             headers: &parts.headers,
             certificate: peer.and_then(|peer| peer.certificate.as_deref()),
             url: Some(&url),
+            keep_token: false,
         };
         let identified = api.identity.identify_request(request).await;
         Ok(Self {
-            principal: identified.map_err(|why| refuse(api, why))?,
+            principal: identified.map_err(|why| refuse(api, why))?.principal,
             address: peer.map(|peer| peer.addr.ip()),
         })
     }

@@ -2,7 +2,7 @@ use http::{HeaderMap, Method};
 use mcp_ultra_domain::Principal;
 
 use super::{Identity, Refused, Scheme, presented};
-use crate::tls::PeerCertificate;
+use crate::{credentials::CallerToken, tls::PeerCertificate};
 
 /// What of a request says who sends it.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,17 @@ pub struct Credentials<'r> {
     /// The URL that a proof must name (RFC 9449, 4.2: `htu`), as clients know it; without one, that
     /// of the resource.
     pub url: Option<&'r str>,
+    /// Whether the access token is wanted too, to be exchanged for another one.
+    pub keep_token: bool,
+}
+
+/// Whom a request identifies.
+#[derive(Debug, Clone)]
+pub struct Identified {
+    /// Who it is.
+    pub principal: Principal,
+    /// The access token that they have shown, where it is wanted.
+    pub token: Option<CallerToken>,
 }
 
 impl Identity {
@@ -25,7 +36,8 @@ impl Identity {
     ///
     /// # Errors
     /// [`Refused`], of which a client must not be told more than its [challenge](super::Challenges).
-    pub async fn identify_request(&self, request: Credentials<'_>) -> Result<Principal, Refused> {
+    pub async fn identify_request(&self, request: Credentials<'_>) -> Result<Identified, Refused> {
+        let mut shown = None;
         let principal = match presented(request.headers) {
             Ok((scheme, token)) => {
                 let believed = match self.recall(token) {
@@ -33,6 +45,9 @@ impl Identity {
                     // Rare, and larger than all the rest.
                     None => Box::pin(self.believe(token)).await?,
                 };
+                if request.keep_token {
+                    shown = believed.access_token(token);
+                }
                 match scheme {
                     Scheme::Bearer => self.bearer(believed, request.certificate)?,
                     Scheme::Dpop => Box::pin(self.prove(believed, request)).await?,
@@ -45,6 +60,9 @@ impl Identity {
             Err(why) => return Err(why),
         };
         self.admit(&principal)?;
-        Ok(principal)
+        Ok(Identified {
+            principal,
+            token: shown,
+        })
     }
 }

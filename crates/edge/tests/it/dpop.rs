@@ -105,6 +105,7 @@ impl Rig {
             headers: &headers(proofs),
             certificate,
             url: None,
+            keep_token: false,
         };
         let principal = self.identity.prove(believed, request).await?;
         Ok(principal.attributes().subject.clone())

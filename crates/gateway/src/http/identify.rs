@@ -10,19 +10,24 @@ use mcp_ultra_edge::{
 };
 use mcp_ultra_protocol::WireError;
 
+pub(crate) use mcp_ultra_edge::identity::Identified;
+
 use super::{Body, body::End, respond};
 use crate::Gateway;
 
-/// The principal that a request identifies; without authentication everyone is the anonymous one.
-/// The error is the response that refuses the request (MCP, Authorization, Error Handling).
-pub(super) async fn principal(
+/// Whom a request identifies; without authentication everyone is the anonymous principal. The error
+/// is the response that refuses the request (MCP, Authorization, Error Handling).
+pub(super) async fn identify(
     gateway: &Gateway,
     method: &Method,
     headers: &HeaderMap,
     peer: Option<&Peer>,
-) -> Result<Principal, Response<Body>> {
+) -> Result<Identified, Response<Body>> {
     let Some(identity) = &gateway.identity else {
-        return Ok(gateway.anonymous.clone());
+        return Ok(Identified {
+            principal: gateway.anonymous.clone(),
+            token: None,
+        });
     };
     let certificate = peer.and_then(|peer| peer.certificate.as_deref());
     let request = Credentials {
@@ -30,6 +35,7 @@ pub(super) async fn principal(
         headers,
         certificate,
         url: None,
+        keep_token: gateway.settings().exchanges_tokens,
     };
     let identified = identity.identify_request(request).await;
     identified.map_err(|why| refuse(gateway, why))
