@@ -31,6 +31,7 @@ mod gateway_connect;
 mod gateway_credentials;
 mod gateway_eras;
 mod gateway_federation;
+mod gateway_grants;
 mod gateway_hostile_client;
 mod gateway_hostile_upstream;
 mod gateway_identity;
