@@ -59,5 +59,7 @@ mod real_clients;
 mod real_clients_installed;
 #[cfg(feature = "real-clients")]
 mod real_clients_login;
+#[cfg(feature = "real-clients")]
+mod real_connect;
 mod reference;
 mod server;
