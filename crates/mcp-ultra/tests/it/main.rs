@@ -45,12 +45,14 @@ mod gateway_openbao;
 mod gateway_operations;
 mod gateway_passing;
 mod gateway_policy;
+mod gateway_policy_later;
 mod gateway_rates;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_secrets;
 mod gateway_sessions;
 mod gateway_stdio;
+mod gateway_tenants;
 mod gateway_tls;
 #[cfg(feature = "real-clients")]
 mod real_clients;
