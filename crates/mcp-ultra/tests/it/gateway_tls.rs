@@ -38,23 +38,29 @@ fn in_future(time: Duration) -> Duration {
 }
 
 /// Files as Kubernetes mounts them: links through `..data`, which is swapped.
-struct Mount {
+pub(crate) struct Mount {
     folder: TempDir,
     turn: usize,
 }
 
 impl Mount {
     fn new(pair: &Pair) -> Self {
+        Self::of(&pair.certificate, &pair.key)
+    }
+
+    /// A certificate as `tls.crt` and its key as `tls.key`.
+    pub(crate) fn of(certificate: &str, key: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = Self { folder, turn: 0 };
-        mount.put(&pair.certificate, &pair.key);
+        mount.put(certificate, key);
         for name in ["tls.crt", "tls.key"] {
             symlink(format!("..data/{name}"), mount.folder.path().join(name)).unwrap();
         }
         mount
     }
 
-    fn put(&mut self, certificate: &str, key: &str) {
+    /// Another certificate and key.
+    pub(crate) fn put(&mut self, certificate: &str, key: &str) {
         self.turn += 1;
         let base = self.folder.path();
         let version = format!("..version{}", self.turn);
@@ -63,6 +69,10 @@ impl Mount {
         fs::write(base.join(&version).join("tls.key"), key).unwrap();
         symlink(&version, base.join("..data_tmp")).unwrap();
         fs::rename(base.join("..data_tmp"), base.join("..data")).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     fn file(&self, name: &str, text: &str) -> String {

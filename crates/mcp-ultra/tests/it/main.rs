@@ -39,6 +39,8 @@ mod gateway_lost;
 mod gateway_mutated;
 #[cfg(feature = "real-clients")]
 mod gateway_openbao;
+#[cfg(feature = "real-clients")]
+mod gateway_openbao_tls;
 mod gateway_operations;
 mod gateway_passing;
 mod gateway_policy;
