@@ -131,7 +131,7 @@ impl Load {
         let task = |number: usize| {
             let (stop, calls) = (stop.clone(), calls.clone());
             let (url, headers) = (url.to_owned(), headers.clone());
-            let trust = Trust::new(authority, None, number < 3, number % 2 == 0).unwrap();
+            let trust = Trust::new(authority, None, number < 3, number.is_multiple_of(2)).unwrap();
             let kept = Client::trusting(&*url, &trust);
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {

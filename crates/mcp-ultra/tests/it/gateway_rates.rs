@@ -19,7 +19,7 @@ const RESOURCE: &str = "https://mcp.example.com/mcp";
 const CODE: i64 = -32005;
 
 /// A configuration with one upstream, callers by token, and `limits`.
-fn configuration(url: &str, limits: &str) -> String {
+pub(crate) fn configuration(url: &str, limits: &str) -> String {
     let rest = format!(
         "auth: {{ resource: \"{RESOURCE}\", jwt_secret: \"{SECRET}\", claims: {{ tenant: org }} }}\n{limits}"
     );
@@ -27,7 +27,7 @@ fn configuration(url: &str, limits: &str) -> String {
 }
 
 /// The `Authorization` of a principal.
-fn token(tenant: &str, subject: &str, roles: &[&str]) -> HeaderMap {
+pub(crate) fn token(tenant: &str, subject: &str, roles: &[&str]) -> HeaderMap {
     let claims = json!({
         "iss": "mcp-ultra", "aud": RESOURCE, "sub": subject, "org": tenant, "roles": roles,
         "exp": SystemClock.now().as_secs() + 600,
@@ -37,7 +37,7 @@ fn token(tenant: &str, subject: &str, roles: &[&str]) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, value)])
 }
 
-fn caller(gateway: &Gateway, headers: HeaderMap) -> Caller {
+pub(crate) fn caller(gateway: &Gateway, headers: HeaderMap) -> Caller {
     let mut caller = gateway.caller();
     caller.extra_headers = headers;
     caller

@@ -716,3 +716,39 @@ async fn the_certificate_that_a_server_is_shown_is_replaced() {
     until("a good one lets it in again", works).await;
     assert!(!front.output().contains("PRIVATE KEY"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_another_authority_is_not_spoken_to() {
+    let server = rig("", "").await;
+    let stranger = Authority::new("servers").unwrap();
+    let url = server.gateway.url("/mcp");
+    let ours = server.mount.file("ours.pem", &server.authority.pem());
+    let other = server.mount.file("other.pem", &stranger.pem());
+    let section = |tls: &str| {
+        format!(
+            "outbound: {{ ca_file: {ours} }}\nservers:\n  - {{ name: up, url: \"{url}\", prefix: none{tls} }}\n"
+        )
+    };
+    // An authority of its own stands instead of those that all servers may be of.
+    let text = section(&format!(", tls: {{ ca_file: {other} }}"));
+    let binary = Path::new(env!("CARGO_BIN_EXE_mcp-ultra"));
+    let mut front = Gateway::launch(binary, &text, &[]).await.unwrap();
+    let said = front.logged(&["failed the TLS handshake"], SOON).await;
+    assert!(said.unwrap().contains("check its certificate"));
+    let caller = front.caller();
+    let call = async || {
+        let params = json!({ "name": "test_simple_text", "arguments": {} });
+        let request = caller.prepare("tools/call", params);
+        caller.send(request).await.unwrap().text().await.unwrap()
+    };
+    let refused = call().await;
+    for secret in ["127.0.0.1", "certificate", "TLS"] {
+        assert!(!refused.contains(secret), "{refused}");
+    }
+    assert!(refused.contains("\"error\""), "{refused}");
+    front.reconfigure(&section("")).unwrap();
+    until("the authority of all servers is enough", async || {
+        call().await.contains("This is a simple text")
+    })
+    .await;
+}

@@ -29,6 +29,7 @@ mod gateway_asking;
 mod gateway_eras;
 mod gateway_federation;
 mod gateway_hostile_client;
+mod gateway_hostile_tokens;
 mod gateway_hostile_upstream;
 mod gateway_identity;
 mod gateway_identity_dpop;
