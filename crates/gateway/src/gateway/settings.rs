@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mcp_ultra_config::{Config, Names, Network};
+use mcp_ultra_config::{Config, CredentialsKind, Names, Network};
 
 use crate::limits::Rules;
 
@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub refresh: Duration,
     pub page_size: usize,
     pub serve_metrics: bool,
+    /// Whether an upstream's access tokens are had in exchange for those of callers.
+    pub exchanges_tokens: bool,
 }
 
 impl Settings {
@@ -54,6 +56,10 @@ impl Settings {
             refresh: config.catalog.refresh.get(),
             page_size: count(config.catalog.page_size),
             serve_metrics: config.server.metrics,
+            exchanges_tokens: config.enabled_servers().any(|server| {
+                let credentials = server.credentials.as_ref();
+                credentials.is_some_and(|section| section.kind == CredentialsKind::TokenExchange)
+            }),
         }
     }
 }
