@@ -46,6 +46,7 @@ pub use bearer::{Scheme, presented};
 pub use binding::Believed;
 pub use certificate::{CertificateRule, NoSanPattern, SanPattern};
 pub use challenge::Challenges;
+pub use dpop::is_signed_proof;
 pub use key_secret::{API_KEY_PREFIX, IssuedSecret, NoRandomness, issue, new_key_id};
 pub use refused::Refused;
 pub use request::{Credentials, Identified};

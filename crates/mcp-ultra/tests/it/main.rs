@@ -33,6 +33,7 @@ mod gateway_eras;
 mod gateway_federation;
 mod gateway_grants;
 mod gateway_hostile_client;
+mod gateway_hostile_tokens;
 mod gateway_hostile_upstream;
 mod gateway_identity;
 mod gateway_identity_dpop;
@@ -43,15 +44,19 @@ mod gateway_lost;
 mod gateway_mutated;
 #[cfg(feature = "real-clients")]
 mod gateway_openbao;
+#[cfg(feature = "real-clients")]
+mod gateway_openbao_tls;
 mod gateway_operations;
 mod gateway_passing;
 mod gateway_policy;
+mod gateway_policy_later;
 mod gateway_rates;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_secrets;
 mod gateway_sessions;
 mod gateway_stdio;
+mod gateway_tenants;
 mod gateway_tls;
 #[cfg(feature = "real-clients")]
 mod real_clients;

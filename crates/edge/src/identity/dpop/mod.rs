@@ -26,6 +26,12 @@ const HEADER: &str = "dpop";
 /// The longest proof that is looked at: one with an RSA key of 4096 bits has some 2 KiB.
 const LONGEST_PROOF: usize = 8 * 1024;
 
+/// Whether a text is a proof that its own key has signed, whatever it is for: all that is read of
+/// one before it is compared with its request.
+pub fn is_signed_proof(text: &str) -> bool {
+    text.len() <= LONGEST_PROOF && Proof::read(text).is_some_and(|proof| proof.is_signed())
+}
+
 /// Checks proofs.
 pub(super) struct Dpop {
     pub(super) required: bool,
