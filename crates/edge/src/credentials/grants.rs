@@ -87,6 +87,7 @@ impl Credentials {
         &self,
         subject: &Subject,
     ) -> Result<Option<Arc<AccessToken>>, CredentialError> {
+        let subject = &*subject.current();
         let Some(key) = self.source.key(subject)? else {
             return Ok(None);
         };
@@ -97,7 +98,7 @@ impl Credentials {
     /// The upstream has not accepted `token` (401). Says whether [`Credentials::token`] may have
     /// another one.
     pub fn rejected(&self, subject: &Subject, token: &Arc<AccessToken>) -> bool {
-        match self.source.key(subject) {
+        match self.source.key(&subject.current()) {
             Ok(Some(key)) => self.cache.rejected(&key, token),
             _ => false,
         }
@@ -138,6 +139,7 @@ impl Source {
             return Ok(Some(Key::Gateway));
         };
         match subject {
+            Subject::Session(_) => self.key(&subject.current()),
             Subject::Gateway => Ok(own.then_some(Key::Gateway)),
             Subject::Caller { token: None, .. } => Err(CredentialError::NoCallerToken),
             Subject::Caller {

@@ -32,5 +32,5 @@ pub use endpoint::{TokenEndpoint, TokenError};
 pub use error::{CredentialError, Fetched};
 pub use grants::Credentials;
 pub use settings::{ClientAuth, ClientSettings, CredentialSettings, EndpointPlace, Grant};
-pub use subject::{CallerToken, Subject};
+pub use subject::{CallerToken, LatestSubject, Subject};
 pub use token::AccessToken;
