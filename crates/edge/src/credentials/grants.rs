@@ -135,7 +135,7 @@ impl Party {
 
 impl Source {
     fn key(&self, subject: &Subject) -> Result<Option<Key>, CredentialError> {
-        let Grant::TokenExchange { own, .. } = &self.grant else {
+        let Grant::TokenExchange { own, issuers, .. } = &self.grant else {
             return Ok(Some(Key::Gateway));
         };
         match subject {
@@ -146,6 +146,11 @@ impl Source {
                 principal,
                 token: Some(token),
             } => {
+                // What one issuer has issued is not shown to another one's server.
+                let issuer = &principal.attributes().issuer;
+                if !issuers.is_empty() && !issuers.contains(issuer) {
+                    return Err(CredentialError::NoCallerToken);
+                }
                 let ends = principal.attributes().expires;
                 let ended = ends.is_some_and(|ends| ends <= self.clock.now())
                     || principal.attributes().withdrawal.is_withdrawn();
