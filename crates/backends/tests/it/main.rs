@@ -31,5 +31,6 @@ macro_rules! contracts {
 }
 
 mod api_keys;
+mod grants;
 mod idempotency;
 mod sqlite;

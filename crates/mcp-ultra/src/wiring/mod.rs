@@ -4,6 +4,7 @@
 //! [`policy`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
+mod connect;
 mod identity;
 pub(crate) mod log;
 pub(crate) mod policy;
@@ -127,6 +128,7 @@ impl Server {
             Some(path) => Some(Sqlite::open(Path::new(path)).await?),
             None => None,
         };
+        let connect = connect::parts(&config, to_outside.clone(), storage.as_ref(), &clock)?;
         let identity = identity::identity(
             &config,
             to_outside,
@@ -150,6 +152,7 @@ impl Server {
             config: config.clone(),
             outbound,
             identity: identity.clone(),
+            connect,
             policies,
             store: Arc::new(MemorySessionStore::default()),
             limits: Arc::new(MemoryLimitStore::new(tracked)),
