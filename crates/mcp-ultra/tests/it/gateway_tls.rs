@@ -71,8 +71,6 @@ impl Mount {
         fs::rename(base.join("..data_tmp"), base.join("..data")).unwrap();
     }
 
-    /// For what is tested with a real OpenBao.
-    #[cfg(feature = "real-clients")]
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
