@@ -143,7 +143,7 @@ fn changed_paths(old: &Config, new: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LogLevel, Period, SealingKey, Secret, sections::nonzero};
+    use crate::{ClientAuthMethod, LogLevel, Login, Period, SealingKey, Secret, sections::nonzero};
 
     fn base() -> Config {
         Config::default()
@@ -190,6 +190,29 @@ mod tests {
             ["server.port", "server.shutdown.drain_deadline"]
         );
         assert_eq!(changes.live, ["session.keys"]);
+    }
+
+    #[test]
+    fn what_grants_are_kept_and_given_with_needs_a_restart() {
+        let with = |secret: &str| {
+            let mut config = base();
+            config.storage.keys.push(SealingKey {
+                id: "a".into(),
+                secret: Secret::literal(secret),
+            });
+            config.connect.logins.push(Login {
+                issuer: "https://login.example.com".into(),
+                client_id: "gateway".into(),
+                client_secret: Secret::literal(secret),
+                client_auth: ClientAuthMethod::Basic,
+                timeout: Period::from_secs(10),
+            });
+            config
+        };
+        let changes = Changes::between(&with("one"), &with("two"));
+        assert_eq!(changes.restart, ["storage.keys", "connect"]);
+        assert!(changes.live.is_empty(), "{changes:?}");
+        assert!(Changes::between(&with("one"), &with("one")).is_empty());
     }
 
     #[test]
