@@ -76,9 +76,9 @@ impl Changes {
         if old.storage.keys != new.storage.keys && !named(&changes.restart, keys) {
             changes.restart.push(keys.to_owned());
         }
-        let connect = "connect";
-        if old.connect != new.connect && !named(&changes.restart, connect) {
-            changes.restart.push(connect.to_owned());
+        // What is seen is read at start; client secrets, which are masked, are taken over.
+        if old.connect != new.connect && !named(&changes.restart, "connect") {
+            changes.live.push("connect.logins".to_owned());
         }
         let vault = "secrets.vault";
         if old.secrets.vault != new.secrets.vault && !named(&changes.restart, vault) {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grants_are_kept_and_given_with_needs_a_restart() {
+    fn keys_of_the_store_and_clients_need_a_restart_and_client_secrets_do_not() {
         let with = |secret: &str| {
             let mut config = base();
             config.storage.keys.push(SealingKey {
@@ -210,8 +210,12 @@ mod tests {
             config
         };
         let changes = Changes::between(&with("one"), &with("two"));
-        assert_eq!(changes.restart, ["storage.keys", "connect"]);
-        assert!(changes.live.is_empty(), "{changes:?}");
+        assert_eq!(changes.restart, ["storage.keys"]);
+        assert_eq!(changes.live, ["connect.logins"]);
+        let mut other = with("one");
+        other.connect.logins[0].client_id = "web".into();
+        let changes = Changes::between(&with("one"), &other);
+        assert_eq!(changes.restart, ["connect.logins[0].client_id"]);
         assert!(Changes::between(&with("one"), &with("one")).is_empty());
     }
 

@@ -590,11 +590,11 @@ fn limits_say_what_they_can_be_and_on_what_they_can_depend() {
 
 #[test]
 fn accounts_of_callers_need_a_login_a_key_and_a_place() {
-    let good = r#"auth: { resource: https://a.example/mcp, issuers: [{ issuer: https://login.example }] }
+    let good = r"auth: { resource: https://a.example/mcp, issuers: [{ issuer: https://login.example }] }
 storage: { sqlite: state.db, keys: [{ id: one, secret: 0123456789-0123456789-0123456789 }] }
 connect: { logins: [{ issuer: https://login.example, client_id: web, client_secret: s }] }
 servers: [{ name: a, url: https://b.example/mcp, credentials: { kind: authorization_code, issuer: https://as.example, client_id: g, client_secret: s } }]
-"#;
+";
     let loaded = load_str(good, "c.yaml").expect(good);
     let base = loaded
         .config
