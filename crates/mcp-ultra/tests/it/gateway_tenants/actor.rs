@@ -283,8 +283,11 @@ impl Actor {
             }
             _ => {
                 let tenant = foreign.tenant.as_deref().unwrap_or("nobody");
-                let tenant: String = tenant.bytes().map(|byte| format!("%{byte:02X}")).collect();
-                self.admin(Method::GET, &format!("?tenant={tenant}"), None)
+                let mut encoded = String::new();
+                for byte in tenant.bytes() {
+                    write!(encoded, "%{byte:02X}").unwrap();
+                }
+                self.admin(Method::GET, &format!("?tenant={encoded}"), None)
                     .await
             }
         }
