@@ -41,6 +41,7 @@ use mcp_ultra_edge::{
 use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+pub(crate) use self::identity::paths as claim_paths;
 use self::secrets::Secrets;
 
 /// Why the gateway can't run.
@@ -137,14 +138,6 @@ impl Server {
         .map(Arc::new);
         let policies = policy::policies(&config.policy)?;
         let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
-        let admin = admin::Admin::bind(
-            &config.admin,
-            &config.limits,
-            identity.as_ref(),
-            storage.as_ref(),
-            tls.as_ref(),
-            clock.clone(),
-        )?;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
@@ -153,13 +146,22 @@ impl Server {
             policies,
             store: Arc::new(MemorySessionStore::default()),
             limits: Arc::new(MemoryLimitStore::new(tracked)),
-            clock,
+            clock: clock.clone(),
             secrets: secrets.map_or_else(
                 || Arc::new(NoSecrets) as Arc<dyn SecretStates>,
                 |secrets| secrets.store(),
             ),
             listener: listener.metrics(),
         })?;
+        let admin = admin::Admin::bind(
+            &config,
+            &gateway,
+            identity.as_ref(),
+            storage.as_ref(),
+            tls.as_ref(),
+            clock,
+        )?;
+        policy::tell_of_admin(&config, gateway.policies().as_deref());
         gateway.start();
         let proxies = gateway.clone();
         let listener =
