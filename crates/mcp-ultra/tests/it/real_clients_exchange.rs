@@ -2,7 +2,7 @@
 //! the upstream of another. It believes tokens for itself alone, so a call that comes through shows
 //! that the one in front has got one.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -86,10 +86,10 @@ impl Rig {
 
     /// The token of a program for the gateway in front.
     async fn token(&self, client: &str) -> String {
-        let encoded: String = secret(client)
-            .bytes()
-            .map(|byte| format!("%{byte:02X}"))
-            .collect();
+        let mut encoded = String::new();
+        for byte in secret(client).bytes() {
+            write!(encoded, "%{byte:02X}").unwrap();
+        }
         let basic = STANDARD.encode(format!("{client}:{encoded}"));
         let mut headers = HeaderMap::new();
         let authorization = format!("Basic {basic}").try_into().unwrap();
