@@ -29,7 +29,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use self::rule::Rule;
-use crate::keys::Keys;
+use crate::{grants::Grants, keys::Keys};
 
 /// The largest body of a request, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -45,6 +45,8 @@ pub struct Api {
     pub url: Arc<str>,
     /// API keys.
     pub keys: Keys,
+    /// What people have granted at servers.
+    pub grants: Grants,
     /// What was asked before.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The time.
@@ -67,7 +69,10 @@ impl std::fmt::Debug for Api {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     modifiers(&Bearer),
-    tags((name = "keys", description = "API keys: credentials that the gateway issues itself")),
+    tags(
+        (name = "grants", description = "Grants: what people have allowed the gateway to do at servers in their name"),
+        (name = "keys", description = "API keys: credentials that the gateway issues itself"),
+    ),
 )]
 struct Description;
 

@@ -5,7 +5,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::keys::KeyError;
+use crate::{grants::GrantError, keys::KeyError};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -111,6 +111,17 @@ impl From<KeyError> for Problem {
             KeyError::Changed => Kind::CHANGED,
             KeyError::Store(why) => return Self::store(&why),
             KeyError::Randomness(_) => Kind::UNAVAILABLE,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        let kind = match &error {
+            GrantError::Unknown(_) => Kind::NOT_FOUND,
+            GrantError::Changed => Kind::CHANGED,
+            GrantError::Store(why) => return Self::store(why),
         };
         Self::new(kind, error.to_string())
     }

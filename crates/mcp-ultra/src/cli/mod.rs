@@ -4,6 +4,7 @@
 //! become text here and nowhere else. The commands that speak MCP do so through
 //! [`crate::client`].
 
+mod admin;
 mod completions;
 mod config;
 mod connect;
@@ -11,6 +12,7 @@ mod demo_server;
 mod duration;
 mod exit;
 mod files;
+mod grant;
 mod import;
 mod key;
 mod policy;
@@ -57,6 +59,9 @@ enum Command {
     /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// List and revoke what people have granted at servers
+    #[command(subcommand)]
+    Grant(grant::Command),
     /// List and call the tools of a running server
     #[command(subcommand)]
     Tools(tools::Command),
@@ -113,6 +118,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Policy(command) => policy::run(&command),
         Command::Import(args) => import::run(&args),
         Command::Key(command) => wait_for(key::run(command)),
+        Command::Grant(command) => wait_for(grant::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Secrets(command) => wait_for(secrets::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),

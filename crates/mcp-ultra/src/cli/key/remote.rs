@@ -1,32 +1,21 @@
 //! API keys through the admin API of a running gateway.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::Method;
 use mcp_ultra_control::keys::KeyView;
 use mcp_ultra_edge::identity::new_key_id;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
-use url::form_urlencoded::byte_serialize;
 
 use super::{KeysError, Made};
-use crate::{
-    cli::exit::Failure,
-    client::{Reply, Transport},
+use crate::cli::{
+    admin::{AdminApi, AdminError, encoded, read},
+    exit::Failure,
 };
 
 const PATH: &str = "/api/v1/keys";
 
-/// The admin API, and whose keys it is asked for.
-pub(super) struct Remote {
-    transport: Transport,
-    tenant: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Page {
-    items: Vec<KeyView>,
-    next: Option<String>,
-}
+/// The keys there.
+pub(super) struct Remote(pub(super) AdminApi);
 
 #[derive(Deserialize)]
 struct WithToken {
@@ -35,129 +24,52 @@ struct WithToken {
     token: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Problem {
-    title: String,
-    detail: String,
-    field: Option<String>,
-}
-
 impl Remote {
-    pub(super) fn new(transport: Transport, tenant: Option<String>) -> Self {
-        Self { transport, tenant }
-    }
-
     pub(super) fn tenant(&self) -> &str {
-        self.tenant.as_deref().unwrap_or("of the caller")
+        self.0.tenant()
     }
 
     pub(super) async fn create(&self, body: &Value) -> Result<Made, Failure> {
         // Sent once: whoever runs the command again wants another key.
         let once = new_key_id().map_err(|error| KeysError::Key(error.into()))?;
         let headers = [("idempotency-key", &*once)];
-        let made = self.send(Method::POST, PATH, &headers, Some(body)).await?;
+        let made = self
+            .0
+            .send(Method::POST, PATH, &headers, Some(body))
+            .await?;
         made_of(read(made).await?)
     }
 
     pub(super) async fn all(&self) -> Result<Vec<KeyView>, Failure> {
-        let (mut all, mut path) = (Vec::new(), format!("{PATH}?limit=200"));
-        loop {
-            let page: Page = read(self.send(Method::GET, &path, &[], None).await?).await?;
-            all.extend(page.items);
-            let Some(next) = page.next else {
-                return Ok(all);
-            };
-            path = format!("{PATH}?limit=200&after={}", encoded(&next));
-        }
+        self.0.all(PATH).await
     }
 
     pub(super) async fn rotate(&self, id: &str, body: &Value) -> Result<Made, Failure> {
-        let tag = self.tag(id).await?;
-        let path = format!("{PATH}/{}/rotate", encoded(id));
+        let tag = self.0.tag(&path(id)).await?;
+        let rotate = format!("{}/rotate", path(id));
         let headers = [("if-match", &*tag)];
-        let rotated = self.send(Method::POST, &path, &headers, Some(body)).await?;
-        made_of(read(rotated).await?)
+        let rotated = self.0.send(Method::POST, &rotate, &headers, Some(body));
+        made_of(read(rotated.await?).await?)
     }
 
     pub(super) async fn revoke(&self, id: &str) -> Result<KeyView, Failure> {
-        let tag = self.tag(id).await?;
-        let path = format!("{PATH}/{}", encoded(id));
+        let path = path(id);
+        let tag = self.0.tag(&path).await?;
         let headers = [("if-match", &*tag)];
-        read(self.send(Method::DELETE, &path, &headers, None).await?).await
-    }
-
-    /// The `ETag` of a key, which a change needs.
-    async fn tag(&self, id: &str) -> Result<String, Failure> {
-        let path = format!("{PATH}/{}", encoded(id));
-        let reply = self.send(Method::GET, &path, &[], None).await?;
-        let tag = reply.headers.get(header::ETAG);
-        let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-        tag.ok_or_else(|| KeysError::NotTheApi.into())
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&'static str, &str)],
-        body: Option<&Value>,
-    ) -> Result<Reply, Failure> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                map.insert(HeaderName::from_static(name), value);
-            }
-        }
-        if body.is_some() {
-            let json = HeaderValue::from_static("application/json");
-            map.insert(header::CONTENT_TYPE, json);
-        }
-        let mut path = path.to_owned();
-        if let Some(tenant) = &self.tenant {
-            path.push(if path.contains('?') { '&' } else { '?' });
-            path += "tenant=";
-            path += &encoded(tenant);
-        }
-        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        let reply = self.transport.ask(method, &path, map, body).await;
-        let reply = reply.map_err(Failure::failed)?;
-        if reply.status.is_success() {
-            return Ok(reply);
-        }
-        Err(problem(reply).await)
+        let revoked = self.0.send(Method::DELETE, &path, &headers, None);
+        read(revoked.await?).await
     }
 }
 
-async fn problem(mut reply: Reply) -> Failure {
-    let status = reply.status;
-    let body = reply.whole().await.unwrap_or_default();
-    let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
-        return KeysError::NotTheApi.into();
-    };
-    let Problem {
-        title,
-        detail,
-        field,
-    } = problem;
-    let field = field.map_or_else(String::new, |field| format!("{field}: "));
-    let what = format!("{title}: {field}{detail}");
-    KeysError::Refused { what, status }.into()
-}
-
-async fn read<T: DeserializeOwned>(mut reply: Reply) -> Result<T, Failure> {
-    let body = reply.whole().await.map_err(Failure::failed)?;
-    serde_json::from_slice(&body).map_err(|_| KeysError::NotTheApi.into())
+fn path(id: &str) -> String {
+    format!("{PATH}/{}", encoded(id))
 }
 
 fn made_of(made: WithToken) -> Result<Made, Failure> {
     let WithToken { key, token } = made;
-    let token = token.ok_or(KeysError::NotTheApi)?;
+    let token = token.ok_or(AdminError::NotTheApi)?;
     Ok(Made {
         key,
         token: token.into(),
     })
-}
-
-fn encoded(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
 }
