@@ -61,6 +61,8 @@ mod gateway_tls;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]
+mod real_clients_exchange;
+#[cfg(feature = "real-clients")]
 mod real_clients_installed;
 #[cfg(feature = "real-clients")]
 mod real_clients_login;
