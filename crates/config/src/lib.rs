@@ -55,7 +55,7 @@ pub use sections::{
     OutboundSection, OverriddenRates, PolicySection, Prefix, QuotasSection, RatesSection,
     ResourceIndicator, Restart, SealingKey, SecretsSection, ServerSection, SessionSection,
     Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport,
-    Upstream, UpstreamTls, VaultSettings,
+    Upstream, UpstreamTls, VaultSettings, host_matches, split_port,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

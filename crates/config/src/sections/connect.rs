@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
+use url::{Position, Url};
 
 use super::{
+    ServerSection,
     auth::{is_plain, is_safe, is_web},
     servers::ClientAuthMethod,
 };
@@ -56,6 +57,34 @@ impl ConnectSection {
         };
         let url = url.trim_end_matches('/');
         Some(url.strip_suffix(path).unwrap_or(url).to_owned())
+    }
+
+    /// What browsers send as `Host`; `None` where [`base`](Self::base) is none or no URL.
+    fn host(&self, resource: Option<&str>) -> Option<String> {
+        let base = Url::parse(&self.base(resource)?).ok()?;
+        Some(base[Position::BeforeHost..Position::AfterPort].to_owned())
+    }
+
+    /// Browsers must be answered where they are sent to.
+    pub(super) fn check_host(
+        &self,
+        resource: Option<&str>,
+        server: &ServerSection,
+        findings: &mut Findings,
+    ) {
+        // Without a list of the operator's, a proxy in front may have `Host` rewritten.
+        if server.allowed_hosts.is_none() {
+            return;
+        }
+        if let Some(host) = self.host(resource).filter(|host| !server.answers(host)) {
+            findings.report(
+                "server.allowed_hosts",
+                format!("people who connect a server come to `{host}`, which is not answered"),
+                format!(
+                    "add {host}, or set connect.public_url to where browsers reach the gateway"
+                ),
+            );
+        }
     }
 
     pub(super) fn check(&self, issuers: &[&str], findings: &mut Findings) {

@@ -40,6 +40,7 @@ pub use policy::{ClassifiedNames, DataClass, PolicySection};
 pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{
     ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
+    host_matches, split_port,
 };
 pub use servers::{
     CatalogCredentials, ClientAuthMethod, CredentialsKind, CredentialsSection, Era, Prefix,
@@ -204,6 +205,8 @@ impl Config {
         let Some((index, _)) = self.servers.iter().enumerate().find(needs) else {
             return;
         };
+        let resource = self.auth.resource.as_deref();
+        self.connect.check_host(resource, &self.server, findings);
         let at = format!("servers[{index}].credentials.kind");
         if self.connect.logins.is_empty() {
             findings.report(

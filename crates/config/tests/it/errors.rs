@@ -395,6 +395,8 @@ fn credentials_that_would_be_sent_astray_or_to_nobody_are_refused() {
         )
     };
     assert!(load_str(&with(good, ""), "c.yaml").is_ok());
+    let here = with(good, "").replace("https://a.example/", "http://127.0.0.1:8000/");
+    assert!(load_str(&here, "c.yaml").is_ok());
     let own = good.replace("token_exchange", "client_credentials");
     assert!(load_str(&with(&own, ", shared: true"), "c.yaml").is_ok());
     let given = good.replace(
@@ -404,6 +406,8 @@ fn credentials_that_would_be_sent_astray_or_to_nobody_are_refused() {
     assert!(load_str(&with(&given, ""), "c.yaml").is_ok());
     for (text, part) in [
         ("servers: [{ name: a, command: x, credentials: { kind: token_exchange, issuer: https://b.example, client_id: g, client_secret: s } }]\n".to_owned(), "for a server that is an address"),
+        (with(good, "").replace("url: https://a", "url: http://a"), "servers[0].url: access tokens would cross the network in the clear"),
+        (with(&own, "").replace("url: https://a", "url: http://a"), "in the clear"),
         (with(good, ", headers: { authorization: x }"), "headers.authorization: the header carries"),
         (with(good, ", shared: true"), "they can't share a session"),
         (with(&good.replace("token_exchange", "password"), ""), "servers[0].credentials.kind"),
@@ -654,6 +658,10 @@ servers: [{ name: a, url: https://b.example/mcp, credentials: { kind: authorizat
             "connect.public_url",
         ),
         (
+            format!("server: {{ allowed_hosts: [b.example, 'a.example:8443'] }}\n{good}"),
+            "server.allowed_hosts: people who connect a server come to `a.example`",
+        ),
+        (
             good.replace(
                 "kind: authorization_code",
                 "kind: authorization_code, audience: x",
@@ -671,6 +679,10 @@ servers: [{ name: a, url: https://b.example/mcp, credentials: { kind: authorizat
         assert_ne!(text, good, "{part}");
         let said = refuse(&text).join("\n");
         assert!(said.contains(part), "{text}\n{said}");
+    }
+    for fine in ["a.example", "A.Example", "'*'"] {
+        let text = format!("server: {{ allowed_hosts: [{fine}] }}\n{good}");
+        assert!(load_str(&text, "c.yaml").is_ok(), "{fine}");
     }
     let off = good
         .replace(line("connect"), "")

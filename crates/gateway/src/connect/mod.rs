@@ -7,6 +7,7 @@
 //! - `page`: what the person sees
 //! - `grants`: the tokens of one server, from the store to a call
 //! - `vault`: tokens at rest
+//! - `waiting`: who waits for their person
 //!
 //! The one who opens a link must be the one who has called, or links would be traps: whoever made
 //! somebody else follow theirs would get that one's access. So the person logs in first, at the
@@ -21,6 +22,7 @@ mod link;
 mod page;
 mod steps;
 mod vault;
+mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,6 +35,7 @@ use mcp_ultra_protocol::seal::{KeyError, Sealer};
 use tokio::sync::broadcast;
 
 pub use self::grants::Revocation;
+use self::waiting::Waiting;
 pub(crate) use self::{
     browser::{Answer, Browser, Cookie, Query},
     grants::Grants,
@@ -78,6 +81,7 @@ pub(crate) struct Connect {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     done: broadcast::Sender<(Arc<str>, String)>,
+    waiting: Arc<Waiting>,
 }
 
 /// Why somebody can't be asked to connect a server.
@@ -104,6 +108,7 @@ impl Connect {
             used: parts.used,
             clock,
             done: broadcast::Sender::new(DONE),
+            waiting: Arc::default(),
         })
     }
 
@@ -147,13 +152,19 @@ impl Connect {
         self.logins.iter().find(is)
     }
 
-    /// Waits a while until `principal` has connected the server of `credentials`.
+    /// Waits a while until `principal` has connected the server of `credentials`. At once where
+    /// others wait already: `most` for the server.
     pub(crate) async fn wait(
         &self,
         principal: &Principal,
-        server: &str,
+        server: &Arc<str>,
         credentials: &Credentials,
+        most: usize,
     ) {
+        let entered = self.waiting.enter(server, &principal.shared_id(), most);
+        let Some(_place) = entered else {
+            return;
+        };
         let grants = self.grants(server);
         // Before the first look, so that nothing is missed in between.
         let mut done = self.done.subscribe();

@@ -112,7 +112,7 @@ impl Connect {
         if let Err(answer) = self.first_use("link", &id, ends).await {
             return answer;
         }
-        Answer::Page(Told::Leave(to), vec![cookie])
+        Answer::Page(Told::Leave(to), vec![cookie, Cookie::browser(browser)])
     }
 
     /// The person comes back from an authorization server.
@@ -144,6 +144,8 @@ impl Connect {
         };
         let mut answer = self.arrive(gateway, query, flow, id).await;
         let (Answer::Page(_, cookies) | Answer::Redirect(_, cookies)) = &mut answer;
+        // It must outlive the step that comes next, and the other flows of the browser.
+        cookies.push(Cookie::browser(id));
         if !cookies.iter().any(|cookie| cookie.name == over.name) {
             cookies.push(over);
         }

@@ -140,11 +140,13 @@ pub(super) async fn wait(gateway: &Arc<Gateway>, routed: &Routed, reply: &Reply)
         return true;
     };
     let principal = &routed.call.caller.principal;
-    let server = routed.upstream.name();
+    let (server, most) = (routed.upstream.name(), routed.upstream.settings().max_calls);
     tokio::select! {
         biased;
         () = reply.gone() => false,
-        () = connect.wait(principal, server, credentials) => true,
+        // Another process serves whoever is not done yet.
+        () = gateway.draining() => true,
+        () = connect.wait(principal, server, credentials, most) => true,
     }
 }
 

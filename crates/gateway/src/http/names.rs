@@ -2,7 +2,7 @@
 //! (2026-07-28, Streamable HTTP, Security).
 
 use http::{HeaderMap, Uri, header};
-use mcp_ultra_config::Names;
+use mcp_ultra_config::{Names, host_matches, split_port};
 
 /// Whether `Host` (or `:authority`) and `Origin` are among the names that are answered.
 pub(super) fn are_allowed(hosts: &Names, origins: &Names, uri: &Uri, headers: &HeaderMap) -> bool {
@@ -27,30 +27,6 @@ pub(super) fn host_is_allowed(hosts: &Names, uri: &Uri, headers: &HeaderMap) -> 
         _ => return false,
     };
     allowed.iter().any(|entry| host_matches(entry, host))
-}
-
-/// `entry` without a port matches any port.
-fn host_matches(entry: &str, host: &str) -> bool {
-    let (entry_name, entry_port) = split_port(entry);
-    let (name, port) = split_port(host);
-    entry_name.eq_ignore_ascii_case(name)
-        && entry_port.is_none_or(|wanted| wanted == "*" || Some(wanted) == port)
-}
-
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    // An IPv6 address has colons of its own, inside brackets.
-    let after_address = if authority.starts_with('[') {
-        authority.rfind(']').map_or(0, |at| at + 1)
-    } else {
-        0
-    };
-    match authority[after_address..].find(':') {
-        Some(at) => {
-            let at = after_address + at;
-            (&authority[..at], Some(&authority[at + 1..]))
-        }
-        None => (authority, None),
-    }
 }
 
 fn origin_is_allowed(origins: &Names, headers: &HeaderMap) -> bool {

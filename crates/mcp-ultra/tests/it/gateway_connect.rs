@@ -269,6 +269,7 @@ fn title(page: &Page) -> String {
 async fn almost(browser: &Browser, url: &str) -> Url {
     let start = browser.open(url).await.unwrap();
     let mut page = browser.send(&start).await.unwrap();
+    assert!(renews_browser(&start) && renews_browser(&page));
     let mut answers = Vec::new();
     while let Some(next) = page.leads_to() {
         if next.as_str().starts_with(CALLBACK) {
@@ -278,6 +279,9 @@ async fn almost(browser: &Browser, url: &str) -> Url {
             }
         }
         page = browser.look(next.as_str()).await.unwrap();
+        // Each step may take as long as the one before.
+        let own = page.url.as_str().starts_with(ORIGIN);
+        assert!(!own || renews_browser(&page), "{}", page.text);
     }
     assert_eq!(answers.len(), 2, "{}", page.text);
     answers.pop().unwrap()
@@ -298,6 +302,13 @@ fn with(url: &Url, name: &str, value: Option<&str>) -> String {
         }
     }
     changed.into()
+}
+
+/// Whether an answer sets the cookie that names the browser, for ten minutes more.
+fn renews_browser(page: &Page) -> bool {
+    let set = page.headers.get_all(header::SET_COOKIE).iter();
+    set.filter_map(|value| value.to_str().ok())
+        .any(|text| text.starts_with("__Host-mcp-ultra-browser=") && text.contains("Max-Age=600;"))
 }
 
 async fn stop(mut gateway: Gateway) {
@@ -347,6 +358,41 @@ async fn a_modern_client_has_its_person_connect_the_server() {
     asked(&call(&bea, None).await);
     assert!(!rig.leaks(), "a token is in the file");
     assert!(!gateway.output().contains(CANARY), "a token is in the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_calls_wait_for_one_person() {
+    let rig = Rig::start(Era::Modern).await;
+    let mut gateway = rig.gateway().await;
+    let ana = rig.caller(&gateway, "ana");
+    let (url, state) = asked(&call(&ana, None).await);
+    let ana = Arc::new(ana);
+    let calls: Vec<_> = (0..6)
+        .map(|_| {
+            let (ana, state) = (ana.clone(), state.clone());
+            tokio::spawn(async move { call(&ana, Some(&state)).await })
+        })
+        .collect();
+    until("two that are answered at once", async || {
+        calls.iter().filter(|one| one.is_finished()).count() == 2
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let done = calls.iter().filter(|one| one.is_finished()).count();
+    assert_eq!(done, 2, "four wait");
+    // Those of somebody else are others.
+    let bea = rig.caller(&gateway, "bea");
+    let (_, own) = asked(&call(&bea, None).await);
+    let more = tokio::time::timeout(Duration::from_secs(1), call(&bea, Some(&own)));
+    assert!(more.await.is_err(), "bea waits");
+    // A gateway that stops lets them go on elsewhere.
+    gateway.signal(Signal::SIGTERM).unwrap();
+    let begun = std::time::Instant::now();
+    for one in calls {
+        assert_ne!(asked(&one.await.unwrap()).0, url, "another link");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    gateway.wait(SOON).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The address the gateway listens on, who may reach it there, and how it stops.
 
 mod cors;
+mod names;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,6 +12,7 @@ use url::Url;
 
 pub use self::{
     cors::CorsSection,
+    names::{host_matches, split_port},
     tls::{ClientAuth, Terminator, TlsSection, TlsVersion},
 };
 use crate::{network::Network, period::Period, validate::Findings};
@@ -113,6 +115,14 @@ impl ServerSection {
                 Names::Only(list)
             }
             None => Names::Any,
+        }
+    }
+
+    /// Whether a request with this `Host` is answered.
+    pub(super) fn answers(&self, host: &str) -> bool {
+        match self.hosts() {
+            Names::Any => true,
+            Names::Only(list) => list.iter().any(|entry| host_matches(entry, host)),
         }
     }
 

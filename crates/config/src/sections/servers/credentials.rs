@@ -195,6 +195,17 @@ pub(super) fn check(server: &Upstream, path: &str, findings: &mut Findings) {
             "remove it; a program gets what it needs by `env`",
         );
     }
+    if let Some(url) = server.url.as_ref().map(UpstreamUrl::url)
+        && !is_safe(url)
+        && !findings.placeholders()
+    {
+        // RFC 6750, 5.3.
+        findings.report(
+            format!("{path}.url"),
+            "access tokens would cross the network in the clear",
+            "write https; http is for loopback addresses only, where a proxy or a mesh may speak TLS",
+        );
+    }
     let authorization = |name: &&String| name.eq_ignore_ascii_case("authorization");
     if let Some(name) = server.headers.keys().find(authorization) {
         findings.report(
