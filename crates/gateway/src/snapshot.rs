@@ -104,7 +104,7 @@ impl Snapshot {
 /// told only once: then tools, prompts and resources are declared, since empty lists do no harm.
 fn merged_capabilities(upstreams: &[Arc<Upstream>], catalog: &Catalog) -> ServerCapabilities {
     let mut union = ServerCapabilities::default();
-    for (source, upstream) in catalog.sources().iter().zip(upstreams) {
+    for source in catalog.sources() {
         let Some(offer) = &source.offer else {
             union.tools = true;
             union.prompts = true;
