@@ -51,10 +51,10 @@ pub use sections::{
     CertificateRule, ClaimPaths, ClassifiedNames, ClientAuth, ConcurrencySection, Config,
     CorsSection, DataClass, DpopSettings, Environment, Era, Extension, Issuer, JwksSettings,
     KubernetesLogin, LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection,
-    Names, OutboundSection, OverriddenRates, PolicySection, Prefix, QuotasSection, RatesSection,
-    Restart, SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
-    StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream, UpstreamTls,
-    VaultSettings,
+    Names, OutboundSection, OverriddenRates, PinningMode, PinningSection, PolicySection, Prefix,
+    QuotasSection, RatesSection, Restart, SealingKey, SecretsSection, ServerSection,
+    SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion,
+    Transport, Upstream, UpstreamTls, VaultSettings,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

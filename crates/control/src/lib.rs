@@ -2,9 +2,11 @@
 //!
 //! - [`api`]: the admin API, over HTTP
 //! - [`keys`]: API keys are made, changed and ended
+//! - [`pins`]: definitions of tools are shown and approved
 //!
 //! Nothing here knows where things are kept (that is `backends`, behind the ports of the domain)
 //! nor how calls are answered (`gateway`).
 
 pub mod api;
 pub mod keys;
+pub mod pins;

@@ -33,3 +33,4 @@ macro_rules! contracts {
 mod api_keys;
 mod idempotency;
 mod sqlite;
+mod tool_pins;

@@ -61,7 +61,7 @@ impl Caller {
         tenant: Option<String>,
     ) -> Result<String, Problem> {
         let tenant = tenant.unwrap_or_else(|| self.0.tenant().to_string());
-        if api.rule.permits(&self.0, action, &tenant) {
+        if api.rule.permits(&self.0, action, Some(&tenant)) {
             Ok(tenant)
         } else {
             let action = action.as_str();
@@ -70,6 +70,18 @@ impl Caller {
                 format!("you may not do {action} in this tenant"),
             ))
         }
+    }
+
+    /// Whether the caller may do this to what is of no tenant, but of the gateway as a whole.
+    pub(super) fn may_for_all(&self, api: &Api, action: AdminAction) -> Result<(), Problem> {
+        if api.rule.permits(&self.0, action, None) {
+            return Ok(());
+        }
+        let action = action.as_str();
+        Err(Problem::new(
+            Kind::FORBIDDEN,
+            format!("you may not do {action}"),
+        ))
     }
 
     /// Whether the caller may hand on these roles and scopes: their own, or any where they may do
@@ -88,7 +100,7 @@ impl Caller {
         if same
             || api
                 .rule
-                .permits(&self.0, AdminAction::GrantAnything, tenant)
+                .permits(&self.0, AdminAction::GrantAnything, Some(tenant))
         {
             return Ok(());
         }

@@ -29,7 +29,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use self::rule::Rule;
-use crate::keys::Keys;
+use crate::{keys::Keys, pins::Pins};
 
 /// The largest body of a request, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -43,6 +43,8 @@ pub struct Api {
     pub rule: Arc<dyn Rule>,
     /// API keys.
     pub keys: Keys,
+    /// Definitions of tools.
+    pub pins: Pins,
     /// What was asked before.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The time.
@@ -65,7 +67,10 @@ impl std::fmt::Debug for Api {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     modifiers(&Bearer),
-    tags((name = "keys", description = "API keys: credentials that the gateway issues itself")),
+    tags(
+        (name = "keys", description = "API keys: credentials that the gateway issues itself"),
+        (name = "tools", description = "Definitions of tools, and which of them were agreed to"),
+    ),
 )]
 struct Description;
 

@@ -5,7 +5,9 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::keys::KeyError;
+use mcp_ultra_domain::ports::PinStoreError;
+
+use crate::{keys::KeyError, pins::PinError};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -108,6 +110,18 @@ impl From<KeyError> for Problem {
             KeyError::Changed => Kind::CHANGED,
             KeyError::Store(why) => return Self::store(&why),
             KeyError::Randomness(_) => Kind::UNAVAILABLE,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<PinError> for Problem {
+    fn from(error: PinError) -> Self {
+        let kind = match &error {
+            PinError::Locked => Kind::CONFLICT,
+            PinError::Store(PinStoreError::NotFound) => Kind::NOT_FOUND,
+            PinError::Store(PinStoreError::Changed) => Kind::CHANGED,
+            PinError::Store(PinStoreError::Failed(why)) => return Self::store(why),
         };
         Self::new(kind, error.to_string())
     }

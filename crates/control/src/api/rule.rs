@@ -11,11 +11,21 @@ pub enum AdminAction {
     ManageKeys,
     /// Give an API key roles and scopes that one does not have oneself.
     GrantAnything,
+    /// See the definitions of tools.
+    ReadTools,
+    /// Agree to definitions of tools.
+    ApproveTools,
 }
 
 impl AdminAction {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::ReadKeys, Self::ManageKeys, Self::GrantAnything];
+    pub const ALL: [Self; 5] = [
+        Self::ReadKeys,
+        Self::ManageKeys,
+        Self::GrantAnything,
+        Self::ReadTools,
+        Self::ApproveTools,
+    ];
 
     /// Its name in policies and answers.
     pub fn as_str(self) -> &'static str {
@@ -23,14 +33,16 @@ impl AdminAction {
             Self::ReadKeys => "admin/keys/read",
             Self::ManageKeys => "admin/keys/manage",
             Self::GrantAnything => "admin/keys/grant-anything",
+            Self::ReadTools => "admin/tools/read",
+            Self::ApproveTools => "admin/tools/approve",
         }
     }
 }
 
 /// Decides who may do what to the things of a tenant.
 pub trait Rule: Send + Sync {
-    /// Whether `caller` may.
-    fn permits(&self, caller: &Principal, action: AdminAction, tenant: &str) -> bool;
+    /// Whether `caller` may, in a tenant, or without one, where it is of the gateway as a whole.
+    fn permits(&self, caller: &Principal, action: AdminAction, tenant: Option<&str>) -> bool;
 }
 
 /// By role: operators may do everything, and administrators of a tenant what is theirs.
@@ -43,7 +55,7 @@ pub struct Roles {
 }
 
 impl Rule for Roles {
-    fn permits(&self, caller: &Principal, action: AdminAction, tenant: &str) -> bool {
+    fn permits(&self, caller: &Principal, action: AdminAction, tenant: Option<&str>) -> bool {
         let attributes = caller.attributes();
         if caller.is_anonymous() {
             return false;
@@ -52,7 +64,7 @@ impl Rule for Roles {
             return true;
         }
         attributes.roles.contains(&self.tenant_admin)
-            && &*attributes.tenant == tenant
+            && Some(&*attributes.tenant) == tenant
             && action != AdminAction::GrantAnything
     }
 }
@@ -79,11 +91,11 @@ mod tests {
         let admin = caller("acme", &["tenant-admin"]);
         let user = caller("acme", &["reader"]);
         for action in AdminAction::ALL {
-            for tenant in ["acme", "other"] {
+            for tenant in [Some("acme"), Some("other"), None] {
                 assert!(rule.permits(&operator, action, tenant));
                 assert!(!rule.permits(&user, action, tenant));
                 assert!(!rule.permits(&Principal::anonymous(), action, tenant));
-                let own = tenant == "acme" && action != AdminAction::GrantAnything;
+                let own = tenant == Some("acme") && action != AdminAction::GrantAnything;
                 assert_eq!(rule.permits(&admin, action, tenant), own);
             }
         }

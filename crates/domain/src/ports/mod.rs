@@ -3,6 +3,7 @@
 mod idempotency;
 mod key_store;
 mod limit_store;
+mod pin_store;
 mod replay_store;
 mod secret_states;
 mod session_store;
@@ -10,6 +11,7 @@ mod session_store;
 pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};
 pub use limit_store::{LimitStore, MemoryLimitStore, Tracked};
+pub use pin_store::{MemoryPinStore, PinStore, PinStoreError};
 pub use replay_store::{MemoryReplayStore, ProofId, ReplayStore, ReplayStoreError};
 pub use secret_states::{NoSecrets, SecretState, SecretStates};
 pub use session_store::{MemorySessionStore, SessionState, SessionStore, StoreError};

@@ -4,6 +4,7 @@
 //! become text here and nowhere else. The commands that speak MCP do so through
 //! [`crate::client`].
 
+mod admin;
 mod completions;
 mod config;
 mod connect;
@@ -57,7 +58,7 @@ enum Command {
     /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
-    /// List and call the tools of a running server
+    /// List, call and check the tools of a running server; lock and approve their definitions
     #[command(subcommand)]
     Tools(tools::Command),
     /// Show where the secrets of a configuration are

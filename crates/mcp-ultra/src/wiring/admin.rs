@@ -8,9 +8,11 @@ use mcp_ultra_config::{AdminSection, LimitsSection};
 use mcp_ultra_control::{
     api::{self, Api, rule::Roles},
     keys::Keys,
+    pins::Pins,
 };
 use mcp_ultra_domain::{Clock, ports::IdempotencyStore};
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
+use mcp_ultra_gateway::Gateway;
 
 use super::{ServeError, listener_config};
 
@@ -32,6 +34,7 @@ impl Admin {
     pub(super) fn bind(
         admin: &AdminSection,
         limits: &LimitsSection,
+        gateway: &Arc<Gateway>,
         identity: Option<&Arc<Identity>>,
         storage: Option<&Sqlite>,
         tls: Option<&Arc<ServerTls>>,
@@ -51,6 +54,13 @@ impl Admin {
         let known = identity.clone();
         let changed = move |id: &str| known.forget_api_key(id);
         let keys = Keys::new(Arc::new(storage.clone()), clock.clone(), Arc::new(changed));
+        let (locked, approved) = (gateway.clone(), gateway.clone());
+        let pins = Pins::new(
+            Arc::new(storage.clone()),
+            clock.clone(),
+            Arc::new(move || locked.lock_file().is_some()),
+            Arc::new(move || approved.pins_changed()),
+        );
         let rule = Roles {
             operator: admin.operator_role.clone(),
             tenant_admin: admin.tenant_admin_role.clone(),
@@ -59,6 +69,7 @@ impl Admin {
             identity: identity.clone(),
             rule: Arc::new(rule),
             keys,
+            pins,
             idempotency: Arc::new(storage.clone()),
             clock,
         };

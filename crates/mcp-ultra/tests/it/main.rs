@@ -41,6 +41,8 @@ mod gateway_mutated;
 mod gateway_openbao;
 mod gateway_operations;
 mod gateway_passing;
+mod gateway_pinning;
+mod gateway_pinning_admin;
 mod gateway_policy;
 mod gateway_rates;
 mod gateway_recovery;

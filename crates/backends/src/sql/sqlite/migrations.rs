@@ -6,7 +6,7 @@ use sqlx::{
 };
 
 /// Number, what it is for, and the statements.
-const ALL: [(i64, &str, &str); 2] = [
+const ALL: [(i64, &str, &str); 3] = [
     (
         1,
         "API keys",
@@ -16,6 +16,11 @@ const ALL: [(i64, &str, &str); 2] = [
         2,
         "idempotency keys",
         include_str!("../../../migrations/sqlite/0002_idempotency.sql"),
+    ),
+    (
+        3,
+        "pins of tools",
+        include_str!("../../../migrations/sqlite/0003_tool_pins.sql"),
     ),
 ];
 

@@ -5,6 +5,7 @@
 mod api_keys;
 mod idempotency;
 mod migrations;
+mod tool_pins;
 
 use std::{
     fs, io,

@@ -2,6 +2,7 @@
 
 mod keys;
 mod openapi;
+mod tools;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -12,4 +13,5 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(openapi::show))
         .nest("/keys", keys::routes())
+        .nest("/tools", tools::routes())
 }

@@ -14,7 +14,6 @@ mod show;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use http::StatusCode;
 use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::Sources;
 use mcp_ultra_control::keys::{KeyError, KeyView, Keys, NewKey, Shown};
@@ -89,34 +88,12 @@ enum KeysError {
     /// A rule was broken, or the store failed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The admin API refused it.
-    #[error("the admin API refused it: {what}")]
-    #[diagnostic(help(
-        "a credential comes from MCP_ULTRA_TOKEN or --token-env; it needs the role operator, or tenant-admin for its own tenant"
-    ))]
-    Refused {
-        /// Why.
-        what: String,
-        /// The HTTP status.
-        status: StatusCode,
-    },
-    /// Something else answers there.
-    #[error("what answers there is not the admin API of MCP Ultra")]
-    #[diagnostic(help(
-        "its address is admin.host and admin.port of the gateway, not that of /mcp"
-    ))]
-    NotTheApi,
 }
 
 impl From<KeysError> for Failure {
     fn from(error: KeysError) -> Self {
         match error {
-            KeysError::NoStore
-            | KeysError::Key(KeyError::Invalid(_))
-            | KeysError::Refused {
-                status: StatusCode::BAD_REQUEST,
-                ..
-            } => Self::usage(error),
+            KeysError::NoStore | KeysError::Key(KeyError::Invalid(_)) => Self::usage(error),
             error => Self::failed(error),
         }
     }

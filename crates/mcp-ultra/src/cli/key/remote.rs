@@ -1,16 +1,17 @@
 //! API keys through the admin API of a running gateway.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{Method, header};
 use mcp_ultra_control::keys::KeyView;
 use mcp_ultra_edge::identity::new_key_id;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
-use url::form_urlencoded::byte_serialize;
 
 use super::{KeysError, Made};
 use crate::{
-    cli::exit::Failure,
+    cli::{
+        admin::{AdminApi, AdminError, encoded, read},
+        exit::Failure,
+    },
     client::{Reply, Transport},
 };
 
@@ -18,7 +19,7 @@ const PATH: &str = "/api/v1/keys";
 
 /// The admin API, and whose keys it is asked for.
 pub(super) struct Remote {
-    transport: Transport,
+    api: AdminApi,
     tenant: Option<String>,
 }
 
@@ -35,16 +36,10 @@ struct WithToken {
     token: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Problem {
-    title: String,
-    detail: String,
-    field: Option<String>,
-}
-
 impl Remote {
     pub(super) fn new(transport: Transport, tenant: Option<String>) -> Self {
-        Self { transport, tenant }
+        let api = AdminApi::new(transport);
+        Self { api, tenant }
     }
 
     pub(super) fn tenant(&self) -> &str {
@@ -92,7 +87,7 @@ impl Remote {
         let reply = self.send(Method::GET, &path, &[], None).await?;
         let tag = reply.headers.get(header::ETAG);
         let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-        tag.ok_or_else(|| KeysError::NotTheApi.into())
+        tag.ok_or_else(|| AdminError::NotTheApi.into())
     }
 
     async fn send(
@@ -102,62 +97,21 @@ impl Remote {
         headers: &[(&'static str, &str)],
         body: Option<&Value>,
     ) -> Result<Reply, Failure> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                map.insert(HeaderName::from_static(name), value);
-            }
-        }
-        if body.is_some() {
-            let json = HeaderValue::from_static("application/json");
-            map.insert(header::CONTENT_TYPE, json);
-        }
         let mut path = path.to_owned();
         if let Some(tenant) = &self.tenant {
             path.push(if path.contains('?') { '&' } else { '?' });
             path += "tenant=";
             path += &encoded(tenant);
         }
-        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        let reply = self.transport.ask(method, &path, map, body).await;
-        let reply = reply.map_err(Failure::failed)?;
-        if reply.status.is_success() {
-            return Ok(reply);
-        }
-        Err(problem(reply).await)
+        self.api.send(method, &path, headers, body).await
     }
-}
-
-async fn problem(mut reply: Reply) -> Failure {
-    let status = reply.status;
-    let body = reply.whole().await.unwrap_or_default();
-    let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
-        return KeysError::NotTheApi.into();
-    };
-    let Problem {
-        title,
-        detail,
-        field,
-    } = problem;
-    let field = field.map_or_else(String::new, |field| format!("{field}: "));
-    let what = format!("{title}: {field}{detail}");
-    KeysError::Refused { what, status }.into()
-}
-
-async fn read<T: DeserializeOwned>(mut reply: Reply) -> Result<T, Failure> {
-    let body = reply.whole().await.map_err(Failure::failed)?;
-    serde_json::from_slice(&body).map_err(|_| KeysError::NotTheApi.into())
 }
 
 fn made_of(made: WithToken) -> Result<Made, Failure> {
     let WithToken { key, token } = made;
-    let token = token.ok_or(KeysError::NotTheApi)?;
+    let token = token.ok_or(AdminError::NotTheApi)?;
     Ok(Made {
         key,
         token: token.into(),
     })
-}
-
-fn encoded(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
 }
