@@ -5,6 +5,7 @@
 //! latencies and the rate count only calls that ended inside the measured time.
 
 use std::{
+    cell::RefCell,
     process::ExitCode,
     rc::Rc,
     time::{Duration, Instant},
@@ -23,6 +24,8 @@ use crate::{
     wire::Connection,
 };
 
+/// The longest that calls with tokens of their own may take together.
+const LONGEST_EACH: Duration = Duration::from_mins(2);
 /// Pause before a connection that failed is opened again.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
 /// An answer that takes longer is an error.
@@ -141,6 +144,7 @@ pub(crate) async fn command(args: Args) -> Result<ExitCode> {
         to: Address {
             port: args.port,
             path: args.path,
+            token: None,
         },
         era: args.era,
         size: args.size,
@@ -224,6 +228,48 @@ async fn drive_locally(plan: &Plan, at: &mut dyn FnMut(Edge) -> Result<()>) -> R
     Ok(outcome)
 }
 
+/// Calls once for each of `callers`, each of which has a token of its own, over the plan's
+/// connections, and calls `at` before the first and after the last.
+pub(crate) async fn drive_each(
+    plan: &Plan,
+    callers: Vec<Address>,
+    at: &mut dyn FnMut(Edge) -> Result<()>,
+) -> Result<Outcome> {
+    let tool = tool_name(plan.size, plan.form);
+    let requests: Vec<Request> = callers
+        .iter()
+        .map(|to| message::call(to, plan.era, None, tool))
+        .collect();
+    let requests = Rc::new(RefCell::new(requests));
+    let shared = Rc::new((plan.clone(), Expected::new(plan.size)));
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            let mut clients = Vec::new();
+            for number in 0..plan.connections {
+                let mut client = Client::new(Rc::clone(&shared), number);
+                client.connect().await;
+                clients.push(client);
+            }
+            at(Edge::Start)?;
+            let started = Instant::now();
+            let mut tasks = JoinSet::new();
+            for client in clients {
+                tasks.spawn_local(client.call_each(Rc::clone(&requests)));
+            }
+            let mut outcome = Outcome::default();
+            while let Some(done) = tasks.join_next().await {
+                outcome.merge(
+                    done.map_err(|error| Error::Unusable(format!("a client ended: {error}")))?,
+                );
+            }
+            at(Edge::End)?;
+            outcome.seconds = started.elapsed().as_secs_f64();
+            Ok(outcome)
+        })
+        .await
+}
+
 /// One connection and what it has seen.
 struct Client {
     shared: Rc<(Plan, Expected)>,
@@ -277,38 +323,69 @@ impl Client {
         self.seen
     }
 
+    /// Takes requests until there are none left, and sends each once.
+    async fn call_each(mut self, requests: Rc<RefCell<Vec<Request>>>) -> Outcome {
+        let all = Window {
+            from: Instant::now(),
+            until: Instant::now() + LONGEST_EACH,
+        };
+        while Instant::now() < all.until {
+            let Some(request) = requests.borrow_mut().pop() else {
+                break;
+            };
+            // Connecting sets the request that all others send.
+            self.reconnect().await;
+            self.request = request;
+            let call = self.call(all);
+            if tokio::time::timeout(LONGEST_ANSWER, call).await.is_err() {
+                self.seen.failed("no answer within 5 s".to_owned());
+                self.connection = None;
+            }
+        }
+        self.seen
+    }
+
     async fn call_until(&mut self, window: Window) {
         while Instant::now() < window.until {
-            if !self.connection.as_ref().is_some_and(Connection::is_open) {
-                self.connect().await;
+            self.call(window).await;
+        }
+    }
+
+    /// One call, after connecting where there is no connection; a pause where that fails.
+    async fn call(&mut self, window: Window) {
+        self.reconnect().await;
+        let Some(connection) = self.connection.as_mut().filter(|open| open.is_open()) else {
+            tokio::time::sleep(AFTER_FAILURE).await;
+            return;
+        };
+        self.next += 1;
+        let (bytes, id) = self.request.numbered(self.next);
+        let (plan, expected) = &*self.shared;
+        let sent = Instant::now();
+        let checked = match connection.exchange(bytes).await {
+            Ok(response) => {
+                let received = Instant::now();
+                expected.check(&response, id).map(|form| (form, received))
             }
-            let Some(connection) = self.connection.as_mut().filter(|open| open.is_open()) else {
+            Err(error) => Err(error.to_string()),
+        };
+        match checked {
+            Ok((form, received)) => {
+                self.seen.other_form += u64::from(form != plan.form);
+                if received >= window.from && received <= window.until {
+                    self.seen.latencies.record(received - sent);
+                }
+            }
+            Err(what) => {
+                self.seen.failed(what);
                 tokio::time::sleep(AFTER_FAILURE).await;
-                continue;
-            };
-            self.next += 1;
-            let (bytes, id) = self.request.numbered(self.next);
-            let (plan, expected) = &*self.shared;
-            let sent = Instant::now();
-            let checked = match connection.exchange(bytes).await {
-                Ok(response) => {
-                    let received = Instant::now();
-                    expected.check(&response, id).map(|form| (form, received))
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            match checked {
-                Ok((form, received)) => {
-                    self.seen.other_form += u64::from(form != plan.form);
-                    if received >= window.from && received <= window.until {
-                        self.seen.latencies.record(received - sent);
-                    }
-                }
-                Err(what) => {
-                    self.seen.failed(what);
-                    tokio::time::sleep(AFTER_FAILURE).await;
-                }
             }
+        }
+    }
+
+    async fn reconnect(&mut self) {
+        if !self.connection.as_ref().is_some_and(Connection::is_open) {
+            self.connect().await;
         }
     }
 }

@@ -14,6 +14,7 @@
 
 mod error;
 mod histogram;
+mod issuer;
 mod load;
 mod message;
 mod payload;

@@ -19,6 +19,8 @@ pub(crate) struct Address {
     pub(crate) port: u16,
     /// Path of the MCP endpoint.
     pub(crate) path: String,
+    /// The access token of whoever asks.
+    pub(crate) token: Option<String>,
 }
 
 impl Address {
@@ -27,6 +29,15 @@ impl Address {
         Self {
             port,
             path: "/mcp".to_owned(),
+            token: None,
+        }
+    }
+
+    /// The same, asked with a token.
+    pub(crate) fn with(self, token: impl Into<String>) -> Self {
+        Self {
+            token: Some(token.into()),
+            ..self
         }
     }
 }
@@ -90,11 +101,14 @@ fn legacy(to: &Address, session: Option<&str>, body: &str) -> Request {
 }
 
 fn post(to: &Address, headers: &str, body: &str) -> Request {
+    let token = to.token.as_ref();
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\n\
-         Accept: application/json, text/event-stream\r\n{headers}Content-Length: {}\r\n\r\n",
+         Accept: application/json, text/event-stream\r\n{}{headers}Content-Length: {}\r\n\r\n",
         to.path,
         to.port,
+        token.unwrap_or_default(),
         body.len()
     );
     let id = FIRST_ID.to_string();
@@ -192,6 +206,15 @@ mod tests {
         let (head, body) = parts(request.numbered(0).0);
         assert!(head.contains("Mcp-Session-Id: s-1") && !head.contains("Mcp-Method"));
         assert!(body["params"].get("_meta").is_none());
+    }
+
+    #[test]
+    fn a_token_is_sent_where_there_is_one() {
+        let to = Address::on(1).with("t");
+        let (head, _) = parts(call(&to, Era::Modern, None, "echo_64").numbered(1).0);
+        assert!(head.contains("\r\nAuthorization: Bearer t\r\n"));
+        let (head, _) = parts(list(&Address::on(1), None).numbered(1).0);
+        assert!(!head.contains("Authorization"));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) calls: Vec<CallRow>,
     /// Calls one at a time.
     pub(crate) alone: Vec<AloneRow>,
+    /// Calls through gateways that know who calls and decide what may be called.
+    pub(crate) access: Vec<AccessRow>,
     /// Single figures.
     pub(crate) figures: Vec<Figure>,
     /// What is missing, and how to get it.
@@ -170,6 +172,25 @@ pub(crate) struct AloneRow {
     pub(crate) verdict: Option<Verdict>,
 }
 
+/// Calls of 64 B through a gateway that is configured in some way.
+#[derive(Debug, Serialize)]
+pub(crate) struct AccessRow {
+    /// What is configured, and how it is called.
+    pub(crate) what: &'static str,
+    /// CPU microseconds of the gateway for a call.
+    pub(crate) cpu_us: Option<Spread>,
+    /// Median over the rounds of that less the same of a gateway with nothing configured.
+    pub(crate) added_us: Option<f64>,
+    /// Calls a second.
+    pub(crate) requests_per_second: Option<f64>,
+    /// Failed calls over all rounds.
+    pub(crate) errors: u64,
+    /// What the first of them said.
+    pub(crate) first_error: Option<String>,
+    /// The target, where there is one.
+    pub(crate) verdict: Option<Verdict>,
+}
+
 /// A figure by itself.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
@@ -206,8 +227,10 @@ impl Report {
     pub(crate) fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
         let calls = self.calls.iter().filter_map(|row| row.verdict.as_ref());
         let alone = self.alone.iter().filter_map(|row| row.verdict.as_ref());
+        let access = self.access.iter().filter_map(|row| row.verdict.as_ref());
         calls
             .chain(alone)
+            .chain(access)
             .chain(self.figures.iter().filter_map(|row| row.verdict.as_ref()))
     }
 
@@ -215,8 +238,10 @@ impl Report {
     pub(crate) fn errors(&self) -> u64 {
         let calls: u64 = self.calls.iter().map(|row| row.errors).sum();
         let alone: u64 = self.alone.iter().map(|row| row.errors).sum();
+        let access: u64 = self.access.iter().map(|row| row.errors).sum();
         calls
             + alone
+            + access
             + self
                 .figures
                 .iter()
@@ -239,7 +264,11 @@ impl Report {
             let place = format!("{}, {}, one at a time", row.route.label(), row.size.label());
             Some((place, row.first_error.as_deref()?))
         });
-        calls.chain(alone)
+        let access = self
+            .access
+            .iter()
+            .filter_map(|row| Some((row.what.to_owned(), row.first_error.as_deref()?)));
+        calls.chain(alone).chain(access)
     }
 }
 

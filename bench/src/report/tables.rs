@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, Table, TableStyle, presets};
 
-use super::{AloneRow, CallRow, Figure, Report, Verdict};
+use super::{AccessRow, AloneRow, CallRow, Figure, Report, Verdict};
 
 /// The report as it is printed.
 pub(crate) fn terminal(report: &Report) -> String {
@@ -35,6 +35,10 @@ fn render(report: &Report, style: TableStyle, heading: &str) -> String {
         calls(&report.calls),
     );
     part("One call at a time, JSON".to_owned(), alone(&report.alone));
+    part(
+        format!("Who may call what: 64 B, {connections} calls in flight"),
+        access(&report.access),
+    );
     part("Without calls".to_owned(), figures(&report.figures));
     let (met, all) = (
         report.verdicts().filter(|verdict| verdict.met).count(),
@@ -151,6 +155,34 @@ fn alone(rows: &[AloneRow]) -> Option<Table> {
     (!rows.is_empty()).then_some(table)
 }
 
+fn access(rows: &[AccessRow]) -> Option<Table> {
+    let headers = [
+        "configured",
+        "CPU µs/call",
+        "low–high",
+        "added CPU µs",
+        "calls/s",
+        "errors",
+        "target",
+        "outcome",
+    ];
+    let mut table = table(&headers, 1..=5);
+    for row in rows {
+        let mut cells = vec![
+            row.what.to_owned(),
+            number(row.cpu_us.map(|cpu| cpu.median), 1),
+            row.cpu_us
+                .map_or_else(dash, |cpu| format!("{:.1}–{:.1}", cpu.low, cpu.high)),
+            number(row.added_us, 1),
+            number(row.requests_per_second, 0),
+            row.errors.to_string(),
+        ];
+        cells.extend(verdict(row.verdict.as_ref()));
+        table.add_row(cells);
+    }
+    (!rows.is_empty()).then_some(table)
+}
+
 fn figures(rows: &[Figure]) -> Option<Table> {
     let mut table = table(
         &["what", "value", "unit", "how", "target", "outcome"],
@@ -239,6 +271,15 @@ mod tests {
                 call(Route::GatewayModern, Some(2.1), Some(missed)),
             ],
             alone: vec![],
+            access: vec![AccessRow {
+                what: "limits",
+                cpu_us: Spread::of(vec![44.0]),
+                added_us: Some(1.25),
+                requests_per_second: None,
+                errors: 0,
+                first_error: None,
+                verdict: None,
+            }],
             figures: vec![Figure {
                 what: "gateway: idle memory",
                 value: None,
@@ -257,6 +298,7 @@ mod tests {
         assert_eq!(report.errors(), 7);
         for text in [terminal(&report), markdown(&report)] {
             assert!(text.contains("42.5") && text.contains("40.0–50.0") && text.contains("2.10"));
+            assert!(text.contains("limits") && text.contains("44.0–44.0"));
             assert!(text.contains("0 of 2 targets met; 7 errors."));
             assert_eq!(text.matches("MISSED").count(), 2);
             assert!(text.contains("not measured") && text.contains("it ended"));

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::{
     Args, Effort, Turn,
     children::{Gateway, Nginx, Upstream},
-    progress, standing,
+    listing::{ECHOES, wait_for_tools},
+    progress,
 };
 use crate::{
     error::Result,
@@ -44,7 +45,7 @@ impl Subjects {
         }
         if let Some(binary) = &args.gateway {
             let mut started = Gateway::start(binary, &[port]).await?;
-            standing::wait_for_tools(&mut started, 6).await?;
+            wait_for_tools(&mut started, None, ECHOES).await?;
             gateway = Some(started);
         }
         Ok(Self {

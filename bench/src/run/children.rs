@@ -2,6 +2,7 @@
 //! loopback, free port) and ended by its id, also when the run is interrupted.
 
 use std::{
+    fmt::Write as _,
     fs,
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt,
@@ -261,6 +262,17 @@ http {{
     )
 }
 
+/// What a gateway is configured with besides its port and servers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extra {
+    /// Whole sections.
+    pub(crate) sections: String,
+    /// Members of `limits`, each after a comma.
+    pub(crate) limits: &'static str,
+    /// The text of its policies.
+    pub(crate) policies: Option<String>,
+}
+
 /// The gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -276,11 +288,27 @@ impl Gateway {
     /// Starts it with one server entry for each upstream port, and waits until it is ready. A
     /// single upstream keeps its names, several get prefixes.
     pub(crate) async fn start(binary: &Path, upstreams: &[u16]) -> Result<Self> {
+        Self::start_with(binary, upstreams, &Extra::default()).await
+    }
+
+    /// Starts it with more than that.
+    pub(crate) async fn start_with(
+        binary: &Path,
+        upstreams: &[u16],
+        extra: &Extra,
+    ) -> Result<Self> {
         let folder = private_folder()?;
         let port = free_port()?;
         let config = folder.path().join("gateway.yaml");
-        fs::write(&config, gateway_config(port, upstreams))
-            .map_err(io("writing the gateway's configuration"))?;
+        let mut text = gateway_config(port, upstreams, extra);
+        if let Some(policies) = &extra.policies {
+            let file = folder.path().join("bench.cedar");
+            fs::write(&file, policies).map_err(io("writing the gateway's policies"))?;
+            let file = file.display();
+            // A formatting error of a String does not exist.
+            let _ = writeln!(text, "policy: {{ files: [\"{file}\"] }}");
+        }
+        fs::write(&config, text).map_err(io("writing the gateway's configuration"))?;
         let log = folder.path().join("gateway.log");
         let sink = fs::File::create(&log).map_err(io("creating the gateway's log"))?;
         let second = sink.try_clone().map_err(io("opening the gateway's log"))?;
@@ -336,10 +364,14 @@ impl Gateway {
     }
 }
 
-fn gateway_config(port: u16, upstreams: &[u16]) -> String {
+fn gateway_config(port: u16, upstreams: &[u16], extra: &Extra) -> String {
+    let Extra {
+        sections, limits, ..
+    } = extra;
     let mut text = format!(
-        "server: {{ port: {port} }}\nlog: {{ level: warn }}\n\
-         limits: {{ connections_per_client: 20000, streams_per_client: 10000 }}\nservers:\n"
+        "server: {{ port: {port} }}\nlog: {{ level: warn }}\n{sections}\
+         limits: {{ connections_per_client: 20000, streams_per_client: 10000{limits} }}\n\
+         servers:\n"
     );
     for (number, upstream) in upstreams.iter().enumerate() {
         let url = format!("http://127.0.0.1:{upstream}/mcp");
@@ -391,9 +423,10 @@ mod tests {
 
     #[test]
     fn one_upstream_keeps_its_names_and_many_get_prefixes() {
-        let one = gateway_config(8080, &[9000]);
+        let extra = Extra::default();
+        let one = gateway_config(8080, &[9000], &extra);
         assert!(one.contains("port: 8080") && one.contains("prefix: none"));
-        let many = gateway_config(8080, &[9000, 9001]);
+        let many = gateway_config(8080, &[9000, 9001], &extra);
         assert!(many.contains("bench1") && !many.contains("prefix"));
     }
 

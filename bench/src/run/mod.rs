@@ -1,11 +1,14 @@
 //! The whole report in one run: starts the upstream, nginx and the gateway as private processes
 //! on loopback, measures them in turns, and ends them by their ids.
 //!
-//! [`calls`] measures calls under load and one at a time, [`standing`] what is there without
-//! calls: start, idle memory, a large catalog, open streams. [`children`] owns the processes.
+//! [`calls`] measures calls under load and one at a time, [`access`] what identity, policies and
+//! limits add to them, [`standing`] what is there without calls: start, idle memory, a large
+//! catalog, open streams. [`children`] owns the processes.
 
+mod access;
 mod calls;
 mod children;
+mod listing;
 mod standing;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
@@ -58,6 +61,8 @@ struct Effort {
     starts: usize,
     listings: usize,
     streams: usize,
+    /// Calls of a turn in which each has a token of its own.
+    new_tokens: usize,
 }
 
 /// One turn of one row.
@@ -101,6 +106,7 @@ impl Effort {
             starts: if args.quick { 3 } else { 10 },
             listings: if args.quick { 10 } else { 40 },
             streams: 2000,
+            new_tokens: if args.quick { 500 } else { 5000 },
         }
     }
 }
@@ -153,8 +159,10 @@ async fn measure(args: &Args) -> Result<Report> {
     let calls = calls::under_load(&mut subjects, &effort).await?;
     let alone = calls::alone(&mut subjects, &effort).await?;
     subjects.stop().await;
-    let mut figures = Vec::new();
+    let (mut access, mut figures) = (Vec::new(), Vec::new());
     if let Some(gateway) = &args.gateway {
+        access = access::calls(gateway, &effort).await?;
+        figures.extend(access::lists(gateway).await);
         figures.extend(standing::of_gateway(gateway, &effort).await?);
     }
     if let Some(nginx) = nginx {
@@ -171,6 +179,7 @@ async fn measure(args: &Args) -> Result<Report> {
         },
         calls,
         alone,
+        access,
         figures,
         notes,
     })

@@ -1,18 +1,14 @@
 //! What a proxy costs without calls: time to be ready, memory when idle, a large catalog, open
 //! streams.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::sleep;
 
 use super::{
     Effort,
     children::{Gateway, Nginx, Upstream},
+    listing::{ECHOES, MANY_TOOLS, listing, wait_for_tools},
     progress,
 };
 use crate::{
@@ -22,22 +18,17 @@ use crate::{
     payload::{Form, Size},
     process::Watched,
     report::{Figure, Verdict, median},
-    verify::message_of,
     wire::Connection,
 };
 
 /// Upstreams of the idle gateway.
 const IDLE_UPSTREAMS: u16 = 20;
-/// Tools of every upstream that are always there.
-const ECHOES: usize = 6;
-/// Tools of the large catalog.
-const MANY_TOOLS: usize = 10_000;
 
 /// What measuring gives: the value, and how it came about.
-type Measured = Result<(f64, String)>;
+pub(super) type Measured = Result<(f64, String)>;
 
 /// A row; where measuring failed, one that says so and misses its target.
-fn figure(
+pub(super) fn figure(
     what: &'static str,
     unit: &'static str,
     limit: Option<f64>,
@@ -139,7 +130,7 @@ async fn ready_time(binary: &Path, upstreams: &[u16], effort: &Effort) -> Measur
 async fn idle_memory(binary: &Path, upstreams: &[u16]) -> Measured {
     progress("idle memory");
     let mut gateway = Gateway::start(binary, upstreams).await?;
-    wait_for_tools(&mut gateway, ECHOES * upstreams.len()).await?;
+    wait_for_tools(&mut gateway, None, ECHOES * upstreams.len()).await?;
     sleep(Duration::from_secs(2)).await;
     let value = gateway.watched().resident_bytes()? as f64 / 1e6;
     gateway.stop().await;
@@ -152,8 +143,8 @@ async fn idle_memory(binary: &Path, upstreams: &[u16]) -> Measured {
 async fn listing_of_gateway(binary: &Path, effort: &Effort) -> Measured {
     let upstream = Upstream::start(1, MANY_TOOLS).await?;
     let mut gateway = Gateway::start(binary, upstream.ports()).await?;
-    wait_for_tools(&mut gateway, MANY_TOOLS + ECHOES).await?;
-    let measured = listing(gateway.port(), &gateway.watched(), effort).await;
+    wait_for_tools(&mut gateway, None, MANY_TOOLS + ECHOES).await?;
+    let measured = listing(&Address::on(gateway.port()), &gateway.watched(), effort).await;
     gateway.still_there()?;
     gateway.stop().await;
     upstream.stop().await;
@@ -164,42 +155,15 @@ async fn listing_of_gateway(binary: &Path, effort: &Effort) -> Measured {
 async fn listing_of_nginx(binary: &Path, effort: &Effort) -> Measured {
     let upstream = Upstream::start(1, MANY_TOOLS).await?;
     let nginx = Nginx::start(binary, upstream.port(), "1").await?;
-    let measured = listing(nginx.port(), &nginx.watched(), effort).await;
+    let measured = listing(&Address::on(nginx.port()), &nginx.watched(), effort).await;
     nginx.stop().await;
     upstream.stop().await;
     measured
 }
 
-/// CPU milliseconds of a full listing, and what it consisted of.
-async fn listing(port: u16, process: &Watched, effort: &Effort) -> Measured {
-    progress("listing 10,000 tools");
-    let mut listed = Listed::default();
-    for _ in 0..3 {
-        listed = list_all(port).await?;
-    }
-    let before = process.cpu_seconds()?;
-    for _ in 0..effort.listings {
-        listed = list_all(port).await?;
-        if listed.tools != MANY_TOOLS + ECHOES {
-            return Err(Error::Unusable(format!(
-                "a listing of {} tools",
-                listed.tools
-            )));
-        }
-    }
-    let cpu = process.cpu_seconds()? - before;
-    let detail = format!(
-        "{} listings of {} pages, {:.1} MB each",
-        effort.listings,
-        listed.pages,
-        listed.bytes as f64 / 1e6
-    );
-    Ok((cpu * 1e3 / effort.listings as f64, detail))
-}
-
 async fn streams_of_gateway(binary: &Path, upstream: u16, effort: &Effort) -> Measured {
     let mut gateway = Gateway::start(binary, &[upstream]).await?;
-    wait_for_tools(&mut gateway, ECHOES).await?;
+    wait_for_tools(&mut gateway, None, ECHOES).await?;
     let opened = streams(gateway.port(), &gateway.watched(), effort).await;
     gateway.still_there()?;
     gateway.stop().await;
@@ -265,82 +229,4 @@ async fn streams(port: u16, process: &Watched, effort: &Effort) -> Result<f64> {
     sleep(Duration::from_secs(1)).await;
     let grown = process.resident_bytes()?.saturating_sub(before);
     Ok(grown as f64 / 1e3 / open.len() as f64)
-}
-
-/// What a listing of all pages brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Listed {
-    tools: usize,
-    pages: usize,
-    bytes: usize,
-}
-
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(borrow)]
-    result: Tools<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Tools<'a> {
-    #[serde(borrow)]
-    tools: Vec<&'a RawValue>,
-    next_cursor: Option<String>,
-}
-
-async fn list_all(port: u16) -> Result<Listed> {
-    let failed = |what: String| Error::Unusable(format!("listing tools on port {port}: {what}"));
-    let to = Address::on(port);
-    let mut connection = Connection::open(port)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    let mut listed = Listed::default();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut request = message::list(&to, cursor.as_deref());
-        let exchange = connection.exchange(request.numbered(listed.pages as u64).0);
-        let response = tokio::time::timeout(Duration::from_secs(10), exchange)
-            .await
-            .map_err(|_| failed("no page within 10 s".to_owned()))?
-            .map_err(|error| failed(error.to_string()))?;
-        let body = message_of(&response).unwrap_or_default();
-        let page: Page<'_> = serde_json::from_slice(body).map_err(|error| {
-            let start = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-            failed(format!("status {}, {error}: {start}", response.status))
-        })?;
-        listed.tools += page.result.tools.len();
-        listed.pages += 1;
-        listed.bytes += body.len();
-        cursor = page.result.next_cursor;
-        if cursor.is_none() {
-            return Ok(listed);
-        }
-        if listed.pages > MANY_TOOLS {
-            return Err(failed("a listing without an end".to_owned()));
-        }
-    }
-}
-
-/// Waits until the gateway lists this many tools: its upstreams are found then.
-pub(crate) async fn wait_for_tools(gateway: &mut Gateway, wanted: usize) -> Result<()> {
-    let limit = Instant::now() + Duration::from_secs(20);
-    loop {
-        let listed = list_all(gateway.port()).await;
-        match &listed {
-            Ok(listed) if listed.tools >= wanted => return Ok(()),
-            _ if Instant::now() < limit => {}
-            Ok(listed) => {
-                return Err(Error::Unusable(format!(
-                    "the gateway lists {} of {wanted} tools after 20 s",
-                    listed.tools
-                )));
-            }
-            Err(error) => {
-                return Err(Error::Unusable(format!("no tools after 20 s: {error}")));
-            }
-        }
-        gateway.still_there()?;
-        sleep(Duration::from_millis(50)).await;
-    }
 }

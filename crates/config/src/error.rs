@@ -157,7 +157,8 @@ impl fmt::Display for Warning {
 const LONGEST_LINE: usize = 200;
 
 /// Keys whose values, and everything below them, may be secrets.
-const SECRET_KEYS: [&str; 7] = [
+const SECRET_KEYS: [&str; 8] = [
+    "client_secret",
     "env",
     "headers",
     "jwt_secret",

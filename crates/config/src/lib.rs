@@ -47,12 +47,13 @@ pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
-    AdminSection, ApiKeysSettings, AppRole, AuthSection, CallerKind, CatalogSection,
-    CertificateRule, ClaimPaths, ClassifiedNames, ClientAuth, ConcurrencySection, Config,
-    CorsSection, DataClass, DpopSettings, Environment, Era, Extension, Issuer, JwksSettings,
-    KubernetesLogin, LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection,
-    Names, OutboundSection, OverriddenRates, PinningMode, PinningSection, PolicySection, Prefix,
-    QuotasSection, RatesSection, Restart, SealingKey, SecretsSection, ServerSection,
+    AdminSection, ApiKeysSettings, AppRole, AuthSection, CallerKind, CatalogCredentials,
+    CatalogSection, CertificateRule, ClaimPaths, ClassifiedNames, ClientAuth, ClientAuthMethod,
+    ConcurrencySection, Config, CorsSection, CredentialsKind, CredentialsSection, DataClass,
+    DpopSettings, Environment, Era, Extension, Issuer, JwksSettings, KubernetesLogin, LimitMatch,
+    LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection, Names, OutboundSection,
+    OverriddenRates, PinningMode, PinningSection, PolicySection, Prefix, QuotasSection,
+    RatesSection, ResourceIndicator, Restart, SealingKey, SecretsSection, ServerSection,
     SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion,
     Transport, Upstream, UpstreamTls, VaultSettings,
 };

@@ -6,6 +6,7 @@
 //! - [`shutdown`] ends the listeners in two phases: drain, then abort what is left.
 //! - [`workers`] are the threads that connections are served on.
 //! - [`identity`] knows principals by their access tokens.
+//! - [`credentials`] are the access tokens that upstreams are spoken to with.
 //! - [`body`] reads whole bodies within a bound.
 //! - [`outbound`] is the HTTP client towards upstreams. Guards on where it may connect belong into
 //!   its connector.
@@ -16,9 +17,12 @@
 //! [`outbound::Outbound::new`].
 
 pub mod body;
+pub mod credentials;
 pub mod identity;
+mod issuer;
 pub mod listener;
 pub mod outbound;
+mod recent;
 pub mod shutdown;
 pub mod tls;
 pub mod workers;

@@ -10,6 +10,7 @@ use mcp_ultra_domain::{
     limits::Place,
     policy::Resource,
 };
+use mcp_ultra_edge::credentials::CallerToken;
 use mcp_ultra_protocol::{
     Era, Method, Request, Version,
     capabilities::{self, ClientCapabilities, EXTENSION_PREFIX},
@@ -24,6 +25,9 @@ use crate::{session::Live, upstream::Upstream};
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub principal: Principal,
+    /// What the principal has shown, where it is an access token and an upstream's are had in
+    /// exchange for it.
+    pub token: Option<CallerToken>,
     pub version: Version,
     /// The text of the capabilities that the client declared.
     pub capabilities: ByteString,

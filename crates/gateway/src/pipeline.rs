@@ -24,7 +24,7 @@ use crate::{
 pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) {
     let watch = gateway.metrics.start();
     // limits of the gateway, the tenant and the principal
-    let places = match admit::call(&gateway, &arrival.principal) {
+    let places = match admit::call(&gateway, &arrival.identified.principal) {
         Ok(places) => places,
         Err(refusal) => return refuse(reply, refusal).await,
     };

@@ -41,7 +41,10 @@ pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{
     ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
 };
-pub use servers::{Era, Prefix, Restart, Transport, Upstream, UpstreamTls};
+pub use servers::{
+    CatalogCredentials, ClientAuthMethod, CredentialsKind, CredentialsSection, Era, Prefix,
+    ResourceIndicator, Restart, Transport, Upstream, UpstreamTls,
+};
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
 pub use storage::StorageSection;

@@ -1,9 +1,13 @@
 //! The MCP servers behind the gateway.
 
 mod check;
+mod credentials;
 
 pub(super) use check::check;
 pub(crate) use check::{is_header_name, is_name, is_own_header};
+pub use credentials::{
+    CatalogCredentials, ClientAuthMethod, CredentialsKind, CredentialsSection, ResourceIndicator,
+};
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -46,6 +50,9 @@ pub struct Upstream {
     /// Headers sent with every request to the address.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
+    /// The access tokens that requests to the address are made with.
+    #[serde(default)]
+    pub credentials: Option<CredentialsSection>,
     /// What is trusted and shown where the address is `https`.
     #[serde(default)]
     pub tls: Option<UpstreamTls>,
@@ -247,6 +254,7 @@ impl Upstream {
             cwd: None,
             url: None,
             headers: BTreeMap::new(),
+            credentials: None,
             tls: None,
             prefix: Prefix::default(),
             shared: false,

@@ -317,6 +317,7 @@ fn no_error_shows_a_secret() {
         "servers: [{ name: a, url: http://a.example, headers: { X: \"hunter2\\n\" } }]",
         "servers: [{ name: a, url: http://a.example, headers: { X: '${hunter 2}' } }]",
         "session: { keys: [{ id: a, secret: hunter2 }] }",
+        "servers: [{ name: a, command: x, credentials: { kind: token_exchange, client_id: g, client_secret: hunter2 } }]",
         "session: { keys: [{ id: a, secret: { x: hunter2 } }] }",
     ] {
         let error = load_str(text, "c.yaml").expect_err(text);
@@ -382,6 +383,48 @@ fn authentication_that_would_let_everyone_or_nobody_in_is_refused() {
         ),
     ] {
         assert!(load_str(&text, "c.yaml").is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn credentials_that_would_be_sent_astray_or_to_nobody_are_refused() {
+    let good = "kind: token_exchange, issuer: https://b.example, client_id: g, client_secret: s";
+    let with = |credentials: &str, rest: &str| {
+        format!(
+            "servers: [{{ name: a, url: https://a.example/mcp, credentials: {{ {credentials} }}{rest} }}]\n"
+        )
+    };
+    assert!(load_str(&with(good, ""), "c.yaml").is_ok());
+    let own = good.replace("token_exchange", "client_credentials");
+    assert!(load_str(&with(&own, ", shared: true"), "c.yaml").is_ok());
+    let given = good.replace(
+        "issuer: https://b.example",
+        "token_endpoint: http://127.0.0.1:9/t?x=1",
+    );
+    assert!(load_str(&with(&given, ""), "c.yaml").is_ok());
+    for (text, part) in [
+        ("servers: [{ name: a, command: x, credentials: { kind: token_exchange, issuer: https://b.example, client_id: g, client_secret: s } }]\n".to_owned(), "for a server that is an address"),
+        (with(good, ", headers: { authorization: x }"), "headers.authorization: the header carries"),
+        (with(good, ", shared: true"), "they can't share a session"),
+        (with(&good.replace("token_exchange", "password"), ""), "servers[0].credentials.kind"),
+        (with(&good.replace("issuer: https://b.example, ", ""), ""), "this has neither"),
+        (with(&format!("{good}, token_endpoint: https://b.example/t"), ""), "this has both"),
+        (with(&good.replace("https://b", "http://b"), ""), "is not an https URL"),
+        (with(&good.replace("b.example", "b.example/?x"), ""), "is not an https URL"),
+        (with(&good.replace("https://b.example", "https://u:p@b.example"), ""), "is not an https URL"),
+        (with(&given.replace("127.0.0.1", "b.example"), ""), "is not an https URL"),
+        (with(&good.replace("client_id: g", "client_id: ''"), ""), "credentials.client_id"),
+        (with(&good.replace(", client_secret: s", ""), ""), "credentials.client_secret: it is missing"),
+        (with(&good.replace("client_secret: s", "client_secret: ''"), ""), "credentials.client_secret: it is missing"),
+        (with(&format!("{good}, scopes: ['a b']"), ""), "is not a scope"),
+        (with(&format!("{good}, resource: 'https://a.example/#x'"), ""), "is not an absolute URI"),
+        (with(&format!("{good}, requested_token_type: jwt"), ""), "is not a type of token"),
+        (with(&format!("{good}, timeout: 0s"), ""), "credentials.timeout"),
+        (with(&format!("{own}, audience: crm"), ""), "`audience` is for the kind token_exchange"),
+        (with(&format!("{own}, catalog: none"), ""), "`catalog` is for the kind token_exchange"),
+    ] {
+        let said = refuse(&text).join("\n");
+        assert!(said.contains(part), "{text}\n{said}");
     }
 }
 

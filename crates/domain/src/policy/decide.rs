@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use cedar_policy_core::{
-    ast::{Context, EntityUIDEntry, Literal, Request, Value, ValueKind},
+    ast::{Context, EntityUIDEntry, Expr, Literal, Request, Value, ValueKind},
     evaluator::Evaluator,
     extensions::Extensions,
 };
@@ -208,20 +208,66 @@ impl Asked<'_> {
             }
             return outcome;
         }
-        let vocabulary = self.policies.vocabulary();
-        let principal = self.standing.entity(self.policies);
-        let action = vocabulary.action(self.action);
-        let resource = self.resource.entity(vocabulary);
         let (context, missing) = self.context(needs, view);
-        let Some(entities) = entities([principal, action, resource]) else {
+        let evaluated = self.with_evaluator(context, |evaluate| {
+            for effect in [Effect::Forbid, Effect::Permit] {
+                for (at, rule) in of(effect) {
+                    let condition = pick(rule);
+                    let satisfied = match &condition.expression {
+                        None => Ok(true),
+                        Some(_) if missing.concerns(&condition.needs) => {
+                            Err(missing.reason(&condition.needs))
+                        }
+                        Some(expression) => evaluate(expression),
+                    };
+                    match (satisfied, effect) {
+                        (Ok(false), _) => {}
+                        (Ok(true), Effect::Forbid) => outcome.forbids.push(*at),
+                        (Ok(true), Effect::Permit) => outcome.permits.push(*at),
+                        (Err(reason), _) => outcome.failures.push(Failure {
+                            policy: rule.name.clone(),
+                            reason,
+                        }),
+                    }
+                }
+                // Nothing can be permitted any more.
+                if !outcome.forbids.is_empty() || !outcome.failures.is_empty() {
+                    break;
+                }
+            }
+        });
+        if evaluated.is_none() {
             outcome
                 .failures
                 .extend(candidates.iter().map(|(_, rule)| Failure {
                     policy: rule.name.clone(),
                     reason: "two different entities have one id".to_owned(),
                 }));
-            return outcome;
-        };
+        }
+        outcome
+    }
+
+    /// The values of expressions that ask for nothing but principal, action and resource; without
+    /// one what can't be evaluated.
+    pub(super) fn values<'e>(&self, of: impl Iterator<Item = &'e Expr>) -> Vec<Option<bool>> {
+        self.with_evaluator(BTreeMap::new(), |evaluate| {
+            of.map(|expression| evaluate(expression).ok()).collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Calls `work` with what evaluates expressions for this request. `None` where two of its
+    /// entities have one id.
+    fn with_evaluator<R>(
+        &self,
+        context: BTreeMap<SmolStr, Value>,
+        work: impl FnOnce(&dyn Fn(&Expr) -> Result<bool, String>) -> R,
+    ) -> Option<R> {
+        let vocabulary = self.policies.vocabulary();
+        let principal = self.standing.entity(self.policies);
+        let action = vocabulary.action(self.action);
+        let resource = self.resource.entity(vocabulary);
+        let entities = entities([principal, action, resource])?;
         let known = |entity: &cedar_policy_core::ast::Entity| {
             EntityUIDEntry::known(entity.uid().clone(), None)
         };
@@ -233,35 +279,12 @@ impl Asked<'_> {
         );
         let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
         let slots = cedar_policy_core::ast::SlotEnv::new();
-        for effect in [Effect::Forbid, Effect::Permit] {
-            for (at, rule) in of(effect) {
-                let condition = pick(rule);
-                let satisfied = match &condition.expression {
-                    None => Ok(true),
-                    Some(_) if missing.concerns(&condition.needs) => {
-                        Err(missing.reason(&condition.needs))
-                    }
-                    Some(expression) => evaluator
-                        .interpret(expression, &slots)
-                        .map_err(|error| failure(&error))
-                        .and_then(|value| as_bool(&value)),
-                };
-                match (satisfied, effect) {
-                    (Ok(false), _) => {}
-                    (Ok(true), Effect::Forbid) => outcome.forbids.push(*at),
-                    (Ok(true), Effect::Permit) => outcome.permits.push(*at),
-                    (Err(reason), _) => outcome.failures.push(Failure {
-                        policy: rule.name.clone(),
-                        reason,
-                    }),
-                }
-            }
-            // Nothing can be permitted any more.
-            if !outcome.forbids.is_empty() || !outcome.failures.is_empty() {
-                break;
-            }
-        }
-        outcome
+        Some(work(&|expression| {
+            evaluator
+                .interpret(expression, &slots)
+                .map_err(|error| failure(&error))
+                .and_then(|value| as_bool(&value))
+        }))
     }
 
     /// What the conditions ask for, and what of it can't be had.

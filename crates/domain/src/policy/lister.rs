@@ -1,8 +1,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Action, Annotations, Ask, Circumstances, DataClass, Policies, Resource, Standing, Target,
-    decide::Asked, entity::Kind,
+    Action, Annotations, Ask, Circumstances, DataClass, Effect, Policies, Resource, Standing,
+    Target,
+    decide::Asked,
+    entity::Kind,
+    formula::{Formula, Value},
 };
 
 /// Whether something is listed, and whether that is so at any time and from anywhere.
@@ -15,13 +18,22 @@ pub struct Shown {
 }
 
 /// Answers for one list after the other of its entries, each kind of entry once: most tools of a
-/// list differ by nothing that a policy asks about.
+/// list differ by nothing that a policy asks about, and the others by their names.
 pub struct Lister<'p> {
     policies: &'p Policies,
     standing: &'p Standing,
     circumstances: Circumstances<'p>,
-    known: HashMap<Alike, Shown>,
+    known: HashMap<Alike, Known<'p>>,
     found: Vec<u32>,
+}
+
+/// What is known of resources that are alike.
+enum Known<'p> {
+    /// The answer.
+    Shown(Shown),
+    /// The policies, of which some ask for the name: effect, formula, and the values of the parts
+    /// that don't. Without a formula the scope is all that the policy says.
+    ByName(Vec<(Effect, Option<&'p Formula>, Vec<Value>)>),
 }
 
 /// What two resources have in common that are answered alike by policies that do not ask for names.
@@ -81,11 +93,16 @@ impl<'p> Lister<'p> {
             .map(|rule| &rule.list)
             .filter(|condition| condition.expression.is_some())
             .peekable();
-        // Without conditions there is nothing to save; with a name in one, each is its own kind.
-        let is_kind = conditions.peek().is_some()
-            && conditions.all(|condition| !condition.needs.resource)
+        // Without conditions there is nothing to save.
+        let mut has_kind = conditions.peek().is_some()
             && !matches!(resource.target, Target::Resource { template: Some(_) });
-        if !is_kind {
+        let (mut by_name, mut has_formulas) = (false, true);
+        for condition in conditions {
+            by_name |= condition.needs.resource;
+            has_formulas &= condition.formula.is_some();
+        }
+        has_kind &= !by_name || has_formulas;
+        if !has_kind {
             return self.ask(action, resource, found);
         }
         let alike = Alike {
@@ -99,26 +116,76 @@ impl<'p> Lister<'p> {
             server: resource.server.clone(),
             data_class: resource.data_class,
         };
-        if let Some(shown) = self.known.get(&alike) {
-            return *shown;
+        if let Some(known) = self.known.get(&alike) {
+            return known.shown(&resource.name);
         }
-        let shown = self.ask(action, resource, found);
-        self.known.insert(alike, shown);
+        let known = if by_name {
+            self.parts(action, resource, found)
+        } else {
+            Known::Shown(self.ask(action, resource, found))
+        };
+        let shown = known.shown(&resource.name);
+        self.known.insert(alike, known);
         shown
     }
 
-    fn ask(&self, action: Action, resource: &Resource, found: &[u32]) -> Shown {
-        let request = Asked {
+    fn parts(&self, action: Action, resource: &Resource, found: &[u32]) -> Known<'p> {
+        let policies = self.policies;
+        let request = self.request(action, resource);
+        let rules = found.iter().filter_map(|at| policies.rule(*at));
+        let of = rules.map(|rule| {
+            let formula = rule.list.formula.as_ref();
+            let parts = formula.map_or(&[][..], Formula::parts);
+            let values = match parts {
+                [] => Vec::new(),
+                parts => request.values(parts.iter().map(|part| &**part)),
+            };
+            (rule.effect, formula, values)
+        });
+        Known::ByName(of.collect())
+    }
+
+    fn request<'r>(&'r self, action: Action, resource: &'r Resource) -> Asked<'r> {
+        Asked {
             policies: self.policies,
             standing: self.standing,
             action,
             resource,
             circumstances: &self.circumstances,
-        };
+        }
+    }
+
+    fn ask(&self, action: Action, resource: &Resource, found: &[u32]) -> Shown {
+        let request = self.request(action, resource);
         let verdict = self.policies.weigh(&request, Ask::List, found);
         Shown {
             allowed: verdict.decision.allowed,
             fixed: verdict.fixed,
+        }
+    }
+}
+
+impl Known<'_> {
+    fn shown(&self, name: &str) -> Shown {
+        let rules = match self {
+            Self::Shown(shown) => return *shown,
+            Self::ByName(rules) => rules,
+        };
+        let values = |of: Effect| {
+            let rules = rules.iter().filter(move |(effect, ..)| *effect == of);
+            rules.map(|(_, formula, parts)| match formula {
+                Some(formula) => formula.value(name, parts),
+                None => Some(true),
+            })
+        };
+        // What can't be evaluated refuses.
+        let is_clear = values(Effect::Forbid).all(|value| value == Some(false));
+        let allowed = is_clear
+            && values(Effect::Permit).all(|value| value.is_some())
+            && values(Effect::Permit).any(|value| value == Some(true));
+        Shown {
+            allowed,
+            fixed: true,
         }
     }
 }

@@ -15,6 +15,7 @@ mod compile;
 mod decide;
 mod entity;
 mod error;
+mod formula;
 mod index;
 mod lister;
 mod listing;

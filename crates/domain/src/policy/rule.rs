@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{self, Expr};
 
-use super::{listing, needs::Needs};
+use super::{formula::Formula, listing, needs::Needs};
 
 /// How messages, the ledger and `policy explain` name a policy: by its `@id`, else by file and
 /// line.
@@ -33,12 +33,22 @@ pub(super) struct Rule {
 pub(super) struct Condition {
     pub expression: Option<Arc<Expr>>,
     pub needs: Needs,
+    /// The condition taken apart, where the answer is the same at any time and from anywhere.
+    pub formula: Option<Formula>,
 }
 
 impl Condition {
     fn new(expression: Option<Arc<Expr>>) -> Self {
         let needs = expression.as_deref().map(Needs::of).unwrap_or_default();
-        Self { expression, needs }
+        let formula = expression
+            .as_deref()
+            .filter(|_| needs.is_fixed() && !needs.view)
+            .and_then(Formula::of);
+        Self {
+            expression,
+            needs,
+            formula,
+        }
     }
 }
 

@@ -51,7 +51,7 @@ const RESOURCES: [&str; 13] = [
     r#"resource == ResourceTemplate::"r://{x}""#,
     r#"resource == Resource::"r://1""#,
 ];
-const CONDITIONS: [&str; 14] = [
+const CONDITIONS: [&str; 19] = [
     "",
     "",
     "",
@@ -59,6 +59,11 @@ const CONDITIONS: [&str; 14] = [
     r#"when { principal.tenant == "t" }"#,
     r#"unless { principal in Role::"b" }"#,
     r#"when { resource.name like "*x*" }"#,
+    r#"when { resource.name like "x" || principal.tenant == "t" }"#,
+    r#"unless { ["x", "r://1"].contains(resource.name) }"#,
+    r#"when { resource has readOnly && resource.readOnly && "x" == resource.name }"#,
+    r#"when { !(resource.name like "r*") && principal in Role::"a" }"#,
+    r#"when { resource.name == "x" } unless { resource.name like "*{*" }"#,
     r#"when { resource.server == Server::"s1" }"#,
     r#"when { resource.dataClass == DataClass::"personal" }"#,
     "when { resource has readOnly && resource.readOnly }",

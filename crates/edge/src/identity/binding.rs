@@ -5,6 +5,7 @@ use mcp_ultra_domain::Principal;
 use serde_json::Value;
 
 use super::{Refused, cache::Digest, verify::Grounds};
+use crate::credentials::CallerToken;
 
 /// A SHA-256 that names a key or a certificate.
 pub(super) type Thumbprint = [u8; 32];
@@ -60,6 +61,13 @@ impl std::fmt::Debug for Believed {
 }
 
 impl Believed {
+    /// The text of the token for what exchanges it for another one; `None` for the secret of an
+    /// API key, which is no access token. What proofs it is bound to is for the authorization server
+    /// to judge.
+    pub fn access_token(&self, text: &str) -> Option<CallerToken> {
+        (!self.is_api_key).then(|| CallerToken::new(text, *self.digest.bytes()))
+    }
+
     pub(super) fn new(
         principal: Principal,
         binding: Option<Arc<Binding>>,

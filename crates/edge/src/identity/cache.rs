@@ -1,4 +1,4 @@
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_domain::Principal;
@@ -9,6 +9,7 @@ use super::{
     binding::{Believed, Binding},
     verify::{Grounds, Verified},
 };
+use crate::recent::Recent;
 
 /// How long a token that was refused is not looked at again.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
@@ -40,8 +41,8 @@ pub(super) struct Cache {
 
 #[derive(Default)]
 struct Shard {
-    good: Mutex<Halves<Good>>,
-    refused: Mutex<Halves<(Refused, Duration)>>,
+    good: Mutex<Recent<Digest, Good>>,
+    refused: Mutex<Recent<Digest, (Refused, Duration)>>,
     most_good: usize,
 }
 
@@ -51,45 +52,6 @@ struct Good {
     binding: Option<Arc<Binding>>,
     until: Duration,
     grounds: Grounds,
-}
-
-/// A map of bounded size that forgets what was not used for longest, roughly: what is used moves
-/// into the newer half, which becomes the older one when it is full.
-struct Halves<T> {
-    newer: HashMap<Digest, T>,
-    older: HashMap<Digest, T>,
-}
-
-impl<T> Default for Halves<T> {
-    fn default() -> Self {
-        Self {
-            newer: HashMap::new(),
-            older: HashMap::new(),
-        }
-    }
-}
-
-impl<T: Clone> Halves<T> {
-    fn get(&mut self, digest: &Digest, most: usize) -> Option<T> {
-        if let Some(known) = self.newer.get(digest) {
-            return Some(known.clone());
-        }
-        let known = self.older.remove(digest)?;
-        self.insert(*digest, known.clone(), most);
-        Some(known)
-    }
-
-    fn insert(&mut self, digest: Digest, value: T, most: usize) {
-        if self.newer.len() >= most.div_ceil(2) {
-            self.older = mem::take(&mut self.newer);
-        }
-        self.newer.insert(digest, value);
-    }
-
-    fn remove(&mut self, digest: &Digest) {
-        self.newer.remove(digest);
-        self.older.remove(digest);
-    }
 }
 
 impl Cache {
@@ -157,11 +119,10 @@ impl Cache {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        let count = |shard: &Shard| {
-            let good = shard.good.lock();
-            good.newer.len() + good.older.len()
-        };
-        self.shards.iter().map(count).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.good.lock().len())
+            .sum()
     }
 }
 

@@ -3,8 +3,8 @@
 //! - `settings`: everything that is configured
 //! - `bearer`: the credential of a request
 //! - `token`: what a token says of itself before it is believed
-//! - `keys`, `source`, `discovery`, `fetch`: the keys of an issuer, where they come from, and for
-//!   how long they are good
+//! - `keys`, `source`: the keys of an issuer, where they come from ([`crate::issuer`]), and for how
+//!   long they are good
 //! - `verify`: signature and claims
 //! - `api_keys`, `key_secret`: API keys, and how their secrets look
 //! - `claims`: from claims to a principal
@@ -27,9 +27,7 @@ mod cache;
 mod certificate;
 mod challenge;
 mod claims;
-mod discovery;
 mod dpop;
-mod fetch;
 mod key_secret;
 mod keys;
 mod refused;
@@ -59,10 +57,9 @@ use self::{
     binding::Binding,
     cache::{Cache, Digest},
     dpop::Dpop,
-    fetch::Fetcher,
     verify::{Grounds, Issuer},
 };
-use crate::{outbound::Outbound, tls::PeerCertificate};
+use crate::{issuer::fetch::Fetcher, outbound::Outbound, tls::PeerCertificate};
 
 /// The longest token that is looked at.
 pub const LONGEST_TOKEN: usize = 16 * 1024;

@@ -14,9 +14,11 @@ use tokio::sync::watch;
 
 use super::{
     Algorithm, KeyTimes, Refused,
+    keys::{self, Key, KeySetError, millis},
+};
+use crate::issuer::{
     discovery::{self, DiscoveryError},
     fetch::{FetchError, Fetcher},
-    keys::{self, Key, KeySetError, millis},
 };
 
 /// How many keys are tried for a token that names none.

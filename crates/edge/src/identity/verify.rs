@@ -10,11 +10,11 @@ use super::{
     api_keys::Held,
     binding::Binding,
     claims::principal,
-    fetch::Fetcher,
     keys::Key,
     source::KeySource,
     token::{Claimed, Signed},
 };
+use crate::issuer::fetch::Fetcher;
 
 /// No credential is believed to last longer.
 const LONGEST_LIFE: Duration = Duration::from_hours(24 * 366);

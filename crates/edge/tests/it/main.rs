@@ -8,6 +8,7 @@
 )]
 
 mod api_keys;
+mod credentials;
 mod deadlines;
 mod dpop;
 mod draining;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{Era, Version, error, headers};
 
 use super::outbound;
@@ -87,6 +88,7 @@ pub(super) async fn send(
         progress_token: call.progress_token.clone(),
         name: call.method.name_key().map(|_| &*routed.original),
         headers,
+        ..Outgoing::default()
     };
     routed.upstream.call(target, &behalf, outgoing).await
 }
@@ -100,6 +102,14 @@ pub(crate) struct ForCall<'c> {
 impl OnBehalf for ForCall<'_> {
     fn holder(&self) -> Holder {
         holder(self.routed)
+    }
+
+    fn subject(&self) -> Subject {
+        let caller = &self.routed.call.caller;
+        Subject::Caller {
+            principal: caller.principal.clone(),
+            token: caller.token.clone(),
+        }
     }
 
     fn hello(&self) -> Hello {

@@ -476,6 +476,7 @@ async fn sweep(gateway: std::sync::Weak<Gateway>, stop: CancellationToken) {
         let mut closed = 0;
         for upstream in &gateway.snapshot().upstreams {
             closed += upstream.close_idle().await;
+            upstream.forget_ended_tokens();
             let missed = upstream.missed();
             if !missed.is_empty() {
                 let (upstream, stop) = (upstream.clone(), stop.clone());

@@ -5,7 +5,7 @@ use mcp_ultra_domain::{pinning::LockFile, policy::Policies};
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, GatewayError, Settings, sealing::sealing_secrets};
-use crate::upstream::{Settings as UpstreamSettings, Upstream};
+use crate::upstream::{Means, Settings as UpstreamSettings, Upstream};
 
 /// How often an upstream that is no longer configured is looked at, and how much longer than a call
 /// may take it is waited for.
@@ -87,8 +87,13 @@ impl Gateway {
         let before = self.snapshot();
         let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
         let mut stay = Vec::new();
+        let means = Means {
+            outbound: &self.outbound,
+            clock: &self.clock,
+            metrics: &self.metrics,
+        };
         for section in config.enabled_servers() {
-            let settings = UpstreamSettings::new(config, section, &self.outbound)?;
+            let settings = UpstreamSettings::new(config, section, &means)?;
             let same_prefix = upstreams
                 .iter()
                 .find(|other| !settings.naming.is_identity() && *other.naming() == settings.naming);
@@ -110,7 +115,7 @@ impl Gateway {
             });
         }
         for (upstream, settings) in stay {
-            upstream.settings().take_headers_of(&settings);
+            upstream.settings().take_secrets_of(&settings);
         }
         Ok(upstreams)
     }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_config::{Config, Names, Network};
+use mcp_ultra_config::{Config, CredentialsKind, Names, Network};
 use mcp_ultra_domain::pinning::LockFile;
 
 use crate::{limits::Rules, pinning::PinRules};
@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub page_size: usize,
     pub serve_metrics: bool,
     pub pinning: Arc<PinRules>,
+    /// Whether an upstream's access tokens are had in exchange for those of callers.
+    pub exchanges_tokens: bool,
 }
 
 impl Settings {
@@ -57,6 +59,10 @@ impl Settings {
             page_size: count(config.catalog.page_size),
             serve_metrics: config.server.metrics,
             pinning: Arc::new(PinRules::new(config, lock)),
+            exchanges_tokens: config.enabled_servers().any(|server| {
+                let credentials = server.credentials.as_ref();
+                credentials.is_some_and(|section| section.kind == CredentialsKind::TokenExchange)
+            }),
         }
     }
 }

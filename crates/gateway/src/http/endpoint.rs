@@ -50,7 +50,7 @@ pub(super) async fn answer(
     ) {
         return respond::method_not_allowed();
     }
-    let principal = match identify::principal(
+    let identified = match identify::identify(
         gateway,
         request.method(),
         request.headers(),
@@ -58,13 +58,14 @@ pub(super) async fn answer(
     )
     .await
     {
-        Ok(principal) => principal,
+        Ok(identified) => identified,
         Err(refusal) => return refusal,
     };
+    let principal = &identified.principal;
     match *request.method() {
-        Method::GET => Box::pin(open_stream(gateway, request.headers(), &principal, client)).await,
-        Method::DELETE => Box::pin(end_session(gateway, request.headers(), &principal)).await,
-        _ => post::answer(gateway, request, principal, client).await,
+        Method::GET => Box::pin(open_stream(gateway, request.headers(), principal, client)).await,
+        Method::DELETE => Box::pin(end_session(gateway, request.headers(), principal)).await,
+        _ => post::answer(gateway, request, identified, client).await,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Response, header};
 use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::{
+    credentials::CallerToken,
     identity::{Refused, Scheme, presented},
     listener::Peer,
 };
@@ -13,18 +14,31 @@ use mcp_ultra_protocol::WireError;
 use super::{Body, body::End, respond};
 use crate::Gateway;
 
-/// The principal that a request identifies; without authentication everyone is the anonymous one.
-/// The error is the response that refuses the request (MCP, Authorization, Error Handling).
-pub(super) async fn principal(
+/// Whom a request identifies.
+#[derive(Debug, Clone)]
+pub(crate) struct Identified {
+    /// Who it is.
+    pub principal: Principal,
+    /// The access token that they have shown, where an upstream's are had in exchange for it.
+    pub token: Option<CallerToken>,
+}
+
+/// Whom a request identifies; without authentication everyone is the anonymous principal. The error
+/// is the response that refuses the request (MCP, Authorization, Error Handling).
+pub(super) async fn identify(
     gateway: &Gateway,
     method: &Method,
     headers: &HeaderMap,
     peer: Option<&Peer>,
-) -> Result<Principal, Response<Body>> {
+) -> Result<Identified, Response<Body>> {
     let Some(identity) = &gateway.identity else {
-        return Ok(gateway.anonymous.clone());
+        return Ok(Identified {
+            principal: gateway.anonymous.clone(),
+            token: None,
+        });
     };
     let certificate = peer.and_then(|peer| peer.certificate.as_deref());
+    let mut shown = None;
     let identified = match presented(headers) {
         Ok((scheme, token)) => {
             let believed = match identity.recall(token) {
@@ -32,6 +46,11 @@ pub(super) async fn principal(
                 // Rare, and larger than all the rest.
                 None => Box::pin(identity.believe(token)).await,
             };
+            if gateway.settings().exchanges_tokens
+                && let Ok(believed) = &believed
+            {
+                shown = believed.access_token(token);
+            }
             match (believed, scheme) {
                 (Ok(token), Scheme::Bearer) => identity.bearer(token, certificate),
                 (Ok(token), Scheme::Dpop) => {
@@ -49,7 +68,10 @@ pub(super) async fn principal(
     };
     let admitted = identified.and_then(|principal| {
         identity.admit(&principal)?;
-        Ok(principal)
+        Ok(Identified {
+            principal,
+            token: shown,
+        })
     });
     admitted.map_err(|why| refuse(gateway, why))
 }

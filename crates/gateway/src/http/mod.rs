@@ -20,11 +20,11 @@ use std::{convert::Infallible, pin::Pin, sync::Arc, time::Instant};
 
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::listener::Peer;
 use mcp_ultra_protocol::Request as McpRequest;
 
 pub use body::Body;
+pub(crate) use identify::Identified;
 pub(crate) use streams::{StreamSlot, StreamSlots};
 
 use crate::Gateway;
@@ -34,7 +34,7 @@ use crate::Gateway;
 pub(crate) struct Arrival {
     pub request: McpRequest,
     pub headers: Arc<HeaderMap>,
-    pub principal: Principal,
+    pub identified: Identified,
     /// The address it came from.
     pub peer: Option<std::net::IpAddr>,
 }

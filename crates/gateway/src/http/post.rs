@@ -15,7 +15,7 @@ use mcp_ultra_protocol::{
 use tokio::sync::mpsc;
 
 use super::{
-    Arrival, Body,
+    Arrival, Body, Identified,
     endpoint::{self, Accepts},
     identify,
     in_flight::InFlight,
@@ -34,7 +34,7 @@ const MAX_BATCH: usize = 100;
 pub(super) async fn answer(
     gateway: &Arc<Gateway>,
     request: Request<Incoming>,
-    principal: Principal,
+    identified: Identified,
     peer: Option<IpAddr>,
 ) -> Response<Body> {
     let accepts = Accepts::of(request.headers());
@@ -61,21 +61,27 @@ pub(super) async fn answer(
             let arrival = Arrival {
                 request,
                 headers,
-                principal,
+                identified,
                 peer,
             };
             call(gateway, arrival, accepts).await
         }
         Ok(Messages::Single(Message::Notification(notification))) => {
-            Box::pin(notified(gateway, &headers, &principal, &notification)).await
+            Box::pin(notified(
+                gateway,
+                &headers,
+                &identified.principal,
+                &notification,
+            ))
+            .await
         }
         Ok(Messages::Single(Message::Response(response))) => {
-            Box::pin(answered(gateway, &headers, &principal, response)).await
+            Box::pin(answered(gateway, &headers, &identified.principal, response)).await
         }
         Ok(Messages::Batch(batch)) => {
             let template = Batch {
                 headers,
-                principal,
+                identified,
                 peer,
                 accepts,
             };
@@ -135,7 +141,7 @@ async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Res
         InFlight::new(call).detach();
         return last(replies).await;
     }
-    let principal = arrival.principal.clone();
+    let principal = arrival.identified.principal.clone();
     let mut call = InFlight::new(pipeline::call(gateway.clone(), arrival, reply));
     match tokio::time::timeout(STREAM_AFTER, call.first(&mut replies)).await {
         // An error keeps its status also for a client that would rather have a stream.
@@ -214,7 +220,7 @@ async fn answered(
 /// What all messages of a batch have in common.
 struct Batch {
     headers: Arc<HeaderMap>,
-    principal: Principal,
+    identified: Identified,
     peer: Option<IpAddr>,
     accepts: Accepts,
 }
@@ -226,7 +232,8 @@ impl Batch {
         gateway: &Arc<Gateway>,
         batch: Vec<Result<Message, EnvelopeError>>,
     ) -> Response<Body> {
-        let live = match endpoint::session(gateway, &self.headers, &self.principal).await {
+        let live = match endpoint::session(gateway, &self.headers, &self.identified.principal).await
+        {
             Ok(live) => live,
             Err(refusal) => return refusal,
         };
@@ -274,7 +281,7 @@ impl Batch {
             return respond::accepted();
         }
         if self.accepts.stream {
-            let end = identify::end(gateway, &self.principal);
+            let end = identify::end(gateway, &self.identified.principal);
             return respond::stream(None, Replies::of_many(receiver), None, end);
         }
         all(Replies::of_many(receiver), expected).await
@@ -290,7 +297,7 @@ impl Batch {
         let arrival = Arrival {
             request,
             headers: self.headers.clone(),
-            principal: self.principal.clone(),
+            identified: self.identified.clone(),
             peer: self.peer,
         };
         tokio::spawn(pipeline::call(gateway.clone(), arrival, reply));

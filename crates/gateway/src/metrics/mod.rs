@@ -20,6 +20,7 @@ use mcp_ultra_domain::{
     scan::FindingKind,
 };
 use mcp_ultra_edge::{
+    credentials::Fetched,
     identity::Refused,
     listener::{ListenerMetrics, Refusal},
 };
@@ -33,7 +34,8 @@ use prometheus_client::{
 use self::{
     labels::{
         AnswerLabel, CallLabels, FindingLabels, LimitLabel, LimitLabels, ListLabel, MethodLabels,
-        ReasonLabel, ResultLabel, SecretLabel, StandingLabels, StatusLabel, UpstreamLabel,
+        ReasonLabel, ResultLabel, SecretLabel, StandingLabels, StatusLabel, TokenLabels,
+        UpstreamLabel,
     },
     text::prometheus_text,
 };
@@ -61,6 +63,7 @@ pub struct Metrics {
     accepted: Counter<u64, Mirror>,
     refused: Family<ReasonLabel, Counter<u64, Mirror>>,
     auth_refused: Family<ReasonLabel, Counter>,
+    token_requests: Family<TokenLabels, Counter>,
     certificate_ends: Gauge,
     certificate_reloads: Family<ResultLabel, Counter<u64, Mirror>>,
     policy: Family<AnswerLabel, Counter>,
@@ -166,6 +169,7 @@ impl Metrics {
             accepted: Counter::default(),
             refused: Family::default(),
             auth_refused: Family::default(),
+            token_requests: Family::default(),
             certificate_ends: Gauge::default(),
             certificate_reloads: Family::default(),
             policy: Family::default(),
@@ -200,6 +204,25 @@ impl Metrics {
         self.auth_refused
             .get_or_create(&ReasonLabel { reason })
             .inc();
+    }
+
+    /// What counts the requests for access tokens for one upstream.
+    pub(crate) fn token_requests(
+        &self,
+        upstream: &Arc<str>,
+    ) -> impl Fn(Fetched) + Send + Sync + use<> {
+        let count = Fetched::ALL.map(|outcome| {
+            let labels = TokenLabels {
+                upstream: upstream.clone(),
+                outcome: outcome.as_str(),
+            };
+            (outcome, self.token_requests.get_or_create_owned(&labels))
+        });
+        move |outcome| {
+            for (_, counter) in count.iter().filter(|(of, _)| *of == outcome) {
+                counter.inc();
+            }
+        }
     }
 
     /// Counts a decision of the policies.

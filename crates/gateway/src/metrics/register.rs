@@ -111,6 +111,11 @@ impl Metrics {
             self.auth_refused.clone(),
         );
         registry.register(
+            "mcp_token_requests",
+            "Requests for access tokens for upstreams, by how they came out: token, refused by the authorization server, or unavailable",
+            self.token_requests.clone(),
+        );
+        registry.register(
             "mcp_policy_decisions",
             "Decisions of the policies on calls, by answer: permitted, forbidden by a policy, unmatched by any, failed to be evaluated",
             self.policy.clone(),

@@ -4,7 +4,6 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytestring::ByteString;
 use http::{HeaderMap, StatusCode};
-use mcp_ultra_domain::Principal;
 use mcp_ultra_protocol::{
     Era, Method, Request, Version, WireError, headers,
     json::{self, Object},
@@ -14,7 +13,7 @@ use mcp_ultra_protocol::{
 use crate::{
     Gateway,
     call::{Call, CallHeaders, Caller},
-    http::Arrival,
+    http::{Arrival, Identified},
     pipeline::Refusal,
     session,
 };
@@ -34,7 +33,7 @@ pub(crate) async fn call(gateway: &Arc<Gateway>, arrival: Arrival) -> Result<Box
     let Arrival {
         request,
         headers,
-        principal,
+        identified,
         peer,
     } = arrival;
     let params_text = request.params.clone();
@@ -58,13 +57,13 @@ pub(crate) async fn call(gateway: &Arc<Gateway>, arrival: Arrival) -> Result<Box
             &meta,
             version.as_deref(),
             &headers,
-            principal,
+            identified,
         )?,
-        Opening::Initialize => initialize(request, params.as_ref(), principal)?,
+        Opening::Initialize => initialize(request, params.as_ref(), identified)?,
         Opening::InSession => {
             verify_mirrors(&request, params.as_ref(), &headers, false)?;
             // Boxed: a modern call, which is the rule, need not carry the room for it.
-            Box::pin(in_session(gateway, request, &meta, &headers, principal)).await?
+            Box::pin(in_session(gateway, request, &meta, &headers, identified)).await?
         }
     };
     call.peer = peer;
@@ -143,7 +142,7 @@ fn modern(
     meta: &RequestMeta<'_>,
     header: Option<&str>,
     headers: &HeaderMap,
-    principal: Principal,
+    Identified { principal, token }: Identified,
 ) -> Result<Box<Call>, Refusal> {
     let version = modern_version(meta, header)?;
     let capabilities = meta
@@ -164,6 +163,7 @@ fn modern(
     let part = |text: &str| request.text.slice_ref(text);
     let caller = Caller {
         principal,
+        token,
         version,
         capabilities: part(capabilities),
         client_info: meta.client_info.map(part),
@@ -255,7 +255,7 @@ fn verify_mirror(
 fn initialize(
     request: Request,
     params: Option<&Object<'_>>,
-    principal: Principal,
+    Identified { principal, token }: Identified,
 ) -> Result<Box<Call>, Refusal> {
     let asked = params
         .and_then(|params| params.get_str("protocolVersion"))
@@ -272,6 +272,7 @@ fn initialize(
     let part = |text: &str| request.text.slice_ref(text);
     let caller = Caller {
         principal,
+        token,
         version: Version::negotiate(&asked),
         capabilities: object("capabilities").map_or_else(|| ByteString::from_static("{}"), part),
         client_info: object("clientInfo").map(part),
@@ -285,7 +286,7 @@ async fn in_session(
     request: Request,
     meta: &RequestMeta<'_>,
     headers: &HeaderMap,
-    principal: Principal,
+    Identified { principal, token }: Identified,
 ) -> Result<Box<Call>, Refusal> {
     let session = session::of_headers(gateway, headers, &principal).await?;
     let method = Method::parse(&request.method)
@@ -293,6 +294,7 @@ async fn in_session(
         .ok_or_else(|| unknown_method(&request.method, Era::Legacy))?;
     let caller = Caller {
         principal,
+        token,
         version: session.version,
         capabilities: session.capabilities.clone(),
         client_info: session.client_info.clone(),

@@ -1,11 +1,16 @@
+use mcp_ultra_edge::credentials::Subject;
+
 use super::{Hello, Holder, Sink};
 
 /// On whose behalf an upstream is spoken to: whose session is used or opened, and with what.
 ///
-/// Asked for only where a session is needed at all: a stateless call has none.
+/// Asked for only where it is needed at all: a stateless call has no session, and most upstreams
+/// need no tokens.
 pub trait OnBehalf: Sync {
     /// Whose session it is.
     fn holder(&self) -> Holder;
+    /// Whose tokens requests are made with, where the upstream needs any.
+    fn subject(&self) -> Subject;
     /// What a new session is opened with.
     fn hello(&self) -> Hello;
     /// Where notifications of a new session go that belong to no call.
@@ -15,6 +20,7 @@ pub trait OnBehalf: Sync {
     fn known(&self) -> Behalf {
         Behalf {
             holder: self.holder(),
+            subject: self.subject(),
             hello: self.hello(),
             sink: self.sink(),
         }
@@ -26,6 +32,8 @@ pub trait OnBehalf: Sync {
 pub struct Behalf {
     /// Whose session it is.
     pub holder: Holder,
+    /// Whose tokens requests are made with.
+    pub subject: Subject,
     /// What a new session is opened with.
     pub hello: Hello,
     /// Where notifications of a new session go that belong to no call.
@@ -35,6 +43,10 @@ pub struct Behalf {
 impl OnBehalf for Behalf {
     fn holder(&self) -> Holder {
         self.holder.clone()
+    }
+
+    fn subject(&self) -> Subject {
+        self.subject.clone()
     }
 
     fn hello(&self) -> Hello {

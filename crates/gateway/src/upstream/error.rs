@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use mcp_ultra_edge::credentials::CredentialError;
 use mcp_ultra_protocol::{WireError, json};
 
 /// Why an upstream could not answer a call. The side is always the upstream's: what the caller
@@ -30,6 +31,9 @@ pub enum UpstreamError {
     /// It refused with an HTTP status and nothing that could be passed on.
     #[error("it answered with HTTP status {0}")]
     Status(u16),
+    /// There is no token to speak to it with, so nothing was sent.
+    #[error("{0}")]
+    Credentials(#[from] CredentialError),
 }
 
 impl UpstreamError {
@@ -44,13 +48,18 @@ impl UpstreamError {
             Self::SessionLost => "session_lost",
             Self::Busy => "busy",
             Self::Status(_) => "status",
+            Self::Credentials(_) => "credentials",
         }
     }
 
     /// Whether the same call may succeed when it is made again, because the upstream did not act
     /// on it.
     pub fn retry_helps(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::SessionLost | Self::Busy)
+        match self {
+            Self::Unreachable(_) | Self::SessionLost | Self::Busy => true,
+            Self::Credentials(error) => error.retry_helps(),
+            _ => false,
+        }
     }
 
     /// Whether the upstream no longer works on the call, or never began to.

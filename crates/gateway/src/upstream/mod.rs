@@ -11,6 +11,7 @@
 
 mod behalf;
 mod calls;
+mod credentials;
 mod eras;
 mod error;
 mod exchange;
@@ -35,6 +36,7 @@ use tokio::{
 };
 
 pub use behalf::{Behalf, OnBehalf};
+pub(crate) use credentials::Means;
 pub use eras::Eras;
 pub use error::UpstreamError;
 use exchange::Source;
@@ -157,10 +159,15 @@ impl Upstream {
         &self,
         era: Era,
         behalf: &dyn OnBehalf,
-        call: Outgoing<'_>,
+        mut call: Outgoing<'_>,
     ) -> Result<Exchange, UpstreamError> {
-        if let (Era::Modern, Transport::Http(transport)) = (era, &self.transport) {
-            return self.call_stateless(transport, call).await;
+        if let Transport::Http(transport) = &self.transport {
+            if transport.needs_tokens() {
+                call.subject = Some(behalf.subject());
+            }
+            if era == Era::Modern {
+                return self.call_stateless(transport, call).await;
+            }
         }
         // Boxed: a stateless call need not carry the room for it.
         Box::pin(self.call_in_session(era, behalf, call)).await
@@ -201,7 +208,9 @@ impl Upstream {
             name: call.name,
             extra: call.headers,
         };
-        let source = match transport.post_modern(call.method, &body, mirrored).await? {
+        let subject = call.subject.unwrap_or_default();
+        let reply = transport.post_modern(call.method, &body, mirrored, &subject);
+        let source = match reply.await? {
             Reply::Answer(answer, _) if answer.id.as_ref() == Some(&id) => {
                 Source::Ready(Some(*answer))
             }

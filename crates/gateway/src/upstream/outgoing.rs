@@ -1,4 +1,5 @@
 use bytestring::ByteString;
+use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{Id, Request, json::Object};
 
 /// What a call is to the session that it runs in.
@@ -31,6 +32,9 @@ pub struct Outgoing<'a> {
     pub name: Option<&'a str>,
     /// `Mcp-Param-*` and trace headers, for modern HTTP.
     pub headers: Vec<(::http::HeaderName, ::http::HeaderValue)>,
+    /// Whose tokens it is made with. Set by [`Upstream::call`](super::Upstream::call); without it,
+    /// those of whom its session was opened for.
+    pub subject: Option<Subject>,
 }
 
 impl Outgoing<'_> {

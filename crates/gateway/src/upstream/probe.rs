@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{
     Era, Id, Outcome, Request, Response, Version, error,
     json::{self, Object},
@@ -131,7 +132,12 @@ async fn probe(
 ) -> Result<Option<Response>, UpstreamError> {
     let request = Request::new(Id::from(1), "server/discover", Some(&modern_probe(hello)));
     let reply = transport
-        .post_modern("server/discover", &request.text, ModernHeaders::default())
+        .post_modern(
+            "server/discover",
+            &request.text,
+            ModernHeaders::default(),
+            &Subject::Gateway,
+        )
         .await;
     match reply {
         Ok(Reply::Answer(answer, _)) => Ok(Some(*answer)),
@@ -171,7 +177,7 @@ pub(super) async fn has_legacy(
     transport: &Arc<HttpTransport>,
     hello: &Hello,
 ) -> Result<bool, UpstreamError> {
-    let opening = HttpSession::open(transport.clone(), hello, Arc::new(|_| {}));
+    let opening = HttpSession::open(transport.clone(), hello, Arc::new(|_| {}), Subject::Gateway);
     match tokio::time::timeout(PROBE_TIME, opening).await {
         Ok(Ok(session)) => {
             tokio::spawn(async move { session.close().await });

@@ -67,7 +67,10 @@ impl Session {
             over: false,
         };
         let begun = match self {
-            Self::Http(session) => session.begin(&exchange.id, text, events).await,
+            Self::Http(session) => {
+                let subject = call.subject.clone();
+                session.begin(&exchange.id, text, events, subject).await
+            }
             Self::Stdio(session) => session.begin(&text, events).await,
         };
         match begun {

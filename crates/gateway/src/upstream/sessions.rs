@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::Era;
 use tokio::time::Instant;
 
@@ -40,6 +41,7 @@ impl Upstream {
         let sink = self.own_sink.get().cloned();
         Behalf {
             holder: Holder::Catalog,
+            subject: Subject::Gateway,
             hello: self.settings.hello.clone(),
             sink: sink.unwrap_or_else(|| Arc::new(|_| {})),
         }
@@ -73,7 +75,22 @@ impl Upstream {
                 "it no longer speaks the revision that it did".into(),
             ));
         }
+        if let Session::Http(session) = &session
+            && session.needs_tokens()
+        {
+            session.speak_for(self.subject_in_force(behalf));
+        }
         Ok(session)
+    }
+
+    /// Whose tokens a session is spoken to with.
+    fn subject_in_force(&self, behalf: &dyn OnBehalf) -> Subject {
+        // One that all callers share is nobody's.
+        if self.settings.shared {
+            Subject::Gateway
+        } else {
+            behalf.subject()
+        }
     }
 
     /// `ended` says that the session before has ended by itself.
@@ -86,7 +103,8 @@ impl Upstream {
         let (hello, sink) = (&behalf.hello(), behalf.sink());
         match &self.transport {
             Transport::Http(transport) => {
-                let session = HttpSession::open(transport.clone(), hello, sink).await?;
+                let subject = self.subject_in_force(behalf);
+                let session = HttpSession::open(transport.clone(), hello, sink, subject).await?;
                 Ok(Session::Http(session))
             }
             Transport::Stdio(spec) => {
@@ -205,6 +223,13 @@ impl Upstream {
             session.close().await;
         });
         futures_util::future::join_all(closing).await;
+    }
+
+    /// Forgets access tokens that have ended.
+    pub fn forget_ended_tokens(&self) {
+        if let Transport::Http(transport) = &self.transport {
+            transport.forget_ended_tokens();
+        }
     }
 
     /// How many sessions are open.

@@ -6,11 +6,11 @@ use mcp_ultra_domain::{
     catalog::Labels,
     policy::{Classes, DataClass},
 };
-use mcp_ultra_edge::outbound::{Outbound, UpstreamTls};
+use mcp_ultra_edge::outbound::UpstreamTls;
 use mcp_ultra_protocol::{Era, Version, names::Naming};
 
 use super::{
-    Hello, Transport,
+    Hello, Means, Transport,
     http::HttpTransport,
     stdio::{StdioSpec, supervise::RestartPolicy},
 };
@@ -50,7 +50,8 @@ pub struct Settings {
     source: Section,
 }
 
-/// What differs in the values of headers alone is equal: those are taken over in place.
+/// What differs in the values of headers or in the client secret alone is equal: those are taken
+/// over in place.
 impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
         let names = |section: &Section| -> Vec<String> {
@@ -58,6 +59,12 @@ impl PartialEq for Settings {
         };
         let without = |section: &Section| Section {
             headers: std::collections::BTreeMap::new(),
+            credentials: section.credentials.clone().map(|credentials| {
+                mcp_ultra_config::CredentialsSection {
+                    client_secret: None,
+                    ..credentials
+                }
+            }),
             ..section.clone()
         };
         names(&self.source) == names(&other.source)
@@ -88,11 +95,12 @@ impl Settings {
     ///
     /// # Errors
     /// [`SettingsError`] for what the configuration's own checks can't see.
-    pub fn new(
+    pub(crate) fn new(
         config: &Config,
         section: &Section,
-        client: &Outbound,
+        means: &Means<'_>,
     ) -> Result<Self, SettingsError> {
+        let client = means.outbound;
         let fail = |problem: String| SettingsError {
             server: section.name.clone(),
             problem,
@@ -115,6 +123,14 @@ impl Settings {
                     .limits
                     .response_timeout
                     .map(mcp_ultra_config::Period::get);
+                let credentials = section
+                    .credentials
+                    .as_ref()
+                    .map(|credentials| {
+                        super::credentials::credentials(means, section, credentials, url)
+                    })
+                    .transpose()
+                    .map_err(fail)?;
                 let client = match &section.tls {
                     None => client.clone(),
                     Some(tls) => client
@@ -122,7 +138,10 @@ impl Settings {
                         .map_err(|error| fail(format!("tls: {error}")))?,
                 };
                 let transport = HttpTransport::new(client, uri, &headers, max_message, timeout);
-                Reach::Http(Arc::new(transport))
+                Reach::Http(Arc::new(match credentials {
+                    Some(credentials) => transport.with_credentials(credentials),
+                    None => transport,
+                }))
             }
             Some(mcp_ultra_config::Transport::Stdio {
                 command,
@@ -177,10 +196,12 @@ impl Settings {
         })
     }
 
-    /// Takes over the values of headers, which may be secrets that have changed.
-    pub fn take_headers_of(&self, other: &Self) {
+    /// Takes over the values of headers and the client secret, which may be secrets that have
+    /// changed.
+    pub fn take_secrets_of(&self, other: &Self) {
         if let (Reach::Http(own), Reach::Http(new)) = (&self.reach, &other.reach) {
             own.take_headers_of(new);
+            own.take_client_secret_of(new);
         }
     }
 

@@ -89,7 +89,7 @@ impl Serving {
         let file = folder.path().join("mcp-ultra.yaml");
         let program = env!("CARGO_BIN_EXE_mcp-ultra");
         let text = format!(
-            "server: {{ port: 0 }}\nservers:\n  - name: demo\n    command: {program}\n    args: [demo-server]\n    env: {{ DEMO_KEY: '${{secret:demo}}' }}\n"
+            "server: {{ port: 0 }}\nservers:\n  - name: demo\n    command: {program}\n    args: [demo-server]\n    env: {{ DEMO_KEY: '${{secret:demo}}' }}\n  - name: gone\n    url: http://127.0.0.1:1/mcp\n    credentials: {{ kind: client_credentials, token_endpoint: http://127.0.0.1:1/token, client_id: a, client_secret: '${{secret:demo}}' }}\n"
         );
         fs::write(&file, text).unwrap();
         let mut process = command(&["serve", "--config", &file.to_string_lossy()])

@@ -1,9 +1,10 @@
-//! An identity provider of a test's own: its metadata and keys over HTTP on a free port of
-//! loopback, the tokens that it issues, and ways to misbehave.
+//! An identity provider of a test's own: its metadata, keys and token endpoint over HTTP on a free
+//! port of loopback, the tokens that it issues, and ways to misbehave.
 //!
 //! Keys are made when a test runs; none is in the repository.
 
 mod keys;
+mod tokens;
 
 use std::{
     io,
@@ -19,7 +20,7 @@ use axum::{
     Router,
     extract::State,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{StatusCode, Uri, header};
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use keys::{SigningKey, hs256, proof_claims, unsigned};
+pub use tokens::{Issued, TokenMood};
 
 /// How the provider answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,8 @@ pub enum Mood {
     Slow(Duration),
     /// With the metadata of another issuer.
     OtherIssuer,
-    /// With metadata whose keys are at another host, `localhost`, which is this machine too.
+    /// With metadata whose keys and token endpoint are at another host, `localhost`, which is this
+    /// machine too.
     OtherHost,
     /// With a key set of 2 MiB.
     Huge,
@@ -65,6 +68,7 @@ struct Shared {
     keys: Mutex<Vec<Value>>,
     metadata_requests: AtomicUsize,
     jwks_requests: AtomicUsize,
+    tokens: tokens::Tokens,
 }
 
 /// A running identity provider; it ends when dropped.
@@ -86,9 +90,11 @@ impl IdentityProvider {
             keys: Mutex::default(),
             metadata_requests: AtomicUsize::new(0),
             jwks_requests: AtomicUsize::new(0),
+            tokens: tokens::Tokens::default(),
         });
         let router = Router::new()
             .route("/keys", get(jwks))
+            .route("/token", post(tokens::token))
             .fallback(metadata)
             .with_state(shared.clone());
         let stop = CancellationToken::new();
@@ -192,7 +198,7 @@ async fn metadata(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
         "issuer": issuer,
         "jwks_uri": format!("{keys}/keys"),
         "authorization_endpoint": format!("{base}/authorize"),
-        "token_endpoint": format!("{base}/token"),
+        "token_endpoint": format!("{keys}/token"),
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
     }))

@@ -340,18 +340,18 @@ impl AuthSection {
 }
 
 /// Whether a URL has neither query nor fragment, nor what can't stand in a header between quotes.
-fn is_plain(url: &str) -> bool {
+pub(in crate::sections) fn is_plain(url: &str) -> bool {
     !url.contains(['?', '#', '"', '\\', ' ']) && url.is_ascii()
 }
 
-fn is_web(url: &Url) -> bool {
+pub(in crate::sections) fn is_web(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.username().is_empty()
         && url.password().is_none()
 }
 
-fn is_safe(url: &Url) -> bool {
+pub(in crate::sections) fn is_safe(url: &Url) -> bool {
     url.scheme() == "https"
         || match url.host() {
             Some(Host::Domain(name)) => name == "localhost",
@@ -362,7 +362,11 @@ fn is_safe(url: &Url) -> bool {
 }
 
 /// Scopes are words of the characters of RFC 6749, section 3.3.
-fn check_scopes<'a>(path: &str, scopes: impl Iterator<Item = &'a String>, findings: &mut Findings) {
+pub(in crate::sections) fn check_scopes<'a>(
+    path: &str,
+    scopes: impl Iterator<Item = &'a String>,
+    findings: &mut Findings,
+) {
     for (index, scope) in scopes.enumerate() {
         let fine = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
         if scope.is_empty() || !scope.bytes().all(fine) {

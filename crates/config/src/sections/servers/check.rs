@@ -1,6 +1,6 @@
 //! What can't be true of a server, and between servers.
 
-use super::{Prefix, Upstream};
+use super::{Prefix, Upstream, credentials};
 use crate::{
     sections::{extension, policy},
     validate::Findings,
@@ -13,6 +13,7 @@ impl Upstream {
     fn check(&self, path: &str, findings: &mut Findings) {
         self.check_name(path, findings);
         self.check_transport(path, findings);
+        credentials::check(self, path, findings);
         if let Prefix::Text(prefix) = &self.prefix
             && !is_name(prefix)
         {

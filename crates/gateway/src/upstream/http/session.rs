@@ -8,7 +8,9 @@ use std::{
 
 use bytestring::ByteString;
 use http::{HeaderMap, HeaderValue};
+use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{Id, Notification, Outcome, Request, Response, Version, headers};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,9 @@ pub struct HttpSession {
     pub(in crate::upstream) welcome: Welcome,
     pub(in crate::upstream) calls: Calls,
     lost: AtomicBool,
+    /// Whose tokens it is spoken to with where that is not about one call: the token is the last
+    /// one that its caller has shown.
+    subject: Mutex<Subject>,
     /// Ends the reader of the server-to-client stream.
     stop: CancellationToken,
 }
@@ -61,8 +66,9 @@ impl HttpSession {
         transport: Arc<HttpTransport>,
         hello: &Hello,
         sink: Sink,
+        subject: Subject,
     ) -> Result<Arc<Self>, UpstreamError> {
-        tokio::time::timeout(HANDSHAKE_TIME, Self::greet(transport, hello, sink))
+        tokio::time::timeout(HANDSHAKE_TIME, Self::greet(transport, hello, sink, subject))
             .await
             .unwrap_or(Err(UpstreamError::Timeout(HANDSHAKE_TIME.as_secs())))
     }
@@ -71,9 +77,12 @@ impl HttpSession {
         transport: Arc<HttpTransport>,
         hello: &Hello,
         sink: Sink,
+        subject: Subject,
     ) -> Result<Arc<Self>, UpstreamError> {
         let request = Request::new(Id::from(0), "initialize", Some(&initialize_params(hello)));
-        let reply = transport.post_legacy(&request.text, None, None).await?;
+        let reply = transport
+            .post_legacy(&request.text, None, None, &subject)
+            .await?;
         let (answer, head) = first_answer(reply, &request.id, transport.max_message()).await?;
         let result = match answer.outcome {
             Outcome::Result(result) => result,
@@ -88,6 +97,7 @@ impl HttpSession {
             welcome,
             calls: Calls::default(),
             lost: AtomicBool::new(false),
+            subject: Mutex::new(subject),
             stop: CancellationToken::new(),
         });
         session
@@ -110,19 +120,35 @@ impl HttpSession {
         &self.transport
     }
 
+    /// Whether it is spoken to with tokens.
+    pub(in crate::upstream) fn needs_tokens(&self) -> bool {
+        self.transport.needs_tokens()
+    }
+
+    /// Speaks with the tokens of `subject` from now on, who is the one it was opened for.
+    pub(in crate::upstream) fn speak_for(&self, subject: Subject) {
+        *self.subject.lock() = subject;
+    }
+
+    fn subject(&self) -> Subject {
+        self.subject.lock().clone()
+    }
+
     pub(in crate::upstream) fn is_closed(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Posts the call `id` and waits for what comes of it first: its reply, or what the upstream
+    /// Posts the call `id` with the tokens of `subject`, and waits for what comes of it first: its reply, or what the upstream
     /// asks on its server-to-client stream, for whose answer it may be waiting before it replies.
     pub(in crate::upstream) async fn begin(
         self: &Arc<Self>,
         id: &Id,
         text: ByteString,
         mut elsewhere: Events,
+        subject: Option<Subject>,
     ) -> Result<Source, UpstreamError> {
-        let mut head = Box::pin(self.clone().head(id.clone(), text));
+        let subject = subject.unwrap_or_else(|| self.subject());
+        let mut head = Box::pin(self.clone().head(id.clone(), text, subject));
         tokio::select! {
             biased;
             head = &mut head => head.map(|head| head.with(elsewhere)),
@@ -135,8 +161,13 @@ impl HttpSession {
     }
 
     /// Posts a request and waits for its reply to begin.
-    async fn head(self: Arc<Self>, id: Id, text: ByteString) -> Result<Head, UpstreamError> {
-        match self.send(&text).await? {
+    async fn head(
+        self: Arc<Self>,
+        id: Id,
+        text: ByteString,
+        subject: Subject,
+    ) -> Result<Head, UpstreamError> {
+        match self.send(&text, &subject).await? {
             Reply::Answer(answer, _) if answer.id.as_ref() == Some(&id) => {
                 Ok(Head::Answer(*answer))
             }
@@ -157,17 +188,18 @@ impl HttpSession {
 
     /// Sends what needs no answer.
     pub(in crate::upstream) async fn post(&self, text: &ByteString) -> Result<(), UpstreamError> {
-        match tokio::time::timeout(HANDSHAKE_TIME, self.send(text)).await {
+        let subject = self.subject();
+        match tokio::time::timeout(HANDSHAKE_TIME, self.send(text, &subject)).await {
             Ok(Ok(Reply::Status(status))) => Err(UpstreamError::Status(status)),
             Ok(sent) => sent.map(drop),
             Err(_) => Err(UpstreamError::Timeout(HANDSHAKE_TIME.as_secs())),
         }
     }
 
-    async fn send(&self, text: &ByteString) -> Result<Reply, UpstreamError> {
+    async fn send(&self, text: &ByteString, subject: &Subject) -> Result<Reply, UpstreamError> {
         let reply = self
             .transport
-            .post_legacy(text, self.id.as_ref(), Some(self.version))
+            .post_legacy(text, self.id.as_ref(), Some(self.version), subject)
             .await?;
         if self.is_gone(&reply) {
             self.lost.store(true, Ordering::Relaxed);
@@ -186,8 +218,9 @@ impl HttpSession {
     }
 
     pub(super) async fn reopen(&self, last_event: &str) -> Result<Reply, UpstreamError> {
+        let subject = self.subject();
         self.transport
-            .get_legacy(self.id.as_ref(), self.version, Some(last_event))
+            .get_legacy(self.id.as_ref(), self.version, Some(last_event), &subject)
             .await
     }
 
@@ -195,7 +228,8 @@ impl HttpSession {
         self.lost.store(true, Ordering::Relaxed);
         self.stop.cancel();
         if let Some(id) = &self.id {
-            let ending = self.transport.delete_legacy(id, self.version);
+            let subject = self.subject();
+            let ending = self.transport.delete_legacy(id, self.version, &subject);
             drop(tokio::time::timeout(HANDSHAKE_TIME, ending).await);
         }
     }
@@ -256,9 +290,13 @@ async fn read_pushed(
         let Some(open) = session.upgrade() else {
             return;
         };
+        let subject = open.subject();
+        let asking = open
+            .transport
+            .get_legacy(open.id.as_ref(), open.version, None, &subject);
         let reply = tokio::select! {
             () = stop.cancelled() => return,
-            reply = open.transport.get_legacy(open.id.as_ref(), open.version, None) => reply,
+            reply = asking => reply,
         };
         // A server without such streams may say 404 to all that ask for one.
         if had_stream && reply.as_ref().is_ok_and(|reply| open.is_gone(reply)) {

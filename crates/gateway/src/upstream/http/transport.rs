@@ -3,9 +3,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use bytestring::ByteString;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use http_body_util::Full;
-use mcp_ultra_edge::outbound::Outbound;
+use hyper::body::Incoming;
+use mcp_ultra_edge::{
+    credentials::{Credentials, Subject},
+    outbound::Outbound,
+};
 use mcp_ultra_protocol::{Version, headers};
 
 use super::reply::Reply;
@@ -21,6 +27,8 @@ pub struct HttpTransport {
     /// What every request carries, the operator's own headers among it. Values may be secret, and
     /// change while calls are made.
     headers: ArcSwap<HeaderMap>,
+    /// The access tokens that requests are made with, where it needs any.
+    credentials: Option<Credentials>,
     /// The largest message accepted, in bytes.
     max_message: usize,
     /// How long to wait for the head of a response, where that is less than the call may take.
@@ -68,8 +76,17 @@ impl HttpTransport {
             client,
             uri,
             headers: ArcSwap::from_pointee(all),
+            credentials: None,
             max_message,
             response_timeout,
+        }
+    }
+
+    /// Makes every request with an access token.
+    pub(in crate::upstream) fn with_credentials(self, credentials: Credentials) -> Self {
+        Self {
+            credentials: Some(credentials),
+            ..self
         }
     }
 
@@ -78,12 +95,31 @@ impl HttpTransport {
         self.headers.store(other.headers.load_full());
     }
 
+    /// Gets access tokens with the client secret of `other` from now on.
+    pub(in crate::upstream) fn take_client_secret_of(&self, other: &Self) {
+        if let (Some(own), Some(new)) = (&self.credentials, &other.credentials) {
+            own.take_secret_of(new);
+        }
+    }
+
+    /// Whether requests are made with access tokens, so that it matters in whose name.
+    pub(in crate::upstream) fn needs_tokens(&self) -> bool {
+        self.credentials.is_some()
+    }
+
+    /// Forgets access tokens that have ended.
+    pub(in crate::upstream) fn forget_ended_tokens(&self) {
+        if let Some(credentials) = &self.credentials {
+            credentials.sweep();
+        }
+    }
+
     /// The largest message accepted, in bytes.
     pub fn max_message(&self) -> usize {
         self.max_message
     }
 
-    /// Posts a modern request.
+    /// Posts a modern request in the name of `subject`.
     ///
     /// # Errors
     /// [`UpstreamError`]
@@ -92,6 +128,7 @@ impl HttpTransport {
         method: &str,
         body: &ByteString,
         mirrored: ModernHeaders<'_>,
+        subject: &Subject,
     ) -> Result<Reply, UpstreamError> {
         let mut request = self.request(Method::POST, Full::new(body.clone().into_bytes()));
         let map = request.headers_mut();
@@ -106,7 +143,7 @@ impl HttpTransport {
         for (name, value) in mirrored.extra {
             map.append(name, value);
         }
-        self.send(request).await
+        self.send(request, subject).await
     }
 
     /// Posts a message of a legacy session.
@@ -118,10 +155,11 @@ impl HttpTransport {
         body: &ByteString,
         session: Option<&HeaderValue>,
         version: Option<Version>,
+        subject: &Subject,
     ) -> Result<Reply, UpstreamError> {
         let mut request = self.request(Method::POST, Full::new(body.clone().into_bytes()));
         legacy_headers(request.headers_mut(), session, version);
-        self.send(request).await
+        self.send(request, subject).await
     }
 
     /// Opens a stream of a legacy session, new or behind `last_event`.
@@ -130,6 +168,7 @@ impl HttpTransport {
         session: Option<&HeaderValue>,
         version: Version,
         last_event: Option<&str>,
+        subject: &Subject,
     ) -> Result<Reply, UpstreamError> {
         let mut request = self.request(Method::GET, Full::default());
         let map = request.headers_mut();
@@ -142,16 +181,21 @@ impl HttpTransport {
         if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
             map.insert(HeaderName::from_static("last-event-id"), id);
         }
-        self.send(request).await
+        self.send(request, subject).await
     }
 
     /// Ends a legacy session. What the upstream answers does not matter.
-    pub(super) async fn delete_legacy(&self, session: &HeaderValue, version: Version) {
+    pub(super) async fn delete_legacy(
+        &self,
+        session: &HeaderValue,
+        version: Version,
+        subject: &Subject,
+    ) {
         let mut request = self.request(Method::DELETE, Full::default());
         request.headers_mut().remove(header::CONTENT_TYPE);
         legacy_headers(request.headers_mut(), Some(session), Some(version));
         // Nobody waits for a session that is over.
-        let _ = tokio::time::timeout(GOODBYE, self.send(request)).await;
+        let _ = tokio::time::timeout(GOODBYE, self.send(request, subject)).await;
     }
 
     fn request(&self, method: Method, body: Full<Bytes>) -> Request<Full<Bytes>> {
@@ -162,7 +206,54 @@ impl HttpTransport {
         request
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, UpstreamError> {
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        subject: &Subject,
+    ) -> Result<Reply, UpstreamError> {
+        let response = match &self.credentials {
+            None => self.respond(request).await?,
+            // Boxed: most upstreams need no tokens.
+            Some(credentials) => {
+                Box::pin(self.respond_with_token(credentials, request, subject)).await?
+            }
+        };
+        Reply::read(response, self.max_message).await
+    }
+
+    /// Sends a request with the token of `subject`. An upstream that does not accept it (401) has
+    /// not acted on the request: it gets the request again, once, with another token, where there
+    /// is one to be had.
+    async fn respond_with_token(
+        &self,
+        credentials: &Credentials,
+        mut request: Request<Full<Bytes>>,
+        subject: &Subject,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let Some(token) = credentials.token(subject).await? else {
+            return self.respond(request).await;
+        };
+        let mut again = request.clone();
+        let header = token.header().clone();
+        request.headers_mut().insert(header::AUTHORIZATION, header);
+        let response = self.respond(request).await?;
+        if response.status() != StatusCode::UNAUTHORIZED || !credentials.rejected(subject, &token) {
+            return Ok(response);
+        }
+        drop(response);
+        let Some(token) = credentials.token(subject).await? else {
+            return self.respond(again).await;
+        };
+        let header = token.header().clone();
+        again.headers_mut().insert(header::AUTHORIZATION, header);
+        self.respond(again).await
+    }
+
+    /// Sends a request as it is.
+    async fn respond(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
         let sent = self.client.request(request);
         let response = match self.response_timeout {
             Some(limit) => tokio::time::timeout(limit, sent)
@@ -170,14 +261,13 @@ impl HttpTransport {
                 .map_err(|_| UpstreamError::Timeout(limit.as_secs()))?,
             None => sent.await,
         };
-        let response = response.map_err(|error| {
+        response.map_err(|error| {
             if error.retry_is_safe() {
                 UpstreamError::Unreachable(error.to_string())
             } else {
                 UpstreamError::Closed
             }
-        })?;
-        Reply::read(response, self.max_message).await
+        })
     }
 }
 

@@ -4,17 +4,17 @@ use url::Url;
 
 use super::fetch::{FetchError, Fetcher};
 
-/// Why the keys of an issuer were not found.
+/// Why an issuer's endpoint was not found.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DiscoveryError {
+pub(crate) enum DiscoveryError {
     #[error("{0}")]
     Fetch(#[from] FetchError),
     #[error("its metadata can't be read")]
     Form,
     #[error("its metadata is of another issuer")]
     Issuer,
-    #[error("its metadata names no usable jwks_uri")]
-    JwksUri,
+    #[error("its metadata names no usable {0}")]
+    Endpoint(&'static str),
     #[error("the issuer is no URL")]
     Url,
 }
@@ -22,17 +22,48 @@ pub(super) enum DiscoveryError {
 /// Authorization server metadata (RFC 8414, 2; `OpenID` Connect Discovery, 3), as far as it is
 /// looked at.
 #[derive(Deserialize)]
-struct Metadata {
+struct Document {
     issuer: String,
     jwks_uri: Option<String>,
+    token_endpoint: Option<String>,
 }
 
-/// Asks an issuer where its keys are; of several failures the first that is about the issuer.
-pub(super) async fn jwks_uri(fetcher: &Fetcher, issuer: &str) -> Result<Uri, DiscoveryError> {
+/// What an issuer says of itself, as far as it may be used.
+pub(crate) struct Metadata {
+    /// Where its keys are.
+    pub(crate) jwks_uri: Option<Uri>,
+    /// Where it issues tokens.
+    pub(crate) token_endpoint: Option<Uri>,
+}
+
+/// Asks an issuer where its keys are.
+pub(crate) async fn jwks_uri(fetcher: &Fetcher, issuer: &str) -> Result<Uri, DiscoveryError> {
+    find(fetcher, issuer, "jwks_uri", |metadata| metadata.jwks_uri).await
+}
+
+/// Asks an issuer where it issues tokens.
+pub(crate) async fn token_endpoint(fetcher: &Fetcher, issuer: &str) -> Result<Uri, DiscoveryError> {
+    find(fetcher, issuer, "token_endpoint", |metadata| {
+        metadata.token_endpoint
+    })
+    .await
+}
+
+/// What `wanted` takes of the issuer's metadata, of which `name` says what it is. Of several
+/// failures the first that is about the issuer.
+pub(crate) async fn find<T>(
+    fetcher: &Fetcher,
+    issuer: &str,
+    name: &'static str,
+    wanted: impl Fn(Metadata) -> Option<T>,
+) -> Result<T, DiscoveryError> {
     let mut why = None;
     for place in places(issuer).ok_or(DiscoveryError::Url)? {
-        match ask(fetcher, issuer, &place).await {
-            Ok(uri) => return Ok(uri),
+        let found = ask(fetcher, issuer, &place).await;
+        let found =
+            found.and_then(|metadata| wanted(metadata).ok_or(DiscoveryError::Endpoint(name)));
+        match found {
+            Ok(found) => return Ok(found),
             Err(error) => {
                 let missing = matches!(error, DiscoveryError::Fetch(FetchError::Status(_)));
                 if why.is_none() || !missing {
@@ -44,23 +75,23 @@ pub(super) async fn jwks_uri(fetcher: &Fetcher, issuer: &str) -> Result<Uri, Dis
     Err(why.unwrap_or(DiscoveryError::Url))
 }
 
-async fn ask(fetcher: &Fetcher, issuer: &str, place: &Uri) -> Result<Uri, DiscoveryError> {
+async fn ask(fetcher: &Fetcher, issuer: &str, place: &Uri) -> Result<Metadata, DiscoveryError> {
     let bytes = fetcher.get(place).await?;
-    let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|_| DiscoveryError::Form)?;
+    let document: Document = serde_json::from_slice(&bytes).map_err(|_| DiscoveryError::Form)?;
     // RFC 8414, 3.3: identical, or the data must not be used.
-    if metadata.issuer != issuer {
+    if document.issuer != issuer {
         return Err(DiscoveryError::Issuer);
     }
-    let uri: Uri = metadata
-        .jwks_uri
-        .and_then(|uri| uri.parse().ok())
-        .ok_or(DiscoveryError::JwksUri)?;
-    // Keys must not come over a worse connection than the metadata.
-    let worse = place.scheme_str() == Some("https") && uri.scheme_str() != Some("https");
-    if worse || uri.host().is_none() {
-        return Err(DiscoveryError::JwksUri);
-    }
-    Ok(uri)
+    // Nothing may go over a worse connection than the metadata came over.
+    let usable = |uri: Option<String>| {
+        let uri: Uri = uri?.parse().ok()?;
+        let worse = place.scheme_str() == Some("https") && uri.scheme_str() != Some("https");
+        (!worse && uri.host().is_some()).then_some(uri)
+    };
+    Ok(Metadata {
+        jwks_uri: usable(document.jwks_uri),
+        token_endpoint: usable(document.token_endpoint),
+    })
 }
 
 /// Where the metadata of an issuer may be: the well-known part between host and path (RFC 8414,

@@ -7,16 +7,19 @@ use crate::outbound::{Outbound, OutboundError};
 
 /// The largest document that is taken from an issuer.
 const LARGEST: usize = 256 * 1024;
+/// Who asks.
+pub(crate) const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("mcp-ultra/", env!("CARGO_PKG_VERSION")));
 
 /// Reads documents of issuers. The caller bounds the time.
 #[derive(Clone)]
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     outbound: Outbound,
 }
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     #[error("{0}")]
     Outbound(#[from] OutboundError),
     #[error("{0} was answered instead of 200")]
@@ -28,19 +31,33 @@ pub(super) enum FetchError {
 }
 
 impl Fetcher {
-    pub(super) fn new(outbound: Outbound) -> Self {
+    pub(crate) fn new(outbound: Outbound) -> Self {
         Self { outbound }
     }
 
     /// The document at `uri`, which the operator has given. Redirects are not followed.
-    pub(super) async fn get(&self, uri: &Uri) -> Result<Bytes, FetchError> {
+    pub(crate) async fn get(&self, uri: &Uri) -> Result<Bytes, FetchError> {
         document(self.outbound.request(asking(uri)).await?).await
     }
 
     /// The document at `uri`, which a document of `origin` has named: it must be of the same host,
     /// or of one that the operator allows.
-    pub(super) async fn get_found(&self, uri: &Uri, origin: &Uri) -> Result<Bytes, FetchError> {
+    pub(crate) async fn get_found(&self, uri: &Uri, origin: &Uri) -> Result<Bytes, FetchError> {
         document(self.outbound.request_found(asking(uri), origin).await?).await
+    }
+
+    /// What is answered to `request`, whatever its status. `origin` is set where a document of that
+    /// address has named the one of the request, as in [`Self::get_found`].
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        origin: Option<&Uri>,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        let response = match origin {
+            Some(origin) => self.outbound.request_found(request, origin).await?,
+            None => self.outbound.request(request).await?,
+        };
+        Ok((response.status(), whole(response).await?))
     }
 }
 
@@ -51,10 +68,7 @@ fn asking(uri: &Uri) -> Request<Full<Bytes>> {
         header::ACCEPT,
         HeaderValue::from_static("application/json, application/jwk-set+json"),
     );
-    request.headers_mut().insert(
-        header::USER_AGENT,
-        HeaderValue::from_static(concat!("mcp-ultra/", env!("CARGO_PKG_VERSION"))),
-    );
+    request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
     request
 }
 
@@ -62,6 +76,10 @@ async fn document(response: Response<Incoming>) -> Result<Bytes, FetchError> {
     if response.status() != StatusCode::OK {
         return Err(FetchError::Status(response.status()));
     }
+    whole(response).await
+}
+
+async fn whole(response: Response<Incoming>) -> Result<Bytes, FetchError> {
     match Limited::new(response.into_body(), LARGEST).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),

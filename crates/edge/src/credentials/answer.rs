@@ -1,0 +1,255 @@
+use std::{borrow::Cow, fmt, time::Duration};
+
+use bytes::Bytes;
+use http::StatusCode;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::TokenError;
+
+/// The longest token that is taken.
+const LONGEST_TOKEN: usize = 16 * 1024;
+/// How much is logged of what an authorization server says.
+const LONGEST_WORDS: usize = 200;
+/// The longest word of these: what is longer may be a token or a key.
+const LONGEST_WORD: usize = 32;
+
+/// A token that was issued (RFC 6749, 5.1; RFC 8693, 2.2.1).
+#[derive(Debug)]
+pub struct TokenAnswer {
+    /// `access_token`, of the type `Bearer`.
+    pub access_token: SecretString,
+    /// `expires_in`, where it is said.
+    pub expires_in: Option<Duration>,
+    /// `refresh_token`, where there is one.
+    pub refresh_token: Option<SecretString>,
+    /// `issued_token_type` of an exchange.
+    pub issued_token_type: Option<String>,
+}
+
+/// Why an authorization server refuses (RFC 6749, 5.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRefusal {
+    /// `error`, bounded and printable.
+    pub code: String,
+    /// `error_description`, bounded, printable, and without what may be secret.
+    pub description: Option<String>,
+}
+
+impl TokenRefusal {
+    /// The same without a description that repeats `secret`.
+    pub(super) fn without(self, secret: Option<&str>) -> Self {
+        let repeats = |text: &String| secret.is_some_and(|secret| text.contains(secret));
+        Self {
+            code: Some(self.code)
+                .filter(|code| !repeats(code))
+                .unwrap_or_else(|| "***".to_owned()),
+            description: self.description.filter(|words| !repeats(words)),
+        }
+    }
+}
+
+impl fmt::Display for TokenRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.code)?;
+        match &self.description {
+            Some(description) => write!(f, ": {description}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Success {
+    access_token: SecretString,
+    token_type: String,
+    #[serde(default)]
+    expires_in: Option<Value>,
+    #[serde(default)]
+    refresh_token: Option<SecretString>,
+    #[serde(default)]
+    issued_token_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    error: String,
+    #[serde(default)]
+    error_description: Option<String>,
+}
+
+/// Reads the answer of a token endpoint.
+pub(super) fn read(status: StatusCode, body: &Bytes) -> Result<TokenAnswer, TokenError> {
+    if status == StatusCode::OK {
+        return success(body);
+    }
+    if status.is_client_error()
+        && let Ok(failure) = serde_json::from_slice::<Failure>(body)
+    {
+        return Err(TokenError::Refused(TokenRefusal {
+            code: shown(&failure.error).into_owned(),
+            description: failure
+                .error_description
+                .map(|words| shown(&words).into_owned())
+                .filter(|words| !words.is_empty()),
+        }));
+    }
+    Err(TokenError::Status(status))
+}
+
+fn success(body: &Bytes) -> Result<TokenAnswer, TokenError> {
+    let Success {
+        access_token,
+        token_type,
+        expires_in,
+        refresh_token,
+        issued_token_type,
+    } = serde_json::from_slice(body).map_err(|_| {
+        TokenError::Form("something else than JSON with access_token and token_type")
+    })?;
+    // Another type is sent in another way, which is not known here (RFC 6749, 7.1).
+    if !token_type.eq_ignore_ascii_case("bearer") {
+        return Err(TokenError::Form("a token of another type than Bearer"));
+    }
+    let fine = |token: &SecretString| {
+        let text = secrecy::ExposeSecret::expose_secret(token);
+        // RFC 6749, A.12 and A.17.
+        (1..=LONGEST_TOKEN).contains(&text.len())
+            && text.bytes().all(|b| (0x21..=0x7e).contains(&b))
+    };
+    if !fine(&access_token) || !refresh_token.as_ref().is_none_or(fine) {
+        return Err(TokenError::Form("a token that can't be sent"));
+    }
+    Ok(TokenAnswer {
+        access_token,
+        expires_in: expires_in.as_ref().map(seconds).transpose()?,
+        refresh_token,
+        issued_token_type,
+    })
+}
+
+/// A number of seconds, which some servers write as a text.
+fn seconds(value: &Value) -> Result<Duration, TokenError> {
+    let wrong = TokenError::Form("an expires_in that is no number of seconds above zero");
+    let seconds = match value {
+        Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    match seconds {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong),
+    }
+}
+
+/// The whole seconds of a number with a fraction, or of one that is larger than any time.
+fn whole(seconds: f64) -> Option<u64> {
+    let bounded = Duration::try_from_secs_f64(seconds.min(1e9)).ok()?;
+    Some(bounded.as_secs())
+}
+
+/// What may be logged of foreign words: printable, bounded, and without long words, which may be a
+/// token or a key.
+fn shown(words: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    for word in words.split(|c: char| c.is_whitespace() || c.is_control()) {
+        if word.is_empty() {
+            continue;
+        }
+        if out.len() + word.len().min(LONGEST_WORD) >= LONGEST_WORDS {
+            out.push('…');
+            break;
+        }
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        let printable = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation();
+        if word.len() > LONGEST_WORD || !word.chars().all(printable) {
+            out.push_str("***");
+        } else {
+            out.push_str(word);
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(status: u16, body: &str) -> Result<TokenAnswer, TokenError> {
+        let status = StatusCode::from_u16(status).unwrap();
+        read(status, &Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    #[test]
+    fn tokens_are_read_as_the_specification_has_them() {
+        let answer = of(
+            200,
+            r#"{"access_token":"a.b","token_type":"bearer","expires_in":60,"more":[1]}"#,
+        );
+        assert_eq!(answer.unwrap().expires_in, Some(Duration::from_mins(1)));
+        let answer = of(200, r#"{"access_token":"a","token_type":"Bearer"}"#).unwrap();
+        assert_eq!(answer.expires_in, None);
+        for (written, seconds) in [("\"90\"", 90), ("1.5", 1), ("1e300", 1_000_000_000)] {
+            let text =
+                format!(r#"{{"access_token":"a","token_type":"Bearer","expires_in":{written}}}"#);
+            let answer = of(200, &text).unwrap();
+            assert_eq!(answer.expires_in, Some(Duration::from_secs(seconds)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        for body in [
+            "",
+            "<html>Welcome</html>",
+            "[]",
+            r#"{"token_type":"Bearer"}"#,
+            r#"{"access_token":"a"}"#,
+            r#"{"access_token":"","token_type":"Bearer"}"#,
+            r#"{"access_token":7,"token_type":"Bearer"}"#,
+            r#"{"access_token":"a b","token_type":"Bearer"}"#,
+            r#"{"access_token":"a\r\nx: y","token_type":"Bearer"}"#,
+            r#"{"access_token":"a","token_type":"DPoP"}"#,
+            r#"{"access_token":"a","token_type":"N_A"}"#,
+            r#"{"access_token":"a","token_type":"Bearer","expires_in":-5}"#,
+            r#"{"access_token":"a","token_type":"Bearer","expires_in":0}"#,
+            r#"{"access_token":"a","token_type":"Bearer","expires_in":"soon"}"#,
+            r#"{"access_token":"a","token_type":"Bearer","expires_in":[60]}"#,
+        ] {
+            let answer = of(200, body);
+            assert!(matches!(answer, Err(TokenError::Form(_))), "{body}");
+        }
+        let long = "a".repeat(LONGEST_TOKEN + 1);
+        let body = format!(r#"{{"access_token":"{long}","token_type":"Bearer"}}"#);
+        assert!(matches!(of(200, &body), Err(TokenError::Form(_))));
+    }
+
+    #[test]
+    fn refusals_are_shown_without_what_may_be_secret() {
+        let refused = |body: &str| match of(400, body) {
+            Err(TokenError::Refused(refusal)) => refusal.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(r#"{"error":"invalid_client"}"#), "invalid_client");
+        let said = refused(
+            r#"{"error":"invalid_request","error_description":"no\nsuch token: eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ.x"}"#,
+        );
+        assert_eq!(said, "invalid_request: no such token: ***");
+        let long = format!(
+            r#"{{"error":"e","error_description":"{}"}}"#,
+            "word ".repeat(10_000)
+        );
+        assert!(refused(&long).len() < 2 * LONGEST_WORDS);
+        for (status, body) in [
+            (400, "<html>"),
+            (500, r#"{"error":"x"}"#),
+            (302, ""),
+            (201, "{}"),
+        ] {
+            assert!(matches!(of(status, body), Err(TokenError::Status(_))));
+        }
+    }
+}

@@ -1,0 +1,249 @@
+use std::{fmt, sync::Arc};
+
+use mcp_ultra_domain::{Clock, Principal};
+
+use super::{
+    AccessToken, CallerToken, CredentialError, CredentialSettings, Fetched, Grant, Subject,
+    TokenAnswer, TokenCache, TokenEndpoint, TokenError,
+};
+use crate::outbound::Outbound;
+
+/// RFC 8693, 3.
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// The tokens of one upstream.
+pub struct Credentials {
+    source: Arc<Source>,
+    cache: TokenCache<Key>,
+}
+
+/// Whom a token is for. A token that was exchanged is for the token that it was exchanged for, and
+/// not for its principal: it must not allow one token of a principal what was given for another.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Gateway,
+    Token([u8; 32]),
+}
+
+/// What tokens are asked for with.
+struct Source {
+    upstream: Arc<str>,
+    endpoint: TokenEndpoint,
+    grant: Grant,
+    /// Separated by spaces.
+    scope: String,
+    resource: String,
+    clock: Arc<dyn Clock>,
+    told: Box<dyn Fn(Fetched) + Send + Sync>,
+}
+
+/// For whom a request is made.
+enum Party {
+    Gateway,
+    Caller(Principal, CallerToken),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("upstream", &self.source.upstream)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// The tokens of `upstream`, asked for over `outbound` when they are needed. `told` hears how
+    /// each request came out.
+    pub fn new(
+        upstream: Arc<str>,
+        settings: CredentialSettings,
+        outbound: Outbound,
+        clock: Arc<dyn Clock>,
+        told: impl Fn(Fetched) + Send + Sync + 'static,
+    ) -> Self {
+        let source = Source {
+            upstream,
+            endpoint: TokenEndpoint::new(settings.client, outbound, clock.clone()),
+            grant: settings.grant,
+            scope: settings.scopes.join(" "),
+            resource: settings.resource.unwrap_or_default(),
+            clock: clock.clone(),
+            told: Box::new(told),
+        };
+        Self {
+            source: Arc::new(source),
+            cache: TokenCache::new(clock),
+        }
+    }
+
+    /// The token that speaks for `subject`: one that is kept, or a new one. `None` where nothing is
+    /// sent: on nobody's behalf, where the gateway has no token of its own. Must be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// [`CredentialError`]
+    pub async fn token(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<Arc<AccessToken>>, CredentialError> {
+        let Some(key) = self.source.key(subject)? else {
+            return Ok(None);
+        };
+        let fetch = || self.source.clone().fetch(Party::of(&key, subject));
+        self.cache.get(&key, fetch).await.map(Some)
+    }
+
+    /// The upstream has not accepted `token` (401). Says whether [`Credentials::token`] may have
+    /// another one.
+    pub fn rejected(&self, subject: &Subject, token: &Arc<AccessToken>) -> bool {
+        match self.source.key(subject) {
+            Ok(Some(key)) => self.cache.rejected(&key, token),
+            _ => false,
+        }
+    }
+
+    /// Authenticates with the secret of `other` from now on. Tokens stay; what was refused is tried
+    /// again.
+    pub fn take_secret_of(&self, other: &Self) {
+        if self.source.endpoint.take_secret_of(&other.source.endpoint) {
+            self.cache.forgive();
+        }
+    }
+
+    /// Forgets tokens that have ended.
+    pub fn sweep(&self) {
+        self.cache.sweep();
+    }
+}
+
+impl Party {
+    fn of(key: &Key, subject: &Subject) -> Self {
+        match (key, subject) {
+            (
+                Key::Token(_),
+                Subject::Caller {
+                    principal,
+                    token: Some(token),
+                },
+            ) => Self::Caller(principal.clone(), token.clone()),
+            _ => Self::Gateway,
+        }
+    }
+}
+
+impl Source {
+    fn key(&self, subject: &Subject) -> Result<Option<Key>, CredentialError> {
+        let Grant::TokenExchange { own, .. } = &self.grant else {
+            return Ok(Some(Key::Gateway));
+        };
+        match subject {
+            Subject::Gateway => Ok(own.then_some(Key::Gateway)),
+            Subject::Caller { token: None, .. } => Err(CredentialError::NoCallerToken),
+            Subject::Caller {
+                principal,
+                token: Some(token),
+            } => {
+                let ends = principal.attributes().expires;
+                let ended = ends.is_some_and(|ends| ends <= self.clock.now())
+                    || principal.attributes().withdrawal.is_withdrawn();
+                if ended {
+                    return Err(CredentialError::CallerEnded);
+                }
+                Ok(Some(Key::Token(*token.digest())))
+            }
+        }
+    }
+
+    async fn fetch(self: Arc<Self>, party: Party) -> Result<AccessToken, CredentialError> {
+        let asked = self.clock.now();
+        let (answer, until) = match &party {
+            Party::Gateway => (self.own().await, None),
+            Party::Caller(principal, token) => {
+                (self.exchange(token).await, principal.attributes().expires)
+            }
+        };
+        let token = answer.and_then(|answer| AccessToken::new(&answer, asked, until));
+        token.map_err(|error| self.failed(&error, matches!(party, Party::Caller(..))))
+            .inspect(|_| {
+                (self.told)(Fetched::Token);
+                tracing::debug!(upstream = %self.upstream, "there is another access token for the upstream");
+            })
+    }
+
+    /// RFC 6749, 4.4.
+    async fn own(&self) -> Result<TokenAnswer, TokenError> {
+        let parameters = [
+            ("grant_type", "client_credentials"),
+            ("scope", &self.scope),
+            ("resource", &self.resource),
+            ("audience", self.audience()),
+        ];
+        self.endpoint.request(&parameters).await
+    }
+
+    /// RFC 8693, 2.1.
+    async fn exchange(&self, token: &CallerToken) -> Result<TokenAnswer, TokenError> {
+        let requested = match &self.grant {
+            Grant::TokenExchange {
+                requested: Some(requested),
+                ..
+            } => requested,
+            _ => ACCESS_TOKEN,
+        };
+        let parameters = [
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ),
+            ("subject_token", token.expose()),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("requested_token_type", requested),
+            ("scope", &self.scope),
+            ("resource", &self.resource),
+            ("audience", self.audience()),
+        ];
+        let answer = self.endpoint.request(&parameters).await?;
+        // A JWT may be an access token, and an access token a JWT (RFC 8693, 3).
+        let alike = |kind: &str| kind == requested || [ACCESS_TOKEN, JWT].contains(&kind);
+        match &answer.issued_token_type {
+            Some(issued) if !alike(issued) => Err(TokenError::Form(
+                "a token of another type than was asked for",
+            )),
+            _ => Ok(answer),
+        }
+    }
+
+    fn audience(&self) -> &str {
+        match &self.grant {
+            Grant::TokenExchange { audience, .. } => audience.as_deref().unwrap_or_default(),
+            Grant::ClientCredentials => "",
+        }
+    }
+
+    /// Tells the operator of a failure, and says what a caller is told.
+    fn failed(&self, error: &TokenError, exchanged: bool) -> CredentialError {
+        let why = why(error, exchanged);
+        let told = match why {
+            CredentialError::Unavailable => Fetched::Unavailable,
+            _ => Fetched::Refused,
+        };
+        (self.told)(told);
+        tracing::warn!(upstream = %self.upstream, %error, "there is no access token for the upstream");
+        why
+    }
+}
+
+fn why(error: &TokenError, exchanged: bool) -> CredentialError {
+    let TokenError::Refused(refusal) = error else {
+        return CredentialError::Unavailable;
+    };
+    match refusal.code.as_str() {
+        "temporarily_unavailable" | "server_error" | "slow_down" => CredentialError::Unavailable,
+        // What is said of a subject token that is not valid, or not acceptable (RFC 8693, 2.2.2).
+        "invalid_request" | "invalid_grant" | "access_denied" if exchanged => {
+            CredentialError::CallerRefused
+        }
+        _ => CredentialError::Refused,
+    }
+}
