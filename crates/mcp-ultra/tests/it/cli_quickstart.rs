@@ -16,6 +16,59 @@ use crate::cli::{Run, command, finish};
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// Three people, each with a key, see three catalogs of the demo server.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_access_three_people_see_three_catalogs() {
+    let mut command = command(&["quickstart", "--access", "--port", "0"]);
+    let mut child = command.spawn().unwrap();
+    let mut screen = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut endpoint, mut keys) = (String::new(), Vec::new());
+    let reading = async {
+        while let Some(line) = screen.next_line().await.unwrap() {
+            let line = line.trim();
+            if let Some(url) = line.strip_prefix("endpoint") {
+                url.trim().clone_into(&mut endpoint);
+            }
+            if let Some(rest) = line.strip_prefix("MCP_ULTRA_TOKEN=") {
+                keys.push(rest.split(' ').next().unwrap().to_owned());
+            }
+            if keys.len() == 3 {
+                return;
+            }
+        }
+        panic!("not three keys on the screen");
+    };
+    timeout(SOON, reading).await.unwrap();
+    let mut seen = Vec::new();
+    for key in &keys {
+        let mut list = self::command(&["tools", "list", "--json", "--target", &endpoint]);
+        list.env("MCP_ULTRA_TOKEN", key);
+        let run = finish(list).await;
+        assert_eq!(run.code, 0, "{}", run.err);
+        let has = |name: &str| run.out.contains(&format!("\"{name}\""));
+        seen.push(
+            [
+                "get_order",
+                "get_customer",
+                "update_address",
+                "export_customers",
+            ]
+            .map(has),
+        );
+    }
+    assert_eq!(
+        seen,
+        [
+            [true, true, true, false],
+            [true, false, false, false],
+            [true, true, true, true],
+        ]
+    );
+    let list = ["tools", "list", "--target", &endpoint];
+    assert_eq!(finish(self::command(&list)).await.code, 1, "without a key");
+    stop(child).await;
+}
+
 /// A quickstart and the endpoint that its screen names.
 async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> (Child, String) {
     let mut command = command(&[&["quickstart"], arguments].concat());

@@ -6,6 +6,10 @@ use mcp_ultra_config::{
     CONFIG_VARIABLE, ConfigError, Loaded, Prefix, SourceFile, Sources, Upstream,
 };
 
+mod access;
+
+use access::Access;
+
 use super::{
     config,
     exit::{CommandResult, Failure, print},
@@ -13,7 +17,7 @@ use super::{
 use crate::wiring::{self, ServeError, Server, log};
 
 /// What differs from the defaults of the configuration: its log stands beside the screen.
-const DEFAULTS: &str = "log: { level: warn, format: text }";
+const DEFAULTS: &str = "log: { level: warn, format: text }\n";
 
 /// How long the demo server may take to come up before the screen is shown without its tools.
 const DEMO_TIME: Duration = Duration::from_secs(5);
@@ -27,6 +31,9 @@ pub(crate) struct Args {
     /// Log every call (log.level=info)
     #[arg(long)]
     verbose: bool,
+    /// Show who may call what: policies, and three API keys that see three different catalogs
+    #[arg(long)]
+    access: bool,
 }
 
 /// Runs the gateway until it is told to stop.
@@ -35,8 +42,14 @@ pub(super) fn run(args: &Args) -> CommandResult {
         std::env::current_exe().map_err(|error| Failure::failed(ServeError::System(error)))?;
     let mut demo = Upstream::stdio("demo", program.to_string_lossy(), ["demo-server"]);
     demo.prefix = Prefix::None;
+    let access = if args.access {
+        Access::classify(&mut demo);
+        Some(wiring::block_on(Access::prepare()).map_err(Failure::failed)?)
+    } else {
+        None
+    };
     let sources = sources(args);
-    let loaded = load(&sources).map_err(|error| config::failure(&error))?;
+    let loaded = load(&sources, access.as_ref()).map_err(|error| config::failure(&error))?;
     let config = loaded.config.with_server(demo);
     let level = log::start(&config.log, log::Output::Stderr);
     for warning in &loaded.warnings {
@@ -53,11 +66,12 @@ pub(super) fn run(args: &Args) -> CommandResult {
         let [tools, prompts, resources] = server.gateway().listed();
         let offered = format!("{tools} tools, {prompts} prompts, {resources} resources");
         // Without a screen there is nobody to tell; the gateway serves all the same.
-        drop(print(&screen(
-            &program_as_typed(),
-            &server.endpoint(),
-            &offered,
-        )));
+        let (program, endpoint) = (program_as_typed(), server.endpoint());
+        let how = match &access {
+            Some(access) => access.how(&program, &endpoint),
+            None => open_to_all(&program, &endpoint),
+        };
+        drop(print(&screen(&program, &endpoint, &offered, &how)));
         server.run(None).await
     });
     serving.map_err(Failure::failed)
@@ -76,11 +90,12 @@ fn sources(args: &Args) -> Sources {
 }
 
 /// What `sources` say, above the defaults of this command.
-fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+fn load(sources: &Sources, access: Option<&Access>) -> Result<Loaded, ConfigError> {
+    let sections = access.map(Access::sections).unwrap_or_default();
     mcp_ultra_config::load(&Sources {
         file: Some(SourceFile {
             name: "the defaults of quickstart".into(),
-            text: DEFAULTS.into(),
+            text: format!("{DEFAULTS}{sections}"),
         }),
         ..sources.clone()
     })
@@ -98,15 +113,27 @@ fn program_as_typed() -> String {
     }
 }
 
-fn screen(program: &str, endpoint: &str, offered: &str) -> String {
+/// What is printed when it runs; `how` says how to call it.
+fn screen(program: &str, endpoint: &str, offered: &str, how: &str) -> String {
     format!(
-        r#"
+        r"
 MCP Ultra {version} is running, with a demo server behind it: {offered}.
 Everybody in the demo is invented.
 
   endpoint   {endpoint}
 
-Point a client at it:
+{how}
+Your own servers: write them into a file and run `{program} serve --config FILE`
+(`{program} import` makes that file from a client's configuration). Ctrl-C stops.
+",
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// How to call a gateway that answers everyone.
+fn open_to_all(program: &str, endpoint: &str) -> String {
+    format!(
+        r#"Point a client at it:
 
   Claude Code    claude mcp add --transport http mcp-ultra {endpoint}
   VS Code        {program} connect vscode --target {endpoint} --write
@@ -119,9 +146,7 @@ Or try it from here:
   {program} tools list --target {endpoint}
   {program} smoke --target {endpoint}
 
-Your own servers: write them into a file and run `{program} serve --config FILE`
-(`{program} import` makes that file from a client's configuration). Ctrl-C stops.
-"#,
-        version = env!("CARGO_PKG_VERSION"),
+Who may call what is shown by `{program} quickstart --access`.
+"#
     )
 }
