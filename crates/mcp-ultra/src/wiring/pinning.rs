@@ -173,7 +173,7 @@ mod tests {
     fn a_lock_file_is_read_as_it_is_written() {
         let mut file = LockFile::default();
         assert_eq!(read_text(&file.text()), Ok(file.clone()));
-        file.servers.insert("empty".into(), Default::default());
+        file.servers.entry("empty".into()).or_default();
         let tools = file.servers.entry("crm".into()).or_default();
         for name in [
             "find",
