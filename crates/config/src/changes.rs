@@ -73,6 +73,14 @@ impl Changes {
             };
             list.push(secret.to_owned());
         }
+        let keys = "storage.keys";
+        if old.storage.keys != new.storage.keys && !named(&changes.restart, keys) {
+            changes.restart.push(keys.to_owned());
+        }
+        let connect = "connect";
+        if old.connect != new.connect && !named(&changes.restart, connect) {
+            changes.restart.push(connect.to_owned());
+        }
         let vault = "secrets.vault";
         if old.secrets.vault != new.secrets.vault && !named(&changes.restart, vault) {
             changes.restart.push(vault.to_owned());

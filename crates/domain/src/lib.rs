@@ -7,6 +7,7 @@
 mod api_key;
 pub mod catalog;
 mod clock;
+mod grant;
 pub mod limits;
 pub mod pinning;
 pub mod policy;
@@ -16,4 +17,5 @@ pub mod scan;
 
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use grant::Grant;
 pub use principal::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind, Withdrawal};

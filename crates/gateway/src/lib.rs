@@ -6,6 +6,7 @@
 //! - `stages`: one file a stage of the pipeline.
 //! - `era`: the conversation with an upstream, and the translation where the caller's era is
 //!   not the upstream's.
+//! - `connect`: people connect servers to their accounts there, in a browser.
 //! - `session`: what a legacy client has open here.
 //! - [`upstream`]: the servers behind the gateway.
 //! - `limits`: which limit holds for whom.
@@ -18,6 +19,7 @@
 mod access;
 mod call;
 mod catalog;
+mod connect;
 mod era;
 mod gateway;
 pub mod http;
@@ -34,6 +36,7 @@ mod snapshot;
 mod stages;
 pub mod upstream;
 
+pub use connect::ConnectParts;
 pub use gateway::{Gateway, GatewayError, Parts};
 pub use metrics::Metrics;
 

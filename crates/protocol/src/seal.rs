@@ -1,5 +1,6 @@
 //! Sealed tokens: session ids, cursors, task ids and `requestState` that a client carries for
-//! the gateway without being able to read or change them.
+//! the gateway without being able to read or change them; what a browser carries while a person
+//! connects a server to their account; and the tokens of grants at rest.
 //!
 //! A token is `base64url(key id ‖ nonce ‖ ciphertext ‖ tag)` under AES-256-GCM-SIV (RFC 8452),
 //! whose security does not end when a random nonce repeats. What a token is for, and whom it is
@@ -29,6 +30,16 @@ pub enum Purpose {
     Task,
     /// `requestState`.
     RequestState,
+    /// The tokens of a grant, at rest.
+    Grant,
+    /// The link by which a person connects a server to their account there.
+    ConnectLink,
+    /// That the person has agreed to go on from the page behind that link.
+    ConnectConsent,
+    /// `state` of an authorization request.
+    ConnectState,
+    /// What a browser keeps while a person is at an authorization server.
+    ConnectFlow,
 }
 
 impl Purpose {
@@ -38,6 +49,11 @@ impl Purpose {
             Self::Cursor => b"cursor\0",
             Self::Task => b"task\0",
             Self::RequestState => b"request-state\0",
+            Self::Grant => b"grant\0",
+            Self::ConnectLink => b"connect-link\0",
+            Self::ConnectConsent => b"connect-consent\0",
+            Self::ConnectState => b"connect-state\0",
+            Self::ConnectFlow => b"connect-flow\0",
         }
     }
 }

@@ -7,6 +7,7 @@
 mod admin;
 mod auth;
 mod catalog;
+mod connect;
 mod environment;
 mod extension;
 mod limits;
@@ -27,6 +28,7 @@ pub use auth::{
     JwksSettings, SigningAlgorithm,
 };
 pub use catalog::CatalogSection;
+pub use connect::{ConnectSection, Login};
 pub use environment::Environment;
 pub use extension::Extension;
 pub use limits::{
@@ -71,6 +73,8 @@ pub struct Config {
     pub secrets: SecretsSection,
     /// The admin API.
     pub admin: AdminSection,
+    /// How people connect servers to their accounts there.
+    pub connect: ConnectSection,
     /// What callers may do.
     pub policy: PolicySection,
     /// What is done about definitions of tools that nobody has agreed to.
@@ -101,6 +105,7 @@ impl Default for Config {
             auth: AuthSection::default(),
             secrets: SecretsSection::default(),
             admin: AdminSection::default(),
+            connect: ConnectSection::default(),
             policy: PolicySection::default(),
             pinning: PinningSection::default(),
             storage: StorageSection::default(),
@@ -198,6 +203,42 @@ impl Config {
         }
     }
 
+    /// What people grant is theirs alone, and must outlive the gateway.
+    fn check_connect(&self, findings: &mut Findings) {
+        let issuers: Vec<&str> = self.auth.issuers.iter().map(|one| &*one.issuer).collect();
+        self.connect.check(&issuers, findings);
+        let needs = |server: &(usize, &Upstream)| {
+            let credentials = server.1.credentials.as_ref();
+            server.1.enabled
+                && credentials.is_some_and(|one| one.kind == CredentialsKind::AuthorizationCode)
+        };
+        let Some((index, _)) = self.servers.iter().enumerate().find(needs) else {
+            return;
+        };
+        let at = format!("servers[{index}].credentials.kind");
+        if self.connect.logins.is_empty() {
+            findings.report(
+                &at,
+                "nobody can grant access who can't log in",
+                "name in connect.logins the client that the gateway is at one of auth.issuers",
+            );
+        }
+        if self.storage.sqlite.is_none() {
+            findings.report(
+                &at,
+                "what people grant needs a place where it is kept",
+                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db",
+            );
+        }
+        if self.storage.keys.is_empty() {
+            findings.report(
+                &at,
+                "the tokens that people grant are kept encrypted, and there is no key",
+                "set storage.keys: [{ id: first, secret: ${secret:NAME} }]; make the secret with: openssl rand -base64 32",
+            );
+        }
+    }
+
     fn check_certificates(&self, findings: &mut Findings) {
         if !self.auth.certificates.is_empty() && self.server.tls.client_auth == ClientAuth::None {
             findings.report(
@@ -218,6 +259,7 @@ impl Config {
         PinningSection::check(self, findings);
         self.admin.check(findings);
         self.check_admin(findings);
+        self.check_connect(findings);
         self.check_api_keys(findings);
         self.limits.check(findings);
         self.session.check(findings);

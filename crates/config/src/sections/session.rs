@@ -29,11 +29,11 @@ impl Default for SessionSection {
     }
 }
 
-/// One key that seals tokens.
+/// One key that seals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SealingKey {
-    /// The name of the key inside tokens: 1 to 16 of a–z, 0–9 and dash.
+    /// The name of the key in what it has sealed: 1 to 16 of a–z, 0–9 and dash.
     #[schemars(regex(pattern = "^[a-z0-9-]{1,16}$"))]
     pub id: String,
     /// The secret the key is made from: at least 32 bytes.
@@ -43,33 +43,47 @@ pub struct SealingKey {
 impl SessionSection {
     pub(super) fn check(&self, findings: &mut Findings) {
         findings.not_zero("session.idle_timeout", self.idle_timeout);
-        for (index, key) in self.keys.iter().enumerate() {
-            let valid = (1..=16).contains(&key.id.len())
-                && key
-                    .id
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-            if !valid {
-                findings.report(
-                    format!("session.keys[{index}].id"),
-                    format!("`{}` can't be the id of a key", key.id),
-                    "use 1 to 16 of a–z, 0–9 and dash, such as 2026-07",
-                );
-            }
-            if self.keys[..index].iter().any(|other| other.id == key.id) {
-                findings.report(
-                    format!("session.keys[{index}].id"),
-                    format!("two keys have the id `{}`", key.id),
-                    "give each key an id of its own",
-                );
-            }
-            if key.secret.expose().len() < LEAST_SECRET && !findings.placeholders() {
-                findings.report(
-                    format!("session.keys[{index}].secret"),
-                    "the secret is shorter than 32 bytes",
-                    "make one with: openssl rand -base64 32",
-                );
-            }
+        check_keys("session.keys", &self.keys, findings);
+    }
+}
+
+impl SealingKey {
+    /// One byte of its id: enough to try the likely key first; keys that share it are all tried.
+    pub fn number(&self) -> u8 {
+        self.id
+            .bytes()
+            .fold(7, |hash, byte| hash.wrapping_mul(31) ^ byte)
+    }
+}
+
+/// Checks the keys at `path`.
+pub(super) fn check_keys(path: &str, keys: &[SealingKey], findings: &mut Findings) {
+    for (index, key) in keys.iter().enumerate() {
+        let valid = (1..=16).contains(&key.id.len())
+            && key
+                .id
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        if !valid {
+            findings.report(
+                format!("{path}[{index}].id"),
+                format!("`{}` can't be the id of a key", key.id),
+                "use 1 to 16 of a–z, 0–9 and dash, such as 2026-07",
+            );
+        }
+        if keys[..index].iter().any(|other| other.id == key.id) {
+            findings.report(
+                format!("{path}[{index}].id"),
+                format!("two keys have the id `{}`", key.id),
+                "give each key an id of its own",
+            );
+        }
+        if key.secret.expose().len() < LEAST_SECRET && !findings.placeholders() {
+            findings.report(
+                format!("{path}[{index}].secret"),
+                "the secret is shorter than 32 bytes",
+                "make one with: openssl rand -base64 32",
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::session::{SealingKey, check_keys};
 use crate::validate::Findings;
 
 /// Without it nothing is kept, and what needs a store can't be switched on.
@@ -12,6 +13,10 @@ pub struct StorageSection {
     /// The file of an SQLite database, for a single gateway. It is made where there is none, with
     /// its folder, and only its owner can read it.
     pub sqlite: Option<String>,
+    /// The keys that the tokens of grants are encrypted with before they are kept: the first one
+    /// encrypts, all of them decrypt, so that keys can be rotated. Whoever loses them asks people
+    /// to connect their servers again.
+    pub keys: Vec<SealingKey>,
 }
 
 impl StorageSection {
@@ -23,5 +28,6 @@ impl StorageSection {
                 "name a file, such as /var/lib/mcp-ultra/state.db, or leave the key out",
             );
         }
+        check_keys("storage.keys", &self.keys, findings);
     }
 }

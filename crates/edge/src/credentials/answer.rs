@@ -26,6 +26,10 @@ pub struct TokenAnswer {
     pub refresh_token: Option<SecretString>,
     /// `issued_token_type` of an exchange.
     pub issued_token_type: Option<String>,
+    /// `scope`, where it is said.
+    pub scope: Option<String>,
+    /// `id_token` (`OpenID` Connect Core, 3.1.3.3), where there is one. It is not believed yet.
+    pub id_token: Option<SecretString>,
 }
 
 /// Why an authorization server refuses (RFC 6749, 5.2).
@@ -70,6 +74,10 @@ struct Success {
     refresh_token: Option<SecretString>,
     #[serde(default)]
     issued_token_type: Option<String>,
+    #[serde(default)]
+    scope: Option<String>,
+    #[serde(default)]
+    id_token: Option<SecretString>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +113,8 @@ fn success(body: &Bytes) -> Result<TokenAnswer, TokenError> {
         expires_in,
         refresh_token,
         issued_token_type,
+        scope,
+        id_token,
     } = serde_json::from_slice(body).map_err(|_| {
         TokenError::Form("something else than JSON with access_token and token_type")
     })?;
@@ -126,6 +136,8 @@ fn success(body: &Bytes) -> Result<TokenAnswer, TokenError> {
         expires_in: expires_in.as_ref().map(seconds).transpose()?,
         refresh_token,
         issued_token_type,
+        scope,
+        id_token,
     })
 }
 

@@ -55,6 +55,11 @@ impl Failures {
         self.last = Some((error, now.saturating_add(pause.min(PAUSE.1))));
     }
 
+    /// Notes a failure that keeps nobody from asking again at once.
+    fn tell(&mut self, error: CredentialError, now: Duration) {
+        self.last = Some((error, now));
+    }
+
     /// The failure that still counts.
     fn standing(&self, now: Duration) -> Option<CredentialError> {
         let (error, until) = self.last?;
@@ -147,6 +152,11 @@ impl<K: Hash + Eq + Clone> TokenCache<K> {
         true
     }
 
+    /// Forgets the token of `key`: it is fetched anew when it is needed next.
+    pub fn forget(&self, key: &K) {
+        self.slots.lock().remove(key);
+    }
+
     /// Forgets failures, since what they were about has changed.
     pub fn forgive(&self) {
         *self.gate.0.lock() = Failures::default();
@@ -236,6 +246,8 @@ impl Slot {
                 self.held.store(Some(Arc::new(token)));
                 turn.failed = Failures::default();
             }
+            // It can be granted at any moment, and nobody but the store is asked.
+            Err(CredentialError::NotGranted) => turn.failed.tell(CredentialError::NotGranted, now),
             Err(error) => turn.failed.count(error, now),
         }
     }
@@ -315,6 +327,8 @@ mod tests {
                     expires_in: Some(Duration::from_secs(way.lifetime)),
                     refresh_token: None,
                     issued_token_type: None,
+                    scope: None,
+                    id_token: None,
                 };
                 Ok(AccessToken::new(&answer, clock.now(), None).unwrap())
             };

@@ -30,10 +30,10 @@ const FOUND_FOR: Duration = Duration::from_hours(1);
 
 /// The token endpoint of an authorization server, and the gateway as its client (RFC 6749, 3.2).
 pub struct TokenEndpoint {
-    settings: ClientSettings,
+    pub(super) settings: ClientSettings,
     secret: ArcSwapOption<SecretString>,
     found: Mutex<Option<(Uri, Duration)>>,
-    fetcher: Fetcher,
+    pub(super) fetcher: Fetcher,
     clock: Arc<dyn Clock>,
     places: Semaphore,
 }
@@ -150,7 +150,7 @@ impl TokenEndpoint {
         Ok(uri)
     }
 
-    fn message(&self, uri: &Uri, parameters: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    pub(super) fn message(&self, uri: &Uri, parameters: &[(&str, &str)]) -> Request<Full<Bytes>> {
         let mut form = Serializer::new(String::new());
         for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
             form.append_pair(name, value);

@@ -18,6 +18,9 @@ pub enum CredentialError {
         "it is called on behalf of those who have an access token, and you are known by something else: send one of the authorization server"
     )]
     NoCallerToken,
+    /// The caller has not let the gateway use the server in their name, or no longer does.
+    #[error("you have not connected it to your account there")]
+    NotGranted,
     /// The caller's token has ended meanwhile.
     #[error("your access token has ended; get a new one")]
     CallerEnded,

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use mcp_ultra_domain::{Clock, Principal};
 
 use super::{
-    AccessToken, CallerToken, CredentialError, CredentialSettings, Fetched, Grant, Subject,
+    AccessToken, Asking, CallerToken, CredentialError, CredentialSettings, Fetched, Grant, Subject,
     TokenAnswer, TokenCache, TokenEndpoint, TokenError,
 };
 use crate::outbound::Outbound;
@@ -23,6 +23,7 @@ pub struct Credentials {
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key {
     Gateway,
+    Principal(Arc<str>),
     Token([u8; 32]),
 }
 
@@ -42,6 +43,7 @@ struct Source {
 enum Party {
     Gateway,
     Caller(Principal, CallerToken),
+    Person(Principal),
 }
 
 impl fmt::Debug for Credentials {
@@ -90,15 +92,47 @@ impl Credentials {
         let Some(key) = self.source.key(subject)? else {
             return Ok(None);
         };
-        let fetch = || self.source.clone().fetch(Party::of(&key, subject));
+        let fetch = || self.source.clone().fetch(self.source.party(subject));
         self.cache.get(&key, fetch).await.map(Some)
+    }
+
+    /// The authorization server, and the gateway as its client.
+    pub fn endpoint(&self) -> &TokenEndpoint {
+        &self.source.endpoint
+    }
+
+    /// The scopes that are asked for.
+    pub fn scopes(&self) -> &str {
+        &self.source.scope
+    }
+
+    /// The resource that tokens are asked for; empty where none is named.
+    pub fn resource(&self) -> &str {
+        &self.source.resource
+    }
+
+    /// Whether callers have to grant access in a browser.
+    pub fn are_granted(&self) -> bool {
+        matches!(self.source.grant, Grant::AuthorizationCode { .. })
+    }
+
+    /// Forgets the token of what a principal has granted, since that has changed.
+    pub fn forget(&self, principal: &str) {
+        self.cache.forget(&Key::Principal(principal.into()));
     }
 
     /// The upstream has not accepted `token` (401). Says whether [`Credentials::token`] may have
     /// another one.
     pub fn rejected(&self, subject: &Subject, token: &Arc<AccessToken>) -> bool {
         match self.source.key(subject) {
-            Ok(Some(key)) => self.cache.rejected(&key, token),
+            Ok(Some(key)) if self.cache.rejected(&key, token) => {
+                if let (Grant::AuthorizationCode { granted, .. }, Key::Principal(principal)) =
+                    (&self.source.grant, &key)
+                {
+                    granted.rejected(principal, token);
+                }
+                true
+            }
             _ => false,
         }
     }
@@ -117,25 +151,30 @@ impl Credentials {
     }
 }
 
-impl Party {
-    fn of(key: &Key, subject: &Subject) -> Self {
-        match (key, subject) {
+impl Source {
+    fn party(&self, subject: &Subject) -> Party {
+        match (&self.grant, subject) {
+            (Grant::AuthorizationCode { .. }, Subject::Caller { principal, .. }) => {
+                Party::Person(principal.clone())
+            }
             (
-                Key::Token(_),
+                Grant::TokenExchange { .. },
                 Subject::Caller {
                     principal,
                     token: Some(token),
                 },
-            ) => Self::Caller(principal.clone(), token.clone()),
-            _ => Self::Gateway,
+            ) => Party::Caller(principal.clone(), token.clone()),
+            _ => Party::Gateway,
         }
     }
-}
 
-impl Source {
     fn key(&self, subject: &Subject) -> Result<Option<Key>, CredentialError> {
-        let Grant::TokenExchange { own, .. } = &self.grant else {
-            return Ok(Some(Key::Gateway));
+        let own = match (&self.grant, subject) {
+            (Grant::ClientCredentials, _) => return Ok(Some(Key::Gateway)),
+            (Grant::AuthorizationCode { .. }, Subject::Caller { principal, .. }) => {
+                return Ok(Some(Key::Principal(principal.shared_id())));
+            }
+            (Grant::TokenExchange { own, .. } | Grant::AuthorizationCode { own, .. }, _) => own,
         };
         match subject {
             Subject::Gateway => Ok(own.then_some(Key::Gateway)),
@@ -157,11 +196,19 @@ impl Source {
 
     async fn fetch(self: Arc<Self>, party: Party) -> Result<AccessToken, CredentialError> {
         let asked = self.clock.now();
-        let (answer, until) = match &party {
-            Party::Gateway => (self.own().await, None),
-            Party::Caller(principal, token) => {
+        let (answer, until) = match (&party, &self.grant) {
+            (Party::Person(principal), Grant::AuthorizationCode { granted, .. }) => {
+                let asking = Asking {
+                    endpoint: &self.endpoint,
+                    resource: &self.resource,
+                    told: &*self.told,
+                };
+                return granted.token(principal, asking).await;
+            }
+            (Party::Caller(principal, token), _) => {
                 (self.exchange(token).await, principal.attributes().expires)
             }
+            _ => (self.own().await, None),
         };
         let token = answer.and_then(|answer| AccessToken::new(&answer, asked, until));
         token.map_err(|error| self.failed(&error, matches!(party, Party::Caller(..))))
@@ -217,7 +264,7 @@ impl Source {
     fn audience(&self) -> &str {
         match &self.grant {
             Grant::TokenExchange { audience, .. } => audience.as_deref().unwrap_or_default(),
-            Grant::ClientCredentials => "",
+            Grant::ClientCredentials | Grant::AuthorizationCode { .. } => "",
         }
     }
 

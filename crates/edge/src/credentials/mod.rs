@@ -8,6 +8,8 @@
 //! - `token`: an access token and how long it is used
 //! - `cache`: tokens by whom they are for; one request for all who wait, a new token before the old
 //!   one ends, and no hurry where it fails
+//! - `code`: the authorization code flow with PKCE, for grants of people
+//! - `granted`: where what people have granted is kept
 //! - `grants`: which request is made for whom
 //! - `error`: why there is no token
 //!
@@ -19,8 +21,10 @@
 
 mod answer;
 mod cache;
+mod code;
 mod endpoint;
 mod error;
+mod granted;
 mod grants;
 mod settings;
 mod subject;
@@ -28,8 +32,10 @@ mod token;
 
 pub use answer::TokenAnswer;
 pub use cache::TokenCache;
+pub use code::{AuthorizationRequest, AuthorizationServer, Verifier};
 pub use endpoint::{TokenEndpoint, TokenError};
 pub use error::{CredentialError, Fetched};
+pub use granted::{Asking, Granted};
 pub use grants::Credentials;
 pub use settings::{ClientAuth, ClientSettings, CredentialSettings, EndpointPlace, Grant};
 pub use subject::{CallerToken, Subject};

@@ -1,7 +1,9 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 use secrecy::SecretString;
+
+use super::Granted;
 
 /// How tokens for one upstream are got.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ pub enum ClientAuth {
 }
 
 /// What tokens are asked for with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Grant {
     /// The gateway's own, for all callers (RFC 6749, 4.4).
     ClientCredentials,
@@ -62,6 +64,13 @@ pub enum Grant {
         requested: Option<String>,
         /// Whether the gateway has a token of its own where it asks on nobody's behalf: for the
         /// catalog.
+        own: bool,
+    },
+    /// What each caller has granted in a browser (OAuth 2.1, 4.1).
+    AuthorizationCode {
+        /// Where that is kept.
+        granted: Arc<dyn Granted>,
+        /// As of [`Grant::TokenExchange`].
         own: bool,
     },
 }

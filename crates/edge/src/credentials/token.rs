@@ -94,6 +94,8 @@ mod tests {
             expires_in: expires_in.map(Duration::from_secs),
             refresh_token: None,
             issued_token_type: None,
+            scope: None,
+            id_token: None,
         };
         let at = Duration::from_secs(1000);
         AccessToken::new(&answer, at, until.map(Duration::from_secs)).unwrap()
@@ -129,6 +131,8 @@ mod tests {
             expires_in: None,
             refresh_token: Some("also-private".into()),
             issued_token_type: None,
+            scope: None,
+            id_token: None,
         };
         let token = AccessToken::new(&answer, Duration::ZERO, None).unwrap();
         let shown = format!("{token:?} {answer:?} {:?}", token.header());

@@ -16,7 +16,7 @@ const CHECK: usize = 8;
 
 /// The system gives no randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the system gives no randomness to make an API key of")]
+#[error("the system gives no randomness")]
 pub struct NoRandomness;
 
 /// What is shown once, and what is kept of it.

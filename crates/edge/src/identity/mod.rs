@@ -246,6 +246,35 @@ impl Identity {
         self.bearer(token, None)
     }
 
+    /// Whose identity token this is (`OpenID` Connect Core, 3.1.3.7), which `issuer` has given to its
+    /// client `client` for a request with this `nonce`: the `sub` there.
+    ///
+    /// # Errors
+    /// [`Refused`]: it is not by that issuer, for that client and request, or not good any more.
+    pub async fn verify_id_token(
+        &self,
+        issuer: &str,
+        token: &str,
+        client: &str,
+        nonce: &str,
+    ) -> Result<String, Refused> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Refused::TooLarge);
+        }
+        let claimed = token::Claimed::read(token)?;
+        if claimed.algorithm == token::Signed::Shared {
+            return Err(Refused::Algorithm);
+        }
+        if claimed.issuer.as_deref() != Some(issuer) {
+            return Err(Refused::Issuer);
+        }
+        let known = self.issuers.iter().find(|known| known.name == issuer);
+        known
+            .ok_or(Refused::Issuer)?
+            .verify_id_token(token, &claimed, (client, nonce), &*self.clock, self.skew)
+            .await
+    }
+
     /// Whether a token that is bound to a certificate comes over a connection of that one.
     fn connected(&self, binding: &Binding, shown: Option<&PeerCertificate>) -> Result<(), Refused> {
         let Some(bound) = &binding.certificate else {

@@ -132,6 +132,51 @@ impl Issuer {
         skew: Duration,
         at: Option<usize>,
     ) -> Result<Verified, Refused> {
+        let (claims, key) = self.claims(token, claimed, clock).await?;
+        let ours = |audience: &str| self.audiences.iter().any(|own| own == audience);
+        let until = self.check(&claims, ours, clock.now(), skew)?;
+        Ok(Verified {
+            principal: principal(&claims, &self.claims, &self.name, until, key.withdrawal())?,
+            binding: Binding::of(&claims)?.map(Arc::new),
+            until,
+            grounds: Grounds::Signature { key, issuer: at },
+        })
+    }
+
+    /// Verifies an identity token that was issued to `client` (`OpenID` Connect Core, 3.1.3.7); whose
+    /// it is.
+    pub(super) async fn verify_id_token(
+        &self,
+        token: &str,
+        claimed: &Claimed,
+        (client, nonce): (&str, &str),
+        clock: &dyn Clock,
+        skew: Duration,
+    ) -> Result<String, Refused> {
+        let (claims, _) = self.claims(token, claimed, clock).await?;
+        self.check(&claims, |audience| audience == client, clock.now(), skew)?;
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let several = claims
+            .get("aud")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.len() > 1);
+        if (several || claims.get("azp").is_some()) && text("azp") != Some(client) {
+            return Err(Refused::Audience);
+        }
+        if text("nonce") != Some(nonce) {
+            return Err(Refused::Malformed);
+        }
+        let subject = text("sub").filter(|subject| !subject.is_empty());
+        subject.map(str::to_owned).ok_or(Refused::Malformed)
+    }
+
+    /// The claims of a token that one of its keys has signed, and that key.
+    async fn claims(
+        &self,
+        token: &str,
+        claimed: &Claimed,
+        clock: &dyn Clock,
+    ) -> Result<(Value, Arc<Key>), Refused> {
         let (keys, algorithm) = match (&self.keys, claimed.algorithm) {
             (Keys::Fetched(source), Signed::Key(algorithm)) => {
                 if !self.algorithms.contains(&algorithm) {
@@ -149,25 +194,21 @@ impl Issuer {
             }
             _ => return Err(Refused::Algorithm),
         };
-        let (claims, key) = signed(token, keys, algorithm)?;
-        let until = self.check(&claims, clock.now(), skew)?;
-        Ok(Verified {
-            principal: principal(&claims, &self.claims, &self.name, until, key.withdrawal())?,
-            binding: Binding::of(&claims)?.map(Arc::new),
-            until,
-            grounds: Grounds::Signature { key, issuer: at },
-        })
+        signed(token, keys, algorithm)
     }
 
     /// Checks the claims; when the token ends.
-    fn check(&self, claims: &Value, now: Duration, skew: Duration) -> Result<Duration, Refused> {
+    fn check(
+        &self,
+        claims: &Value,
+        is_ours: impl Fn(&str) -> bool,
+        now: Duration,
+        skew: Duration,
+    ) -> Result<Duration, Refused> {
         if claims.get("iss").and_then(Value::as_str) != Some(&self.name) {
             return Err(Refused::Issuer);
         }
-        let meant = |value: &Value| {
-            let text = value.as_str();
-            text.is_some_and(|text| self.audiences.iter().any(|own| own == text))
-        };
+        let meant = |value: &Value| value.as_str().is_some_and(&is_ours);
         let ours = match claims.get("aud") {
             Some(Value::Array(several)) => several.iter().any(meant),
             Some(one) => meant(one),

@@ -26,6 +26,12 @@ struct Document {
     issuer: String,
     jwks_uri: Option<String>,
     token_endpoint: Option<String>,
+    authorization_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+    #[serde(default)]
+    code_challenge_methods_supported: Vec<String>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
 }
 
 /// What an issuer says of itself, as far as it may be used.
@@ -34,6 +40,14 @@ pub(crate) struct Metadata {
     pub(crate) jwks_uri: Option<Uri>,
     /// Where it issues tokens.
     pub(crate) token_endpoint: Option<Uri>,
+    /// Where people are asked.
+    pub(crate) authorization_endpoint: Option<Uri>,
+    /// Where it ends tokens (RFC 7009).
+    pub(crate) revocation_endpoint: Option<Uri>,
+    /// Whether it knows PKCE with S256 (RFC 7636).
+    pub(crate) proves_codes: bool,
+    /// Whether its answers always say whose they are (RFC 9207).
+    pub(crate) says_issuer: bool,
 }
 
 /// Asks an issuer where its keys are.
@@ -91,6 +105,13 @@ async fn ask(fetcher: &Fetcher, issuer: &str, place: &Uri) -> Result<Metadata, D
     Ok(Metadata {
         jwks_uri: usable(document.jwks_uri),
         token_endpoint: usable(document.token_endpoint),
+        authorization_endpoint: usable(document.authorization_endpoint),
+        revocation_endpoint: usable(document.revocation_endpoint),
+        proves_codes: {
+            let methods = &document.code_challenge_methods_supported;
+            methods.iter().any(|method| method == "S256")
+        },
+        says_issuer: document.authorization_response_iss_parameter_supported,
     })
 }
 

@@ -7,8 +7,11 @@
 //! | legacy | legacy | [`relay`]: server-to-client requests go on to the caller's session |
 //! | modern | legacy | [`park`]: a server-to-client request becomes `input_required`; the open call waits for the retry |
 //! | legacy | modern | [`ask`]: `input_required` becomes server-to-client requests, then a retry |
+//!
+//! A server that its caller has to connect first is another matter: [`connect`].
 
 mod ask;
+pub(crate) mod connect;
 mod deadline;
 mod inbound;
 mod open;
@@ -22,6 +25,7 @@ mod url_elicitation;
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use mcp_ultra_edge::credentials::CredentialError;
 use mcp_ultra_protocol::{Era, Id, Outcome as Answer, WireError, error};
 use tokio_util::sync::CancellationToken;
 
@@ -113,6 +117,9 @@ async fn in_flight(
     };
     let (exchange, target) = match opened {
         Ok(opened) => opened,
+        Err(UpstreamError::Credentials(CredentialError::NotGranted)) => {
+            return Box::pin(connect::ask(gateway, &routed, reply)).await;
+        }
         Err(error) => return fail(gateway, &routed, &error, reply).await,
     };
     let mut talk = Talk {

@@ -15,7 +15,7 @@ use mcp_ultra_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::park::Resume;
+use super::{connect, park::Resume};
 use crate::{Gateway, call::Routed, reply::Reply};
 
 /// How long a client may take to come back.
@@ -43,6 +43,8 @@ enum What {
     },
     /// A call that waits here.
     Parked { id: String },
+    /// A person who connects the server to their account.
+    Connect { upstream: String },
 }
 
 /// Where the retry of a request goes on.
@@ -69,6 +71,12 @@ pub(super) fn seal_upstream(gateway: &Gateway, routed: &Routed, result: &str) ->
 /// The `requestState` of a parked call.
 pub(super) fn seal_parked(gateway: &Gateway, routed: &Routed, id: &str) -> Option<String> {
     seal(gateway, routed, What::Parked { id: id.to_owned() })
+}
+
+/// The `requestState` of a call whose person connects the server to their account.
+pub(super) fn seal_connect(gateway: &Gateway, routed: &Routed) -> Option<String> {
+    let upstream = routed.upstream.name().to_string();
+    seal(gateway, routed, What::Connect { upstream })
 }
 
 fn seal(gateway: &Gateway, routed: &Routed, what: What) -> Option<String> {
@@ -118,6 +126,21 @@ pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: R
                 None => edit.remove("requestState"),
             };
             let params: ByteString = params.finish().into();
+            let mut routed = routed;
+            routed.call.request.params = Some(params);
+            Resumed::Here(routed, reply)
+        }
+        Some(What::Connect { upstream }) if upstream == **routed.upstream.name() => {
+            if let connect::Taken::Declined = connect::taken(object.get("inputResponses")) {
+                reply.error(&connect::declined(&upstream)).await;
+                return Resumed::Refused;
+            }
+            // Neither is the upstream's: it has not seen the call yet.
+            let edit = object.edit().remove("requestState");
+            let params: ByteString = edit.remove("inputResponses").finish().into();
+            if !connect::wait(gateway, &routed, &reply).await {
+                return Resumed::Refused;
+            }
             let mut routed = routed;
             routed.call.request.params = Some(params);
             Resumed::Here(routed, reply)

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use bytestring::ByteString;
 use mcp_ultra_config::Config;
 use mcp_ultra_domain::{
-    Clock, Principal,
+    Clock, Grant, Principal,
     catalog::{Kind, Offer, State},
     pinning::{LockFile, Mode},
     policy::{Decision, Failure, Policies, PolicyName},
@@ -33,7 +33,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Metrics,
     catalog::{Board, Keepers},
-    era::park::Parking,
+    connect::{Connect, ConnectParts, Link},
+    era::{self, park::Parking},
     http::StreamSlots,
     limits::Exceeded,
     listen::{self, Change},
@@ -75,6 +76,8 @@ pub struct Gateway {
     /// Who everyone is then.
     pub(crate) anonymous: Principal,
     pub(crate) sealer: Sealer,
+    /// Where people can connect servers to their accounts.
+    pub(crate) connect: Option<Arc<Connect>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) limits: Arc<dyn LimitStore>,
@@ -97,6 +100,8 @@ pub struct Parts {
     pub outbound: Outbound,
     /// Who callers are, where they are asked.
     pub identity: Option<Arc<Identity>>,
+    /// How people connect servers to their accounts, where they can.
+    pub connect: Option<ConnectParts>,
     /// What callers may do; without it, everything.
     pub policies: Option<Arc<Policies>>,
     /// The lock file of tools, where there is one.
@@ -124,6 +129,9 @@ pub enum GatewayError {
     /// The sealing keys of `session.keys` can't be used.
     #[error("session.keys: each secret needs at least 16 characters")]
     Keys(#[from] KeyError),
+    /// The keys of `storage.keys` can't be used.
+    #[error("storage.keys: each secret needs at least 16 characters")]
+    GrantKeys(#[source] KeyError),
     /// Two servers with the same prefix.
     #[error("servers \"{0}\" and \"{1}\" have the same prefix, so their names would collide")]
     SamePrefix(String, String),
@@ -139,6 +147,7 @@ impl Gateway {
             config,
             outbound,
             identity,
+            connect,
             policies,
             lock,
             pins,
@@ -156,6 +165,11 @@ impl Gateway {
             settings: ArcSwap::from_pointee(settings),
             config: Mutex::new(config.clone()),
             sealer: sealer(&config)?,
+            connect: connect
+                .map(|parts| Connect::new(parts, clock.clone()))
+                .transpose()
+                .map_err(GatewayError::GrantKeys)?
+                .map(Arc::new),
             outbound,
             warm: watch::Sender::new(false),
             draining: CancellationToken::new(),
@@ -334,6 +348,24 @@ impl Gateway {
                 }
                 drop(place);
             });
+        }
+    }
+
+    /// Tells the client of a session that its person has connected a server.
+    pub(crate) fn tell_connected(&self, link: &Link) {
+        let session = link.session.as_ref().and_then(|id| self.sessions.get(id));
+        if let Some(session) = session.filter(|session| link.is_of(&session.principal)) {
+            // A client without a stream asks again by itself.
+            session.push(era::connect::complete(&link.id).text);
+        }
+    }
+
+    /// Ends what is kept in memory of a grant that was changed or removed elsewhere.
+    pub fn forget_grant(&self, grant: &Grant) {
+        if let Some(upstream) = self.snapshot().upstream(&grant.server)
+            && let Some(credentials) = upstream.settings().granted()
+        {
+            credentials.forget(&grant.principal);
         }
     }
 

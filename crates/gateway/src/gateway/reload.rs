@@ -91,6 +91,7 @@ impl Gateway {
             outbound: &self.outbound,
             clock: &self.clock,
             metrics: &self.metrics,
+            connect: self.connect.as_deref(),
         };
         for section in config.enabled_servers() {
             let settings = UpstreamSettings::new(config, section, &means)?;

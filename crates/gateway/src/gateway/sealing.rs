@@ -11,12 +11,5 @@ pub(super) fn sealer(config: &Config) -> Result<Sealer, KeyError> {
 
 pub(super) fn sealing_secrets(config: &Config) -> impl Iterator<Item = (u8, &[u8])> {
     let keys = config.session.keys.iter();
-    keys.map(|key| (key_id(&key.id), key.secret.expose().as_bytes()))
-}
-
-/// One byte of the key's name: enough to try the likely key first; keys that share it are all
-/// tried.
-fn key_id(name: &str) -> u8 {
-    name.bytes()
-        .fold(7, |hash, byte| hash.wrapping_mul(31) ^ byte)
+    keys.map(|key| (key.number(), key.secret.expose().as_bytes()))
 }

@@ -51,7 +51,7 @@ impl Body {
         Self(Inner::Full(None))
     }
 
-    pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
         Self(Inner::Full(Some(bytes.into())))
     }
 

@@ -4,6 +4,7 @@
 //! (names it may be asked under, sizes, methods, media types), and how the answer travels back.
 
 mod body;
+mod connect;
 mod cors;
 mod endpoint;
 mod guard;
@@ -80,6 +81,12 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         if request.uri().path() != "/mcp" {
+            if let Some(own) = &self.gateway.connect
+                && connect::is_page(&self.gateway, request.uri().path())
+            {
+                let (gateway, own) = (self.gateway.clone(), own.clone());
+                return Box::pin(async move { Ok(connect::answer(&gateway, &own, request).await) });
+            }
             return Box::pin(std::future::ready(Ok(self.beside(&request))));
         }
         let gateway = self.gateway.clone();

@@ -9,7 +9,8 @@ pub(super) fn are_allowed(hosts: &Names, origins: &Names, uri: &Uri, headers: &H
     host_is_allowed(hosts, uri, headers) && origin_is_allowed(origins, headers)
 }
 
-fn host_is_allowed(hosts: &Names, uri: &Uri, headers: &HeaderMap) -> bool {
+/// Whether `Host` is; of pages that browsers go to by themselves, `Origin` says nothing.
+pub(super) fn host_is_allowed(hosts: &Names, uri: &Uri, headers: &HeaderMap) -> bool {
     let Names::Only(allowed) = hosts else {
         return true;
     };

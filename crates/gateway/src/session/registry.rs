@@ -89,6 +89,11 @@ impl Registry {
         Some(live)
     }
 
+    /// A session that lives in this process.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Live>> {
+        self.sessions.lock().get(id).cloned()
+    }
+
     /// Ends a session for good.
     pub(crate) async fn terminate(&self, gateway: &Gateway, live: &Live) {
         if let Err(error) = gateway.store.terminate(&live.id, gateway.clock.now()).await {

@@ -14,7 +14,7 @@ use mcp_ultra_edge::{
     outbound::Outbound,
 };
 
-use crate::Metrics;
+use crate::{Metrics, connect::Connect};
 
 /// What upstreams are made with.
 pub(crate) struct Means<'g> {
@@ -24,7 +24,12 @@ pub(crate) struct Means<'g> {
     pub clock: &'g Arc<dyn Clock>,
     /// What is counted.
     pub metrics: &'g Arc<Metrics>,
+    /// What people grant, where they can.
+    pub connect: Option<&'g Connect>,
 }
+
+/// What a running gateway can't be given by a reload.
+const NO_CONNECT: &str = "credentials: what people grant needs connect, storage.sqlite and storage.keys, which are read at start; restart the gateway";
 
 /// The tokens that `section` describes, for the server at `url`.
 pub(super) fn credentials(
@@ -62,6 +67,10 @@ pub(super) fn credentials(
             CredentialsKind::TokenExchange => Grant::TokenExchange {
                 audience: section.audience.clone(),
                 requested: section.requested_token_type.clone(),
+                own: section.catalog == CatalogCredentials::ClientCredentials,
+            },
+            CredentialsKind::AuthorizationCode => Grant::AuthorizationCode {
+                granted: Arc::new(means.connect.ok_or(NO_CONNECT)?.grants(&server.name)),
                 own: section.catalog == CatalogCredentials::ClientCredentials,
             },
         },

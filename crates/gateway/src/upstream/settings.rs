@@ -6,7 +6,7 @@ use mcp_ultra_domain::{
     catalog::Labels,
     policy::{Classes, DataClass},
 };
-use mcp_ultra_edge::outbound::UpstreamTls;
+use mcp_ultra_edge::{credentials::Credentials, outbound::UpstreamTls};
 use mcp_ultra_protocol::{Era, Version, names::Naming};
 
 use super::{
@@ -202,6 +202,16 @@ impl Settings {
         if let (Reach::Http(own), Reach::Http(new)) = (&self.reach, &other.reach) {
             own.take_headers_of(new);
             own.take_client_secret_of(new);
+        }
+    }
+
+    /// The tokens that its callers grant in a browser, where it is that kind of server.
+    pub(crate) fn granted(&self) -> Option<&Credentials> {
+        match &self.reach {
+            Reach::Http(transport) => transport
+                .credentials()
+                .filter(|credentials| credentials.are_granted()),
+            Reach::Stdio(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! [`policy`], pins of tools in [`pinning`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
+mod connect;
 mod identity;
 pub(crate) mod log;
 pub(crate) mod pinning;
@@ -132,6 +133,7 @@ impl Server {
             Some(path) => Some(Sqlite::open(Path::new(path)).await?),
             None => None,
         };
+        let connect = connect::parts(&config, to_outside.clone(), storage.as_ref(), &clock)?;
         let identity = identity::identity(
             &config,
             to_outside,
@@ -148,6 +150,7 @@ impl Server {
             config: config.clone(),
             outbound,
             identity: identity.clone(),
+            connect,
             policies,
             lock,
             pins: pinning::store(storage.as_ref()),

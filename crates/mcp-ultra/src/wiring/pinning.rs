@@ -120,6 +120,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         outbound: Outbound::new(&outbound)?,
         config,
         identity: None,
+        connect: None,
         policies: None,
         lock: None,
         pins: pins.clone(),

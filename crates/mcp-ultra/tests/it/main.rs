@@ -26,6 +26,7 @@ mod demo_modern;
 mod demo_stdio;
 mod gateway_admin;
 mod gateway_asking;
+mod gateway_connect;
 mod gateway_credentials;
 mod gateway_eras;
 mod gateway_federation;

@@ -53,8 +53,8 @@ pub struct CredentialsSection {
     /// token. For `token_exchange` only.
     #[serde(default)]
     pub requested_token_type: Option<String>,
-    /// What the server's lists are read with, which nobody has asked for. For `token_exchange`
-    /// only.
+    /// What the server's lists are read with, which nobody has asked for. For `token_exchange` and
+    /// `authorization_code` only.
     #[serde(default)]
     pub catalog: CatalogCredentials,
     /// How long a request for a token may take.
@@ -75,6 +75,10 @@ pub enum CredentialsKind {
     /// One for each caller, in exchange for the access token that they have shown (RFC 8693).
     /// Callers without one (API keys, certificates) can't use the server.
     TokenExchange,
+    /// One for each caller, who grants it in a browser (OAuth 2.1, section 4.1, with PKCE) when
+    /// they use the server for the first time. Needs `connect` and `storage`. Callers who don't log
+    /// in at one of `connect.logins` can't use the server.
+    AuthorizationCode,
 }
 
 /// How a client authenticates at a token endpoint.
@@ -169,7 +173,7 @@ impl CredentialsSection {
 
     /// Whether each caller has tokens of their own.
     pub fn is_per_caller(&self) -> bool {
-        self.kind == CredentialsKind::TokenExchange
+        self.kind != CredentialsKind::ClientCredentials
     }
 }
 
@@ -231,6 +235,13 @@ impl CredentialsSection {
                 );
             }
         };
+        if self.kind == CredentialsKind::AuthorizationCode && self.issuer.is_none() {
+            return findings.report(
+                format!("{at}.token_endpoint"),
+                "a token endpoint alone does not say where people grant access, nor who has answered them",
+                "name the authorization server with `issuer: https://…`",
+            );
+        }
         let plain = key == "token_endpoint" || is_plain(url);
         let usable = |url: Url| is_web(&url) && is_safe(&url) && url.fragment().is_none();
         let usable = plain && Url::parse(url).is_ok_and(usable);
@@ -265,16 +276,29 @@ impl CredentialsSection {
     }
 
     fn check_exchange(&self, at: &str, findings: &mut Findings) {
-        if self.kind != CredentialsKind::TokenExchange {
-            let given = [
-                ("audience", self.audience.is_some()),
-                ("requested_token_type", self.requested_token_type.is_some()),
-                ("catalog", self.catalog != CatalogCredentials::default()),
-            ];
-            for (key, _) in given.iter().filter(|(_, given)| *given) {
+        let exchanges = self.kind == CredentialsKind::TokenExchange;
+        let catalog = self.catalog != CatalogCredentials::default();
+        for (key, misplaced, kinds) in [
+            (
+                "audience",
+                self.audience.is_some() && !exchanges,
+                "token_exchange",
+            ),
+            (
+                "requested_token_type",
+                self.requested_token_type.is_some() && !exchanges,
+                "token_exchange",
+            ),
+            (
+                "catalog",
+                catalog && !self.is_per_caller(),
+                "token_exchange or authorization_code",
+            ),
+        ] {
+            if misplaced {
                 findings.report(
                     format!("{at}.{key}"),
-                    format!("`{key}` is for the kind token_exchange"),
+                    format!("`{key}` is for the kind {kinds}"),
                     "remove it",
                 );
             }

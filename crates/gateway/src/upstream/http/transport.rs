@@ -107,6 +107,11 @@ impl HttpTransport {
         self.credentials.is_some()
     }
 
+    /// The access tokens that requests are made with.
+    pub(in crate::upstream) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
     /// Forgets access tokens that have ended.
     pub(in crate::upstream) fn forget_ended_tokens(&self) {
         if let Some(credentials) = &self.credentials {

@@ -1,0 +1,174 @@
+//! A person connects a server to their account there (MCP, Elicitation, URL mode for OAuth flows):
+//! the authorization code flow in a browser, and what becomes of it.
+//!
+//! - `link`: what the browser carries, sealed
+//! - `steps`: what happens at each step
+//! - `page`: what the person sees
+//! - `grants`: the tokens of one server, from the store to a call
+//! - `vault`: tokens at rest
+//!
+//! The one who opens a link must be the one who has called, or links would be traps: whoever made
+//! somebody else follow theirs would get that one's access. So the person logs in first, at the
+//! issuer that vouches for the caller, and both must be the same.
+//!
+//! The ways in: [`Connect::link`] for a call, [`Connect::wait`] for its retry, and `http::connect`
+//! for the browser.
+
+mod grants;
+mod link;
+mod page;
+mod steps;
+mod vault;
+
+use std::{sync::Arc, time::Duration};
+
+use mcp_ultra_domain::{
+    Clock, Principal,
+    ports::{GrantStore, ReplayStore},
+};
+use mcp_ultra_edge::credentials::{Credentials, TokenEndpoint};
+use mcp_ultra_protocol::seal::{KeyError, Sealer};
+use tokio::sync::broadcast;
+
+pub(crate) use self::{
+    grants::Grants,
+    link::Link,
+    page::{Language, Page, protect},
+    steps::{Answer, Browser, Cookie, Query},
+    vault::Vault,
+};
+
+/// How long a retry waits for its person, who may still be at an authorization server. Clients give
+/// a request up after a minute.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// How often it is looked whether another process has seen the person.
+const LOOK: Duration = Duration::from_secs(3);
+/// How many of those who wait may miss that somebody is done before they look for themselves.
+const DONE: usize = 64;
+
+/// What connecting is made of.
+pub struct ConnectParts {
+    /// Where browsers reach the gateway, without a slash at the end.
+    pub base: String,
+    /// The issuers where callers log in.
+    pub logins: Vec<TokenEndpoint>,
+    /// Where grants are kept.
+    pub grants: Arc<dyn GrantStore>,
+    /// The links and steps that were used.
+    pub used: Arc<dyn ReplayStore>,
+    /// What tokens are encrypted with: ids and secrets, of which the first encrypts.
+    pub keys: Vec<(u8, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for ConnectParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectParts").finish_non_exhaustive()
+    }
+}
+
+/// Connects servers to the accounts of people.
+pub(crate) struct Connect {
+    base: String,
+    logins: Vec<TokenEndpoint>,
+    store: Arc<dyn GrantStore>,
+    used: Arc<dyn ReplayStore>,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    done: broadcast::Sender<(Arc<str>, String)>,
+}
+
+/// Why somebody can't be asked to connect a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoLink {
+    /// They are not known by an issuer that they could log in at.
+    #[error(
+        "it is used in the name of people who log in in a browser, and you are known by something that can't: call with an access token of {0}"
+    )]
+    NoLogin(String),
+    /// There is no randomness, or no server of that name.
+    #[error("a link could not be made")]
+    Failed,
+}
+
+impl Connect {
+    pub(crate) fn new(parts: ConnectParts, clock: Arc<dyn Clock>) -> Result<Self, KeyError> {
+        let keys = parts.keys.iter().map(|(id, secret)| (*id, &secret[..]));
+        Ok(Self {
+            vault: Arc::new(Vault::new(keys)?),
+            base: parts.base,
+            logins: parts.logins,
+            store: parts.grants,
+            used: parts.used,
+            clock,
+            done: broadcast::Sender::new(DONE),
+        })
+    }
+
+    /// What people grant for a server.
+    pub(crate) fn grants(&self, server: &str) -> Grants {
+        let (store, vault) = (self.store.clone(), self.vault.clone());
+        Grants::new(server.into(), store, vault, self.clock.clone())
+    }
+
+    /// A link by which `principal` connects `server`: its id and the URL. `session` is told when it
+    /// is done.
+    pub(crate) fn link(
+        &self,
+        sealer: &Sealer,
+        principal: &Principal,
+        server: &str,
+        session: Option<&str>,
+    ) -> Result<(String, String), NoLink> {
+        if self.login(&principal.attributes().issuer).is_none() {
+            let issuers = self.logins.iter().filter_map(TokenEndpoint::issuer);
+            let issuers: Vec<&str> = issuers.collect();
+            return Err(NoLink::NoLogin(issuers.join(" or ")));
+        }
+        let link = Link::new(principal, server, session, self.clock.now());
+        let token = link.seal(sealer).ok_or(NoLink::Failed)?;
+        Ok((link.id, format!("{}/connect/{token}", self.base)))
+    }
+
+    /// The issuer that somebody logs in at.
+    fn login(&self, issuer: &str) -> Option<&TokenEndpoint> {
+        let is = |login: &&TokenEndpoint| login.issuer() == Some(issuer);
+        self.logins.iter().find(is)
+    }
+
+    /// Waits a while until `principal` has connected the server of `credentials`.
+    pub(crate) async fn wait(
+        &self,
+        principal: &Principal,
+        server: &str,
+        credentials: &Credentials,
+    ) {
+        let grants = self.grants(server);
+        // Before the first look, so that nothing is missed in between.
+        let mut done = self.done.subscribe();
+        let waiting = async {
+            while !grants.has(principal, credentials.endpoint()).await {
+                let heard = heard(&mut done, principal.id(), server);
+                drop(tokio::time::timeout(LOOK, heard).await);
+            }
+        };
+        drop(tokio::time::timeout(PATIENCE, waiting).await);
+    }
+
+    fn tell(&self, principal: &Principal, server: &str) {
+        // Nobody may be waiting.
+        drop(self.done.send((principal.shared_id(), server.to_owned())));
+    }
+
+    fn callback(&self) -> String {
+        format!("{}/connect/callback", self.base)
+    }
+}
+
+/// Completes when the principal is done with the server, or too many are to tell them apart.
+async fn heard(done: &mut broadcast::Receiver<(Arc<str>, String)>, principal: &str, server: &str) {
+    while let Ok((who, which)) = done.recv().await {
+        if *who == *principal && which == server {
+            return;
+        }
+    }
+}

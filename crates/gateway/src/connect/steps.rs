@@ -1,0 +1,526 @@
+//! The steps of connecting a server, as the browser of a person goes through them.
+//!
+//! 1. The link: what is about to happen, and a button. Nothing is begun yet, so that what merely
+//!    looks at links does not use them up.
+//! 2. The button: the browser goes to the issuer, to log in.
+//! 3. Back from there: the identity token must be of the one who has called. The browser goes on to
+//!    the server's authorization server. Where that is the same issuer, this is done with step 4.
+//! 4. Back from there: the code is redeemed, and the tokens are kept.
+//!
+//! What is kept between steps is in a cookie, sealed for this browser; `state` is sealed for it too.
+//! Both legs have PKCE, and an answer must be of the authorization server that was asked (RFC 9207).
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use mcp_ultra_domain::Principal;
+use mcp_ultra_edge::credentials::{
+    AuthorizationRequest, Credentials, TokenAnswer, TokenEndpoint, TokenError, Verifier,
+};
+use secrecy::ExposeSecret;
+
+use super::{
+    Connect, Page,
+    link::{self, Flow, LIFETIME, Link, State, Step},
+};
+use crate::{Gateway, random, upstream::Upstream};
+
+/// The longest parameter that is looked at.
+const LONGEST: usize = 8 * 1024;
+
+/// What came back with the browser (OAuth 2.1, 4.1.2; RFC 9207).
+#[derive(Debug, Default)]
+pub(crate) struct Query {
+    state: Option<String>,
+    code: Option<String>,
+    error: Option<String>,
+    issuer: Option<String>,
+}
+
+impl Query {
+    /// Reads it; `None` where a parameter comes twice (RFC 6749, 3.1) or is too long.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let mut query = Self::default();
+        for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+            let place = match &*name {
+                "state" => &mut query.state,
+                "code" => &mut query.code,
+                "error" => &mut query.error,
+                "iss" => &mut query.issuer,
+                _ => continue,
+            };
+            if place.is_some() || value.len() > LONGEST {
+                return None;
+            }
+            *place = Some(value.into_owned());
+        }
+        Some(query)
+    }
+}
+
+/// The cookies of a browser, as far as they matter here.
+#[derive(Debug, Default)]
+pub(crate) struct Browser {
+    /// What names the browser, for ten minutes.
+    pub id: Option<String>,
+    /// The flows that it is in, by the name of their cookie.
+    pub flows: Vec<(String, String)>,
+}
+
+/// A cookie to be set, or to be ended where its value is empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Cookie {
+    pub name: String,
+    pub value: String,
+    pub lifetime: Duration,
+}
+
+impl Cookie {
+    /// The name of the cookie that names the browser.
+    pub(crate) const BROWSER: &str = "__Host-mcp-ultra-browser";
+    /// What the names of the cookies of flows begin with.
+    pub(crate) const FLOW: &str = "__Host-mcp-ultra-flow-";
+
+    fn browser(id: &str) -> Self {
+        Self {
+            name: Self::BROWSER.to_owned(),
+            value: id.to_owned(),
+            lifetime: LIFETIME,
+        }
+    }
+
+    fn flow(link: &str, value: String) -> Self {
+        Self {
+            name: flow_name(link),
+            value,
+            lifetime: LIFETIME,
+        }
+    }
+}
+
+fn flow_name(link: &str) -> String {
+    let short: String = link.chars().take(16).collect();
+    format!("{}{short}", Cookie::FLOW)
+}
+
+/// What the browser gets.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A page, and cookies.
+    Page(Told, Vec<Cookie>),
+    /// It is sent on.
+    Redirect(String, Vec<Cookie>),
+}
+
+/// A page with what is on it.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Start {
+        server: String,
+        at: String,
+        scopes: Vec<String>,
+        consent: String,
+    },
+    Leave(String),
+    Done(String),
+    Denied(String),
+    Plain(Page<'static>),
+}
+
+impl Told {
+    pub(crate) fn page(&self) -> Page<'_> {
+        match self {
+            Self::Start {
+                server,
+                at,
+                scopes,
+                consent,
+            } => Page::Start {
+                server,
+                at,
+                scopes,
+                consent,
+            },
+            Self::Leave(to) => Page::Leave { to },
+            Self::Done(server) => Page::Done { server },
+            Self::Denied(server) => Page::Denied { server },
+            Self::Plain(page) => page.clone(),
+        }
+    }
+}
+
+impl From<Page<'static>> for Answer {
+    fn from(page: Page<'static>) -> Self {
+        Self::Page(Told::Plain(page), Vec::new())
+    }
+}
+
+/// A person on the way, and what they are about to connect.
+struct Traveller<'g> {
+    gateway: &'g Gateway,
+    connect: &'g Connect,
+    upstream: std::sync::Arc<Upstream>,
+    principal: Principal,
+    browser: &'g str,
+    now: Duration,
+}
+
+impl Connect {
+    /// The page behind a link.
+    pub(crate) fn start(&self, gateway: &Gateway, token: &str, browser: &Browser) -> Answer {
+        let Some((link, upstream)) = self.open(gateway, token) else {
+            return Page::NoLink.into();
+        };
+        let Some(credentials) = upstream.settings().granted() else {
+            return Page::NoLink.into();
+        };
+        let id = browser.id.clone().unwrap_or_else(random::identifier);
+        let Some(consent) = link::consent(&gateway.sealer, &id, &link) else {
+            return Page::Failed.into();
+        };
+        let told = Told::Start {
+            server: link.server,
+            at: credentials
+                .endpoint()
+                .issuer()
+                .unwrap_or_default()
+                .to_owned(),
+            scopes: credentials
+                .scopes()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+            consent,
+        };
+        Answer::Page(told, vec![Cookie::browser(&id)])
+    }
+
+    /// The person goes on from there.
+    pub(crate) async fn leave(
+        &self,
+        gateway: &Gateway,
+        token: &str,
+        browser: &Browser,
+        consent: &str,
+    ) -> Answer {
+        let Some((link, upstream)) = self.open(gateway, token) else {
+            return Page::NoLink.into();
+        };
+        let browser = browser.id.as_deref();
+        let Some(browser) =
+            browser.filter(|id| link::is_consent(&gateway.sealer, id, &link, consent))
+        else {
+            return Page::OtherBrowser.into();
+        };
+        let Some(principal) = link.principal() else {
+            return Page::NoLink.into();
+        };
+        let traveller = Traveller {
+            gateway,
+            connect: self,
+            upstream,
+            principal,
+            browser,
+            now: self.clock.now(),
+        };
+        let Some(credentials) = traveller.upstream.settings().granted() else {
+            return Page::NoLink.into();
+        };
+        // One login is enough where both are the same issuer.
+        let step = if credentials.endpoint().issuer() == Some(&link.issuer) {
+            Step::Grant
+        } else {
+            Step::Login
+        };
+        let (ends, id) = (link.ends, link.id.clone());
+        let (to, cookie) = match traveller.depart(link, step, credentials).await {
+            Ok(departure) => departure,
+            Err(answer) => return answer,
+        };
+        // Not before it is clear that the way is open.
+        if let Err(answer) = self.first_use("link", &id, ends).await {
+            return answer;
+        }
+        Answer::Page(Told::Leave(to), vec![cookie])
+    }
+
+    /// The person comes back from an authorization server.
+    pub(crate) async fn back(&self, gateway: &Gateway, query: &Query, browser: &Browser) -> Answer {
+        let now = self.clock.now();
+        let Some(state) = &query.state else {
+            return Page::Unexpected.into();
+        };
+        let Some(id) = browser.id.as_deref() else {
+            return Page::OtherBrowser.into();
+        };
+        let Some(state) = State::open(&gateway.sealer, id, state, now) else {
+            return Page::OtherBrowser.into();
+        };
+        let name = flow_name(&state.flow);
+        let kept = browser.flows.iter().find(|(cookie, _)| *cookie == name);
+        let flow = kept.and_then(|(_, value)| Flow::open(&gateway.sealer, id, value, now));
+        let Some(flow) = flow.filter(|flow| flow.link.id == state.flow && flow.state == state.step)
+        else {
+            return Page::Unexpected.into();
+        };
+        if let Err(answer) = self.first_use("state", &flow.state, flow.ends).await {
+            return answer;
+        }
+        let over = Cookie {
+            name,
+            value: String::new(),
+            lifetime: Duration::ZERO,
+        };
+        let mut answer = self.arrive(gateway, query, flow, id).await;
+        let (Answer::Page(_, cookies) | Answer::Redirect(_, cookies)) = &mut answer;
+        if !cookies.iter().any(|cookie| cookie.name == over.name) {
+            cookies.push(over);
+        }
+        answer
+    }
+
+    async fn arrive(&self, gateway: &Gateway, query: &Query, flow: Flow, browser: &str) -> Answer {
+        let upstream = gateway.snapshot().upstream(&flow.link.server).cloned();
+        let (Some(upstream), Some(principal)) = (upstream, flow.link.principal()) else {
+            return Page::NoLink.into();
+        };
+        let traveller = Traveller {
+            gateway,
+            connect: self,
+            upstream: upstream.clone(),
+            principal,
+            browser,
+            now: self.clock.now(),
+        };
+        let Some(credentials) = upstream.settings().granted() else {
+            return Page::NoLink.into();
+        };
+        let endpoint = match flow.step {
+            Step::Grant => Some(credentials.endpoint()),
+            Step::Login => self.login(&flow.link.issuer),
+        };
+        let Some(endpoint) = endpoint else {
+            return Page::NoLink.into();
+        };
+        let code = match traveller.code(query, endpoint).await {
+            Ok(code) => code,
+            Err(answer) => return answer,
+        };
+        let resource = match flow.step {
+            Step::Grant => credentials.resource(),
+            Step::Login => "",
+        };
+        let asked = self.clock.now();
+        let verifier = Verifier::kept(&flow.verifier);
+        let callback = self.callback();
+        let redeemed = endpoint.redeem(code, &verifier, &callback, resource);
+        let answer = match redeemed.await {
+            Ok(answer) => answer,
+            Err(error) => return traveller.failed(&error),
+        };
+        if let Some(nonce) = &flow.nonce
+            && let Err(page) = traveller.is_who_has_called(endpoint, &answer, nonce).await
+        {
+            return page.into();
+        }
+        match flow.step {
+            Step::Login => match traveller.depart(flow.link, Step::Grant, credentials).await {
+                Ok((to, cookie)) => Answer::Redirect(to, vec![cookie]),
+                Err(answer) => answer,
+            },
+            Step::Grant => {
+                traveller
+                    .finish(flow.link, credentials, answer, asked)
+                    .await
+            }
+        }
+    }
+
+    /// The link and its server.
+    fn open(&self, gateway: &Gateway, token: &str) -> Option<(Link, std::sync::Arc<Upstream>)> {
+        let link = Link::open(&gateway.sealer, token, self.clock.now())?;
+        let upstream = gateway.snapshot().upstream(&link.server).cloned()?;
+        Some((link, upstream))
+    }
+
+    /// Notes that something is used that may be used once.
+    async fn first_use(&self, what: &str, id: &str, ends: u64) -> Result<(), Answer> {
+        let digest = digest(&SHA256, format!("connect {what} {id}").as_bytes());
+        let mut name = [0; 32];
+        name.copy_from_slice(digest.as_ref());
+        let ends = Duration::from_secs(ends);
+        match self.used.first_use(&name, ends, self.clock.now()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Page::NoLink.into()),
+            Err(_) => {
+                tracing::warn!(
+                    "more links and steps of connecting are in use than are remembered, so a new one was refused"
+                );
+                Err(Page::Busy.into())
+            }
+        }
+    }
+}
+
+impl Traveller<'_> {
+    /// Where the browser goes for `step`, and the cookie that it takes along.
+    async fn depart(
+        &self,
+        link: Link,
+        step: Step,
+        credentials: &Credentials,
+    ) -> Result<(String, Cookie), Answer> {
+        let endpoint = match step {
+            Step::Grant => credentials.endpoint(),
+            Step::Login => self.connect.login(&link.issuer).ok_or(Page::NoLink)?,
+        };
+        let identifies = step == Step::Login || endpoint.issuer() == Some(&link.issuer);
+        let verifier = Verifier::new().map_err(|_| Page::Failed)?;
+        let mut flow = Flow::new(link, step, verifier.expose(), self.now);
+        flow.nonce = identifies.then(random::identifier);
+        let server = endpoint.server().await;
+        let server = server.map_err(|error| self.failed(&error))?;
+        let sealer = &self.gateway.sealer;
+        let state = flow.state(sealer, self.browser).ok_or(Page::Failed)?;
+        let (scopes, resource) = match step {
+            Step::Login => ("openid".to_owned(), ""),
+            Step::Grant if identifies => {
+                (with_openid(credentials.scopes()), credentials.resource())
+            }
+            Step::Grant => (credentials.scopes().to_owned(), credentials.resource()),
+        };
+        let request = AuthorizationRequest {
+            redirect_uri: &self.connect.callback(),
+            state: &state,
+            challenge: &verifier.challenge(),
+            scopes: &scopes,
+            resource,
+            nonce: flow.nonce.as_deref(),
+        };
+        let to = server.url(endpoint.client_id(), &request);
+        let sealed = flow.seal(sealer, self.browser).ok_or(Page::Failed)?;
+        Ok((to, Cookie::flow(&flow.link.id, sealed)))
+    }
+
+    /// The code of an answer, if it is of the authorization server that was asked.
+    async fn code<'q>(
+        &self,
+        query: &'q Query,
+        endpoint: &TokenEndpoint,
+    ) -> Result<&'q str, Answer> {
+        let server = endpoint.server().await;
+        let server = server.map_err(|error| self.failed(&error))?;
+        let right = match &query.issuer {
+            Some(issuer) => endpoint.issuer() == Some(issuer),
+            None => !server.says_issuer,
+        };
+        if !right {
+            tracing::warn!(server = %self.upstream.name(), "a browser came back with an answer that is not of the authorization server that was asked (RFC 9207); it was thrown away");
+            return Err(Page::Unexpected.into());
+        }
+        match (&query.error, &query.code) {
+            (Some(error), _) if error == "access_denied" => {
+                let server = self.upstream.name().to_string();
+                Err(Answer::Page(Told::Denied(server), Vec::new()))
+            }
+            (Some(error), _) => {
+                let error: String = error
+                    .chars()
+                    .filter(|char| char.is_ascii_lowercase() || *char == '_')
+                    .take(40)
+                    .collect();
+                tracing::warn!(server = %self.upstream.name(), error, "an authorization server has refused a request of a browser");
+                Err(Page::Failed.into())
+            }
+            (None, Some(code)) if !code.is_empty() => Ok(code),
+            (None, _) => Err(Page::Unexpected.into()),
+        }
+    }
+
+    /// Whether the one who has logged in is the one who has called.
+    async fn is_who_has_called(
+        &self,
+        endpoint: &TokenEndpoint,
+        answer: &TokenAnswer,
+        nonce: &str,
+    ) -> Result<(), Page<'static>> {
+        let server = self.upstream.name();
+        let attributes = self.principal.attributes();
+        let (Some(identity), Some(token)) = (&self.gateway.identity, &answer.id_token) else {
+            tracing::warn!(%server, issuer = attributes.issuer, "an issuer has logged somebody in without an identity token (openid)");
+            return Err(Page::Failed);
+        };
+        let (token, client) = (token.expose_secret(), endpoint.client_id());
+        let subject = identity
+            .verify_id_token(&attributes.issuer, token, client, nonce)
+            .await
+            .map_err(|why| {
+                tracing::warn!(%server, issuer = attributes.issuer, reason = why.as_str(), "an identity token is not accepted");
+                Page::Unexpected
+            })?;
+        if subject == attributes.subject {
+            return Ok(());
+        }
+        tracing::warn!(%server, issuer = attributes.issuer, "somebody has followed the link of somebody else to connect a server; nothing was connected");
+        Err(Page::OtherPerson)
+    }
+
+    /// Keeps what was granted and tells who waits for it.
+    async fn finish(
+        &self,
+        link: Link,
+        credentials: &Credentials,
+        answer: TokenAnswer,
+        asked: Duration,
+    ) -> Answer {
+        let server = self.upstream.name();
+        let grants = self.connect.grants(server);
+        let (endpoint, resource) = (credentials.endpoint(), credentials.resource());
+        let keeping = grants.keep(&self.principal, endpoint, resource, answer, asked);
+        if let Err(error) = keeping.await {
+            tracing::error!(%server, %error, "what somebody has granted could not be kept");
+            return Page::Failed.into();
+        }
+        credentials.forget(self.principal.id());
+        self.connect.tell(&self.principal, server);
+        self.gateway.tell_connected(&link);
+        tracing::info!(%server, "somebody has connected the server to their account");
+        Answer::Page(Told::Done(link.server), Vec::new())
+    }
+
+    fn failed(&self, error: &TokenError) -> Answer {
+        tracing::warn!(server = %self.upstream.name(), %error, "connecting a server has failed at an authorization server");
+        Page::Failed.into()
+    }
+}
+
+/// What is asked for, and who has logged in.
+fn with_openid(scopes: &str) -> String {
+    if scopes.split(' ').any(|scope| scope == "openid") {
+        scopes.to_owned()
+    } else {
+        format!("openid {scopes}").trim_end().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_parameter_may_come_twice() {
+        let query = Query::read("code=c&state=s&iss=https%3A%2F%2Fas.example.com&x=1&x=2").unwrap();
+        assert_eq!(query.issuer.as_deref(), Some("https://as.example.com"));
+        for twice in ["state=a&state=b", "code=a&state=s&code=b", "iss=a&iss=a"] {
+            assert!(Query::read(twice).is_none(), "{twice}");
+        }
+        assert!(Query::read(&format!("code={}", "x".repeat(LONGEST + 1))).is_none());
+    }
+
+    #[test]
+    fn a_login_is_asked_for_once() {
+        assert_eq!(with_openid(""), "openid");
+        assert_eq!(with_openid("read"), "openid read");
+        assert_eq!(with_openid("read openid"), "read openid");
+    }
+}
