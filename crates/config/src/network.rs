@@ -137,6 +137,8 @@ mod tests {
             "::/129",
             "10.0.0.0/",
             "10.0.0.0/+8",
+            "10/8",
+            "1.2.3.4/",
             "proxy",
         ] {
             assert!(text.parse::<Network>().is_err(), "{text}");

@@ -48,6 +48,18 @@ impl Findings {
         });
     }
 
+    /// Reports what should be the path of a file with certificates or a key and is the text of one,
+    /// or a reference to it. These are read again when they change, which takes a file.
+    pub(crate) fn file(&mut self, path: &str, file: Option<&str>) {
+        if file.is_some_and(|file| file.contains("${") || file.contains("-----BEGIN")) {
+            self.report(
+                path,
+                "this is the path of a file: references such as ${secret:NAME} are not replaced in it",
+                "have the file written (a mounted Secret, cert-manager, Vault Agent) and name it here: it is read again when it changes",
+            );
+        }
+    }
+
     /// Reports a period of nothing.
     pub(crate) fn not_zero(&mut self, path: &str, period: Period) {
         if period.is_zero() {

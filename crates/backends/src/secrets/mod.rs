@@ -37,6 +37,10 @@ struct Found {
 enum SourceError {
     #[error("it can't be reached ({0})")]
     Unreachable(String),
+    #[error(
+        "its certificate is not trusted: name its authority in secrets.vault.ca_file, and the host of its certificate in secrets.vault.address"
+    )]
+    NotTrusted,
     #[error("it is sealed")]
     Sealed,
     #[error("it refused the login ({0})")]

@@ -8,7 +8,7 @@ use mcp_ultra_config::{SecretName, VaultSettings};
 use mcp_ultra_domain::Clock;
 use mcp_ultra_edge::{
     body,
-    outbound::{Outbound, OutboundConfig, OutboundConfigError},
+    outbound::{Outbound, OutboundConfig, OutboundConfigError, OutboundErrorKind},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -150,11 +150,14 @@ impl Vault {
         }
         let timeout = self.settings.timeout.get();
         let answered = tokio::time::timeout(timeout, async {
-            let response = self
-                .outbound
-                .request(request)
-                .await
-                .map_err(|error| SourceError::Unreachable(error.kind().as_str().into()))?;
+            let response =
+                self.outbound
+                    .request(request)
+                    .await
+                    .map_err(|error| match error.kind() {
+                        OutboundErrorKind::Tls => SourceError::NotTrusted,
+                        other => SourceError::Unreachable(other.as_str().into()),
+                    })?;
             let status = response.status();
             let bytes = body::read(response.into_body(), 4 * LARGEST).await;
             let bytes = bytes.map_err(|_| SourceError::Answer)?;

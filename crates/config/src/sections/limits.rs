@@ -38,7 +38,8 @@ pub struct LimitsSection {
     pub handshakes: NonZeroU32,
     /// The most open connections of all clients.
     pub connections: NonZeroU32,
-    /// The most open connections of one client address.
+    /// The most open connections of one client address. Those of `server.trusted_proxies` carry
+    /// many clients and count for `connections` alone.
     pub connections_per_client: NonZeroU32,
     /// The most open streams (SSE) of one client address.
     pub streams_per_client: NonZeroU32,

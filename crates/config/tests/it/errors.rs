@@ -504,6 +504,18 @@ fn tls_certificates_and_pages_are_checked() {
             "auth.certificates[0].san",
         ),
         (
+            "server: { tls: { certificate: '${secret:crt}', key: '${secret:key}' } }",
+            "server.tls.key: this is the path of a file",
+        ),
+        (
+            "servers: [{ name: a, url: \"https://a.example\", tls: { ca_file: '${secret:ca}' } }]",
+            "servers[0].tls.ca_file: this is the path of a file",
+        ),
+        (
+            "outbound: { ca_file: \"-----BEGIN CERTIFICATE-----\" }",
+            "outbound.ca_file: this is the path of a file",
+        ),
+        (
             "outbound: { allow_addresses: [10.0.0.0/40] }",
             "outbound.allow_addresses[0]",
         ),

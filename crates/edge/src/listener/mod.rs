@@ -20,7 +20,7 @@ mod stream;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -54,14 +54,26 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_
 /// Such failures are logged at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+/// Tells whether the connections of an address carry the requests of many clients.
+pub type IsShared = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
 /// A bound socket that is not yet served.
-#[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     config: ListenerConfig,
     metrics: Arc<ListenerMetrics>,
     tls: Option<Arc<ServerTls>>,
+    is_shared: IsShared,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener")
+            .field("address", &self.address)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What every connection of one listener is served with.
@@ -102,6 +114,7 @@ impl Listener {
             config,
             metrics: Arc::default(),
             tls: None,
+            is_shared: Arc::new(|_| false),
         })
     }
 
@@ -109,6 +122,14 @@ impl Listener {
     pub fn with_tls(mut self, tls: Arc<ServerTls>) -> Self {
         self.metrics.speaks(&tls);
         self.tls = Some(tls);
+        self
+    }
+
+    /// Addresses whose connections are bounded in total alone: a reverse proxy opens as many as its
+    /// own clients need, and who they are is not known before their requests are read. Asked with
+    /// each connection.
+    pub fn with_shared(mut self, is_shared: IsShared) -> Self {
+        self.is_shared = is_shared;
         self
     }
 
@@ -169,7 +190,7 @@ impl Listener {
             };
             backoff.reset();
             self.metrics.count_accepted();
-            let slot = match slots.take(address.ip()) {
+            let slot = match slots.take(address.ip(), (self.is_shared)(address.ip())) {
                 Ok(slot) => slot,
                 Err(refusal) => {
                     self.metrics.count_refused(refusal);

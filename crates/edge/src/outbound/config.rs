@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::Network;
+use mcp_ultra_config::Network;
 
 /// How upstreams are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]

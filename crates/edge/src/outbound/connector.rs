@@ -24,6 +24,7 @@ use hyper_util::{
 };
 use rustls::{
     ClientConfig, RootCertStore,
+    client::Resumption,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, pem::PemObject},
 };
@@ -201,7 +202,12 @@ pub(super) fn tls_config(
     Ok(match &upstream.own {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            builder.with_client_cert_resolver(Arc::new(ClientCertificate::read(certificate, key)?))
+            let own = Arc::new(ClientCertificate::read(certificate, key)?);
+            let mut config = builder.with_client_cert_resolver(own);
+            // A session that is resumed carries on with the certificate that it began with: a new
+            // one would not be shown for as long as the upstream gives out tickets.
+            config.resumption = Resumption::disabled();
+            config
         }
     })
 }

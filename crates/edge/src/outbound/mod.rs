@@ -30,7 +30,7 @@ use hyper_util::{
 pub use self::{
     config::{OutboundConfig, UpstreamTls},
     error::{OutboundConfigError, OutboundError, OutboundErrorKind, Side},
-    guard::{Class, Network, NoNetwork, Reach, class_of},
+    guard::{Class, Reach, class_of},
 };
 use self::{
     connector::{Connector, Resolve, System, tls_config},

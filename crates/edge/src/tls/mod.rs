@@ -132,7 +132,12 @@ impl ServerTls {
     /// `Strict-Transport-Security`, where it is to be sent.
     pub(crate) fn hsts(&self) -> Option<HeaderValue> {
         let seconds = self.settings.hsts.as_secs();
-        HeaderValue::try_from(format!("max-age={seconds}"))
+        let below = if self.settings.hsts_include_subdomains {
+            "; includeSubDomains"
+        } else {
+            ""
+        };
+        HeaderValue::try_from(format!("max-age={seconds}{below}"))
             .ok()
             .filter(|_| seconds > 0)
     }

@@ -18,6 +18,8 @@ pub struct TlsSettings {
     /// For how long browsers are told to use the host over TLS alone (RFC 6797); zero tells them
     /// nothing.
     pub hsts: Duration,
+    /// Whether that is true of all hosts below this one too.
+    pub hsts_include_subdomains: bool,
 }
 
 /// Whose certificates clients may have.

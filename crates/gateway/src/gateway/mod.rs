@@ -485,6 +485,14 @@ impl Gateway {
         exceeded.into()
     }
 
+    /// Whether `address` is a reverse proxy of `server.trusted_proxies`, whose connections carry the
+    /// requests of many clients.
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        let settings = self.settings();
+        let mut proxies = settings.trusted_proxies.iter();
+        proxies.any(|network| network.contains(address))
+    }
+
     /// Whether `address` may open another stream.
     pub(crate) fn may_stream(&self, address: IpAddr) -> Option<crate::http::StreamSlot> {
         self.streams

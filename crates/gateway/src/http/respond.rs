@@ -96,7 +96,7 @@ pub(super) fn limited(exceeded: &Exceeded) -> Response<Body> {
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3) and the fields of
-/// draft-ietf-httpapi-ratelimit-headers-10.
+/// draft-ietf-httpapi-ratelimit-headers-11.
 fn tell_limit(map: &mut HeaderMap, limit: &Exceeded) {
     map.insert(header::RETRY_AFTER, limit.retry_after().into());
     for (name, value) in [

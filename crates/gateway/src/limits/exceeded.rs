@@ -75,7 +75,7 @@ impl Exceeded {
         WireError::new(LIMIT_EXCEEDED, message).with_data(data)
     }
 
-    /// `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10, section 3).
+    /// `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
     pub(crate) fn policy(&self) -> String {
         let (name, most) = (self.name(), self.most);
         match self.period {
@@ -84,7 +84,7 @@ impl Exceeded {
         }
     }
 
-    /// `RateLimit` (the same, section 4).
+    /// `RateLimit` (the same draft).
     pub(crate) fn state(&self) -> String {
         let name = self.name();
         match self.period {

@@ -34,7 +34,7 @@ use mcp_ultra_domain::{
 use mcp_ultra_edge::{
     identity::{Identity, NoSanPattern},
     listener::{Listener, ListenerConfig},
-    outbound::{NoNetwork, Outbound, OutboundConfig, OutboundConfigError},
+    outbound::{Outbound, OutboundConfig, OutboundConfigError},
     shutdown::Shutdown,
     tls::{ServerTls, TlsError},
     workers::Workers,
@@ -68,9 +68,6 @@ pub(crate) enum ServeError {
     /// A rule of `auth.certificates` is none.
     #[error("auth.certificates can't be used: {0}")]
     Certificates(#[from] NoSanPattern),
-    /// An entry of `outbound.allow_addresses` is none.
-    #[error("outbound.allow_addresses can't be used")]
-    Network(#[from] NoNetwork),
     /// The client towards identity providers can't be set up.
     #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
     #[diagnostic(help("check auth.ca_file"))]
@@ -126,7 +123,7 @@ impl Server {
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = Workers::start(threads).map_err(ServeError::System)?;
-        let to_outside = outbound_config(&config, workers.count())?;
+        let to_outside = outbound_config(&config, workers.count());
         let outbound = Outbound::new(&to_outside)?;
         let certificates = identity::certificates(&config.auth)?;
         let storage = match &config.storage.sqlite {
@@ -173,6 +170,9 @@ impl Server {
             clock,
         )?;
         gateway.start();
+        let proxies = gateway.clone();
+        let listener =
+            listener.with_shared(Arc::new(move |address| proxies.is_trusted_proxy(address)));
         Ok(Self {
             gateway,
             listener,
@@ -295,16 +295,15 @@ fn listener_config(address: SocketAddr, limits: &LimitsSection) -> ListenerConfi
     }
 }
 
-fn outbound_config(config: &Config, workers: usize) -> Result<OutboundConfig, ServeError> {
-    let allowed = config.outbound.allow_addresses.iter();
-    Ok(OutboundConfig {
+fn outbound_config(config: &Config, workers: usize) -> OutboundConfig {
+    OutboundConfig {
         workers,
         connect_timeout: config.limits.connect_timeout.get(),
         extra_ca_file: config.outbound.ca_file.as_ref().map(PathBuf::from),
-        allowed_addresses: allowed.map(|text| text.parse()).collect::<Result<_, _>>()?,
+        allowed_addresses: config.outbound.allow_addresses.clone(),
         allowed_hosts: config.outbound.allow_hosts.clone(),
         ..OutboundConfig::default()
-    })
+    }
 }
 
 /// The signals that end the process.

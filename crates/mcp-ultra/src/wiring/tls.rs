@@ -46,6 +46,7 @@ pub(super) fn of(
         handshake_timeout: config.limits.handshake_timeout.get(),
         max_handshakes: usize::try_from(config.limits.handshakes.get()).unwrap_or(usize::MAX),
         hsts: section.hsts.get(),
+        hsts_include_subdomains: section.hsts_include_subdomains,
     };
     ServerTls::new(settings, clock).map(Some)
 }

@@ -21,14 +21,14 @@ use crate::{
 const SOON: Duration = Duration::from_secs(10);
 
 /// The bridge, with the client's end in our hands.
-struct Bridge {
+pub(crate) struct Bridge {
     child: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Bridge {
-    fn start(target: &str) -> Self {
+    pub(crate) fn start(target: &str) -> Self {
         let mut command = command(&["stdio", "--target", target]);
         command.stdin(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
@@ -64,12 +64,12 @@ impl Bridge {
         message
     }
 
-    async fn ask(&mut self, message: &Value) -> Value {
+    pub(crate) async fn ask(&mut self, message: &Value) -> Value {
         self.send(message).await;
         self.next().await
     }
 
-    async fn handshake(&mut self) {
+    pub(crate) async fn handshake(&mut self) {
         let answer = self
             .ask(&json!({"jsonrpc":"2.0","id":0,"method":"initialize","params":{
                 "protocolVersion":LEGACY,"capabilities":{"elicitation":{}},"clientInfo":{"name":"t","version":"1"}}}))
@@ -80,7 +80,7 @@ impl Bridge {
     }
 
     /// Closes the input; the exit code, and what was still written.
-    async fn end(mut self) -> (i32, Vec<Value>) {
+    pub(crate) async fn end(mut self) -> (i32, Vec<Value>) {
         self.input = None;
         let mut rest = Vec::new();
         while let Some(line) = timeout(SOON, self.output.next_line())
@@ -95,7 +95,7 @@ impl Bridge {
     }
 }
 
-fn modern(id: impl Into<Value>, method: &str, params: Value) -> Value {
+pub(crate) fn modern(id: impl Into<Value>, method: &str, params: Value) -> Value {
     let mut params = params;
     params["_meta"] = json!({"io.modelcontextprotocol/protocolVersion":MODERN,
         "io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},
@@ -103,7 +103,7 @@ fn modern(id: impl Into<Value>, method: &str, params: Value) -> Value {
     json!({"jsonrpc":"2.0","id":id.into(),"method":method,"params":params})
 }
 
-fn call(name: &str, arguments: &Value) -> Value {
+pub(crate) fn call(name: &str, arguments: &Value) -> Value {
     json!({"name":name,"arguments":arguments})
 }
 

@@ -48,7 +48,7 @@ async fn able(gateway: &Gateway) -> Session {
 }
 
 /// Answers as a client with a person, a model and two roots.
-fn answer(asked: &Value) -> Option<Value> {
+pub(crate) fn answer(asked: &Value) -> Option<Value> {
     Some(match asked["method"].as_str()? {
         "elicitation/create" => json!({
             "action": "accept",

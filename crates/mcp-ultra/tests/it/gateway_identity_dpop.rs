@@ -216,3 +216,17 @@ async fn a_session_needs_a_proof_with_each_of_its_requests() {
     }
     drop(rig);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_requests_at_once_with_one_proof_one_is_answered() {
+    let rig = rig("{}").await;
+    let token = rig.bound();
+    for _ in 0..5 {
+        let proof = rig.proof("POST", &token);
+        let sending = (0..16).map(|_| rig.send(credentials("DPoP", &token, &[&proof])));
+        let answers = futures_util::future::join_all(sending).await;
+        let status = |wanted: u16| answers.iter().filter(move |(status, _)| *status == wanted);
+        assert_eq!((status(200).count(), status(401).count()), (1, 15));
+    }
+    assert_eq!(rig.refused("replayed").await, 5 * 15);
+}

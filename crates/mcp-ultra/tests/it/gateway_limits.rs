@@ -120,6 +120,46 @@ async fn connections_of_one_client_are_bounded() {
     assert!(metrics.contains("refused"), "{metrics}");
 }
 
+/// Opens a connection and asks for something; `None` if it is refused.
+async fn served(gateway: &Gateway) -> Option<tokio::net::TcpStream> {
+    let alive = format!(
+        "GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n",
+        gateway.authority()
+    );
+    let mut stream = connect(&gateway.url("")).await.ok()?;
+    stream.write_all(alive.as_bytes()).await.ok()?;
+    let answer = read_until_quiet(&mut stream, Duration::from_millis(300)).await;
+    let good = answer.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"));
+    good.then_some(stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_is_not_one_client() {
+    let upstream = fixture(Era::Modern).await;
+    let section = |proxies: &str| {
+        let text = format!(
+            "server: {{ trusted_proxies: [{proxies}] }}\nlimits: {{ connections_per_client: 2 }}"
+        );
+        only(&upstream.url(), &text)
+    };
+    let mut gateway = gateway(&section("127.0.0.0/8")).await;
+    let mut open = Vec::new();
+    for number in 0..6 {
+        let stream = served(&gateway).await;
+        open.push(stream.unwrap_or_else(|| panic!("{number} is refused")));
+    }
+    // From now on it is a client like any other.
+    gateway.reconfigure(&section("192.0.2.1")).unwrap();
+    let line = gateway.logged(&["the new configuration is in force"], SOON);
+    line.await.unwrap();
+    let mut own = Vec::new();
+    while let Some(stream) = served(&gateway).await {
+        own.push(stream);
+        assert!(own.len() <= 2, "{} were served", own.len());
+    }
+    assert!(!own.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_of_one_client_are_bounded() {
     let upstream = fixture(Era::Modern).await;

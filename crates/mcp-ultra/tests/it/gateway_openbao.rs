@@ -20,6 +20,7 @@ use mcp_ultra_testkit::{
     identity::SigningKey,
     process::Process,
     raw::{Answer, Client},
+    tls::Trust,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,15 +34,17 @@ use crate::{
 /// How long the server may take to start.
 const READY: Duration = Duration::from_mins(1);
 const ROOT: &str = "root-token-of-this-test";
-const ONE: &str = "the-first-jwt-secret-of-this-test-1";
-const TWO: &str = "the-second-jwt-secret-of-this-test2";
+pub(crate) const ONE: &str = "the-first-jwt-secret-of-this-test-1";
+pub(crate) const TWO: &str = "the-second-jwt-secret-of-this-test2";
 
 /// A private OpenBao in memory, with a key/value engine of version 2 at `secret`.
-struct Bao {
+pub(crate) struct Bao {
     address: SocketAddr,
     unseal_key: String,
+    /// What is trusted where it speaks TLS.
+    trust: Option<Trust>,
     process: Process,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 /// The server inside of the Python package.
@@ -55,7 +58,16 @@ fn binary() -> PathBuf {
 }
 
 impl Bao {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::launch(false).await
+    }
+
+    /// One that speaks TLS, with an authority of its own in [`authority`](Self::authority).
+    pub(crate) async fn start_with_tls() -> Self {
+        Self::launch(true).await
+    }
+
+    async fn launch(tls: bool) -> Self {
         let home = tempfile::tempdir().unwrap();
         let address = free_address();
         let mut command = Command::new(binary());
@@ -65,6 +77,11 @@ impl Bao {
             .arg(format!("-dev-listen-address={address}"))
             .env_clear()
             .env("HOME", home.path());
+        if tls {
+            command
+                .arg("-dev-tls")
+                .arg(format!("-dev-tls-cert-dir={}", home.path().display()));
+        }
         let mut process = Process::start_command(command).unwrap();
         let unseal_key = process
             .line("its unseal key", READY, |line| {
@@ -72,12 +89,17 @@ impl Bao {
             })
             .await
             .unwrap();
-        let bao = Self {
+        let mut bao = Self {
             address,
             unseal_key,
+            trust: None,
             process,
-            _home: home,
+            home,
         };
+        if tls {
+            let authority = fs::read_to_string(bao.authority()).unwrap();
+            bao.trust = Some(Trust::new(&authority, None, true, false).unwrap());
+        }
         until("an answer", async || {
             let health = bao.client("sys/health");
             let health = health.request(Method::GET, HeaderMap::new(), Bytes::new());
@@ -87,12 +109,22 @@ impl Bao {
         bao
     }
 
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
+    /// The file of the authority that has signed its certificate.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.home.path().join("vault-ca.pem")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let scheme = self.trust.as_ref().map_or("http", |_| "https");
+        format!("{scheme}://{}", self.address)
     }
 
     fn client(&self, path: &str) -> Client {
-        Client::new(format!("{}/v1/{path}", self.url()))
+        let url = format!("{}/v1/{path}", self.url());
+        match &self.trust {
+            Some(trust) => Client::trusting(url, trust),
+            None => Client::new(url),
+        }
     }
 
     async fn ask(&self, method: Method, path: &str, body: Value) -> Answer {
@@ -106,7 +138,7 @@ impl Bao {
     }
 
     /// Asks for something that must succeed.
-    async fn set(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn set(&self, path: &str, body: Value) -> Value {
         let answer = self.ask(Method::POST, path, body).await;
         let status = answer.status;
         let text = answer.text().await.unwrap();
@@ -114,13 +146,13 @@ impl Bao {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    async fn write(&self, path: &str, data: Value) {
+    pub(crate) async fn write(&self, path: &str, data: Value) {
         self.set(&format!("secret/data/{path}"), json!({ "data": data }))
             .await;
     }
 
     /// A policy `gateway` that reads what is below `crm` and `jwt`.
-    async fn allow_reading(&self) {
+    pub(crate) async fn allow_reading(&self) {
         let policy = r#"path "secret/data/crm" { capabilities = ["read"] }
             path "secret/data/jwt" { capabilities = ["read"] }"#;
         self.set("sys/policies/acl/gateway", json!({ "policy": policy }))
@@ -128,7 +160,7 @@ impl Bao {
     }
 
     /// The role and secret ids of an application whose tokens end after two seconds.
-    async fn app_role(&self) -> (String, String) {
+    pub(crate) async fn app_role(&self) -> (String, String) {
         self.set("sys/auth/approle", json!({ "type": "approle" }))
             .await;
         let role = json!({ "token_policies": "gateway", "token_ttl": "2s", "token_max_ttl": "2s" });

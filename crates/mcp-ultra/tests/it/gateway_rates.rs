@@ -10,6 +10,7 @@ use mcp_ultra_testkit::{
 };
 use serde_json::{Value, json};
 
+use super::cli_stdio::{Bridge, call, modern as bridge_modern};
 use crate::gateway_rig::{SOON, fixture, gateway, modern_tool, only, refusal, text, until};
 
 const SECRET: &str = "a secret for tests, of at least 32 bytes";
@@ -18,7 +19,7 @@ const RESOURCE: &str = "https://mcp.example.com/mcp";
 const CODE: i64 = -32005;
 
 /// A configuration with one upstream, callers by token, and `limits`.
-fn configuration(url: &str, limits: &str) -> String {
+pub(crate) fn configuration(url: &str, limits: &str) -> String {
     let rest = format!(
         "auth: {{ resource: \"{RESOURCE}\", jwt_secret: \"{SECRET}\", claims: {{ tenant: org }} }}\n{limits}"
     );
@@ -26,7 +27,7 @@ fn configuration(url: &str, limits: &str) -> String {
 }
 
 /// The `Authorization` of a principal.
-fn token(tenant: &str, subject: &str, roles: &[&str]) -> HeaderMap {
+pub(crate) fn token(tenant: &str, subject: &str, roles: &[&str]) -> HeaderMap {
     let claims = json!({
         "iss": "mcp-ultra", "aud": RESOURCE, "sub": subject, "org": tenant, "roles": roles,
         "exp": SystemClock.now().as_secs() + 600,
@@ -36,7 +37,7 @@ fn token(tenant: &str, subject: &str, roles: &[&str]) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, value)])
 }
 
-fn caller(gateway: &Gateway, headers: HeaderMap) -> Caller {
+pub(crate) fn caller(gateway: &Gateway, headers: HeaderMap) -> Caller {
     let mut caller = gateway.caller();
     caller.extra_headers = headers;
     caller
@@ -96,6 +97,45 @@ async fn sample(gateway: &Gateway, name: &str) -> u64 {
 async fn refused(gateway: &Gateway, limit: &str, of: &str) -> u64 {
     let name = format!("mcp_limited_total{{limit=\"{limit}\",of=\"{of}\"}} ");
     sample(gateway, &name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_the_bridge_is_told_and_goes_on() {
+    let upstream = fixture(Era::Dual).await;
+    let limits = "limits: { rates: { tool: 2/h } }";
+    let gateway = gateway(&only(&upstream.url(), limits)).await;
+    for (legacy, tool) in [(true, SIMPLE), (false, OTHER)] {
+        let mut bridge = Bridge::start(&gateway.url("/mcp"));
+        if legacy {
+            bridge.handshake().await;
+        }
+        let request = |id: u64, name: &str| {
+            let params = call(name, &json!({}));
+            if legacy {
+                json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
+            } else {
+                bridge_modern(id, "tools/call", params)
+            }
+        };
+        for id in [1, 2] {
+            let answer = bridge.ask(&request(id, tool)).await;
+            assert!(answer["result"].is_object(), "{answer}");
+        }
+        let answer = bridge.ask(&request(3, tool)).await;
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&json!(3), &json!(CODE))
+        );
+        assert_eq!(answer["error"]["data"]["limit"], "limits.rates.tool");
+        let after = answer["error"]["data"]["retryAfter"].as_u64().unwrap();
+        assert!((1..=1800).contains(&after), "{after}");
+        // Another tool has a rate of its own.
+        let answer = bridge.ask(&request(4, "test_audio_content")).await;
+        assert!(answer["result"].is_object(), "{answer}");
+        let (code, rest) = bridge.end().await;
+        assert_eq!((code, rest.len()), (0, 0));
+    }
+    assert_eq!(refused(&gateway, "rates", "tool").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,23 +38,29 @@ fn in_future(time: Duration) -> Duration {
 }
 
 /// Files as Kubernetes mounts them: links through `..data`, which is swapped.
-struct Mount {
+pub(crate) struct Mount {
     folder: TempDir,
     turn: usize,
 }
 
 impl Mount {
     fn new(pair: &Pair) -> Self {
+        Self::of(&pair.certificate, &pair.key)
+    }
+
+    /// A certificate as `tls.crt` and its key as `tls.key`.
+    pub(crate) fn of(certificate: &str, key: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = Self { folder, turn: 0 };
-        mount.put(&pair.certificate, &pair.key);
+        mount.put(certificate, key);
         for name in ["tls.crt", "tls.key"] {
             symlink(format!("..data/{name}"), mount.folder.path().join(name)).unwrap();
         }
         mount
     }
 
-    fn put(&mut self, certificate: &str, key: &str) {
+    /// Another certificate and key.
+    pub(crate) fn put(&mut self, certificate: &str, key: &str) {
         self.turn += 1;
         let base = self.folder.path();
         let version = format!("..version{}", self.turn);
@@ -63,6 +69,10 @@ impl Mount {
         fs::write(base.join(&version).join("tls.key"), key).unwrap();
         symlink(&version, base.join("..data_tmp")).unwrap();
         fs::rename(base.join("..data_tmp"), base.join("..data")).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     fn file(&self, name: &str, text: &str) -> String {
@@ -156,13 +166,16 @@ async fn both_versions_are_spoken_over_both_protocols() {
             let answer = list(&client, HeaderMap::new()).await.unwrap();
             assert_eq!(answer.status, 200, "{tls13} {http2}");
             for (name, value) in [
-                ("strict-transport-security", "max-age=31536000"),
+                (
+                    "strict-transport-security",
+                    "max-age=31536000; includeSubDomains",
+                ),
                 ("x-content-type-options", "nosniff"),
                 ("cache-control", "no-store"),
                 ("referrer-policy", "no-referrer"),
                 (
                     "content-security-policy",
-                    "default-src 'none'; frame-ancestors 'none'",
+                    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
                 ),
             ] {
                 assert_eq!(answer.header(name), Some(value));
@@ -202,6 +215,44 @@ async fn an_old_version_and_plain_http_are_turned_away() {
     let refused = |reason: &str| format!("http_connections_refused_total{{reason=\"{reason}\"}}");
     assert_eq!(rig.metric(&refused("plain_http")).await, 1);
     assert_eq!(rig.metric(&refused("tls_handshake")).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_below_may_be_left_out_of_hsts() {
+    let rig = rig("    hsts: 1h\n    hsts_include_subdomains: false\n", "").await;
+    let answer = list(&rig.usual(None), HeaderMap::new()).await.unwrap();
+    let told = answer.header("strict-transport-security");
+    assert_eq!(told, Some("max-age=3600"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_ends_soon_is_warned_of() {
+    let authority = Authority::new("servers").unwrap();
+    let mount = Mount::new(&authority.server(in_future(13 * DAY)).unwrap());
+    let mut rig = rig_of(authority, mount, "", "").await;
+    let warning = "the certificate of server.tls ends soon";
+    let line = rig.gateway.logged(&[warning], SOON).await.unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "WARN");
+    let left = line["left_s"].as_u64().unwrap();
+    let most = (13 * DAY).as_secs();
+    assert!((most - 60..=most).contains(&left), "{left}");
+
+    // One that lasts is not warned of; one that ends is again, when it comes.
+    for (days, warnings) in [(90, 1), (12, 2)] {
+        let next = rig.authority.server(in_future(days * DAY)).unwrap();
+        rig.mount.put(&next.certificate, &next.key);
+        let ends = format!(
+            "\"not_after_s\":{}",
+            in_future(days * DAY).as_secs() / 10_000
+        );
+        let parts = ["the new certificate is in force", &*ends];
+        rig.gateway.logged(&parts, SOON).await.unwrap();
+        until("as many warnings", async || {
+            rig.gateway.output().matches(warning).count() == warnings
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -612,4 +663,92 @@ async fn the_gateway_shows_a_server_its_certificate() {
         .await
         .unwrap();
     until("it is refused", async || call().await.is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_that_a_server_is_shown_is_replaced() {
+    let clients = Authority::new("clients").unwrap();
+    let authority = Authority::new("servers").unwrap();
+    let files = Mount::new(&authority.server(in_future(90 * DAY)).unwrap());
+    let file = files.file("clients.pem", &clients.pem());
+    let tls = format!("    client_auth: required\n    client_ca: {file}\n");
+    // Connections are closed soon, so that the gateway in front makes new ones.
+    let rest = format!("{}limits: {{ idle_timeout: 200ms }}\n", rules(""));
+    let server = rig_of(authority, files, &tls, &rest).await;
+
+    let of = |authority: &Authority, name: &str| authority.client(name, in_future(DAY)).unwrap();
+    let mut mount = Mount::new(&of(&clients, "gw1.workers.example.com"));
+    let ca = mount.file("servers.pem", &server.authority.pem());
+    let folder = mount.folder.path().display().to_string();
+    let url = server.gateway.url("/mcp");
+    let mut front = gateway(&format!(
+        "servers:\n  - {{ name: up, url: \"{url}\", prefix: none, tls: {{ certificate: {folder}/tls.crt, key: {folder}/tls.key, ca_file: {ca} }} }}\n"
+    ))
+    .await;
+    let caller = front.caller();
+    let works = async || {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let params = json!({ "name": "test_simple_text", "arguments": {} });
+        let reply = caller.call("tools/call", params).await.unwrap();
+        reply.error_code().is_none()
+    };
+    until("the first certificate lets it in", works).await;
+
+    // Of nobody who is known there, so a server that sees it says no: the new one is what is shown.
+    let other = of(&clients, "gw.elsewhere.example.com");
+    mount.put(&other.certificate, &other.key);
+    until("the other certificate is shown", async || !works().await).await;
+    let line = "the new client certificate is in force for new connections";
+    front.logged(&[line], SOON).await.unwrap();
+
+    // One that can't be used is refused, and the one before is still shown.
+    mount.put("nonsense", &other.key);
+    assert!(!works().await);
+    let line = "the new client certificate is refused, the old one stays";
+    until("it is refused", async || {
+        let _ = works().await;
+        front.output().contains(line)
+    })
+    .await;
+
+    let good = of(&clients, "gw2.workers.example.com");
+    mount.put(&good.certificate, &good.key);
+    until("a good one lets it in again", works).await;
+    assert!(!front.output().contains("PRIVATE KEY"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_another_authority_is_not_spoken_to() {
+    let server = rig("", "").await;
+    let stranger = Authority::new("servers").unwrap();
+    let url = server.gateway.url("/mcp");
+    let ours = server.mount.file("ours.pem", &server.authority.pem());
+    let other = server.mount.file("other.pem", &stranger.pem());
+    let section = |tls: &str| {
+        format!(
+            "outbound: {{ ca_file: {ours} }}\nservers:\n  - {{ name: up, url: \"{url}\", prefix: none{tls} }}\n"
+        )
+    };
+    // An authority of its own stands instead of those that all servers may be of.
+    let text = section(&format!(", tls: {{ ca_file: {other} }}"));
+    let binary = Path::new(env!("CARGO_BIN_EXE_mcp-ultra"));
+    let mut front = Gateway::launch(binary, &text, &[]).await.unwrap();
+    let said = front.logged(&["failed the TLS handshake"], SOON).await;
+    assert!(said.unwrap().contains("check its certificate"));
+    let caller = front.caller();
+    let call = async || {
+        let params = json!({ "name": "test_simple_text", "arguments": {} });
+        let request = caller.prepare("tools/call", params);
+        caller.send(request).await.unwrap().text().await.unwrap()
+    };
+    let refused = call().await;
+    for secret in ["127.0.0.1", "certificate", "TLS"] {
+        assert!(!refused.contains(secret), "{refused}");
+    }
+    assert!(refused.contains("\"error\""), "{refused}");
+    front.reconfigure(&section("")).unwrap();
+    until("the authority of all servers is enough", async || {
+        call().await.contains("This is a simple text")
+    })
+    .await;
 }

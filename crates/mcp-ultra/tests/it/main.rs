@@ -31,6 +31,7 @@ mod gateway_credentials;
 mod gateway_eras;
 mod gateway_federation;
 mod gateway_hostile_client;
+mod gateway_hostile_tokens;
 mod gateway_hostile_upstream;
 mod gateway_identity;
 mod gateway_identity_dpop;
@@ -41,6 +42,8 @@ mod gateway_lost;
 mod gateway_mutated;
 #[cfg(feature = "real-clients")]
 mod gateway_openbao;
+#[cfg(feature = "real-clients")]
+mod gateway_openbao_tls;
 mod gateway_operations;
 mod gateway_passing;
 mod gateway_pinning;

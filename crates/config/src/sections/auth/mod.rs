@@ -222,6 +222,7 @@ impl AuthSection {
                 "add an issuer to auth.issuers, a rule to auth.certificates, set auth.jwt_secret or auth.api_keys.enabled; or remove the section",
             );
         }
+        findings.file("auth.ca_file", self.ca_file.as_deref());
         for (index, issuer) in self.issuers.iter().enumerate() {
             self.check_issuer(index, issuer, findings);
         }

@@ -23,6 +23,8 @@ pub struct TlsSection {
     /// For how long browsers are told to use this host over https alone (`Strict-Transport-Security`);
     /// 0s tells them nothing.
     pub hsts: Period,
+    /// Whether browsers are told the same of all hosts below this one (`includeSubDomains`).
+    pub hsts_include_subdomains: bool,
 }
 
 /// Whether clients show certificates.
@@ -70,6 +72,7 @@ impl Default for TlsSection {
             client_ca: None,
             client_crl: None,
             hsts: Period::from_secs(365 * 24 * 60 * 60),
+            hsts_include_subdomains: true,
         }
     }
 }
@@ -93,6 +96,14 @@ impl TlsSection {
                 "it is missing, so TLS can't be spoken",
                 "name the PEM files of both the certificate and its key",
             );
+        }
+        for (key, file) in [
+            ("certificate", &self.certificate),
+            ("key", &self.key),
+            ("client_ca", &self.client_ca),
+            ("client_crl", &self.client_crl),
+        ] {
+            findings.file(&format!("server.tls.{key}"), file.as_deref());
         }
         match (self.client_auth, &self.client_ca) {
             (ClientAuth::None, Some(_)) => findings.report(

@@ -71,6 +71,13 @@ impl Upstream {
                 "give it an https url, or remove the section",
             );
         }
+        for (key, file) in [
+            ("certificate", &tls.certificate),
+            ("key", &tls.key),
+            ("ca_file", &tls.ca_file),
+        ] {
+            findings.file(&format!("{path}.tls.{key}"), file.as_deref());
+        }
         let missing = match (&tls.certificate, &tls.key) {
             (Some(_), None) => "key",
             (None, Some(_)) => "certificate",

@@ -3,17 +3,14 @@
 //! resolves differently the next time (DNS rebinding) gains nothing.
 //!
 //! - `class`: what an address leads to
-//! - `network`: addresses with a common prefix
 
 mod class;
-mod network;
 
 use std::{net::IpAddr, sync::Arc};
 
-pub use self::{
-    class::{Class, class_of},
-    network::{Network, NoNetwork},
-};
+use mcp_ultra_config::Network;
+
+pub use self::class::{Class, class_of};
 
 /// Who has named the host that is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +52,7 @@ impl Guard {
             Class::Internal => self.reach == Reach::Operator,
             _ => false,
         };
-        if fine || self.allowed.iter().any(|network| network.has(address)) {
+        if fine || self.allowed.iter().any(|network| network.contains(address)) {
             return Ok(());
         }
         Err(ForbiddenAddress { address, class })
