@@ -112,10 +112,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         server.pinning = Some(PinningMode::Warn);
     }
     let pins = Arc::new(MemoryPinStore::default());
-    let outbound = super::outbound_config(&config, 1).map_err(|error| match error {
-        super::ServeError::Outbound(error) => ReadError::Outbound(error),
-        other => ReadError::Servers(other.to_string()),
-    })?;
+    let outbound = super::outbound_config(&config, 1);
     let gateway = Gateway::new(Parts {
         outbound: Outbound::new(&outbound)?,
         config,
