@@ -421,6 +421,7 @@ fn credentials_that_would_be_sent_astray_or_to_nobody_are_refused() {
         (with(&format!("{good}, requested_token_type: jwt"), ""), "is not a type of token"),
         (with(&format!("{good}, timeout: 0s"), ""), "credentials.timeout"),
         (with(&format!("{own}, audience: crm"), ""), "`audience` is for the kind token_exchange"),
+        (with(&format!("{own}, subject_issuers: [x]"), ""), "`subject_issuers` is for the kind token_exchange"),
         (with(&format!("{own}, catalog: none"), ""), "`catalog` is for the kind token_exchange"),
     ] {
         let said = refuse(&text).join("\n");

@@ -89,6 +89,7 @@ impl Credentials {
         &self,
         subject: &Subject,
     ) -> Result<Option<Arc<AccessToken>>, CredentialError> {
+        let subject = &*subject.current();
         let Some(key) = self.source.key(subject)? else {
             return Ok(None);
         };
@@ -124,7 +125,7 @@ impl Credentials {
     /// The upstream has not accepted `token` (401). Says whether [`Credentials::token`] may have
     /// another one.
     pub fn rejected(&self, subject: &Subject, token: &Arc<AccessToken>) -> bool {
-        match self.source.key(subject) {
+        match self.source.key(&subject.current()) {
             Ok(Some(key)) if self.cache.rejected(&key, token) => {
                 if let (Grant::AuthorizationCode { granted, .. }, Key::Principal(principal)) =
                     (&self.source.grant, &key)
@@ -169,29 +170,46 @@ impl Source {
     }
 
     fn key(&self, subject: &Subject) -> Result<Option<Key>, CredentialError> {
-        let own = match (&self.grant, subject) {
-            (Grant::ClientCredentials, _) => return Ok(Some(Key::Gateway)),
-            (Grant::AuthorizationCode { .. }, Subject::Caller { principal, .. }) => {
-                return Ok(Some(Key::Principal(principal.shared_id())));
-            }
-            (Grant::TokenExchange { own, .. } | Grant::AuthorizationCode { own, .. }, _) => own,
+        let (principal, token) = match subject {
+            Subject::Session(_) => return self.key(&subject.current()),
+            Subject::Gateway => return Ok(self.has_own().then_some(Key::Gateway)),
+            Subject::Caller { principal, token } => (principal, token.as_ref()),
         };
-        match subject {
-            Subject::Gateway => Ok(own.then_some(Key::Gateway)),
-            Subject::Caller { token: None, .. } => Err(CredentialError::NoCallerToken),
-            Subject::Caller {
-                principal,
-                token: Some(token),
-            } => {
-                let ends = principal.attributes().expires;
-                let ended = ends.is_some_and(|ends| ends <= self.clock.now())
-                    || principal.attributes().withdrawal.is_withdrawn();
-                if ended {
-                    return Err(CredentialError::CallerEnded);
-                }
-                Ok(Some(Key::Token(*token.digest())))
+        Ok(Some(match &self.grant {
+            Grant::ClientCredentials => Key::Gateway,
+            Grant::AuthorizationCode { .. } => Key::Principal(principal.shared_id()),
+            Grant::TokenExchange { issuers, .. } => {
+                Key::Token(*self.exchangeable(principal, token, issuers)?.digest())
             }
+        }))
+    }
+
+    /// Whether the gateway has a token where it asks on nobody's behalf.
+    fn has_own(&self) -> bool {
+        match &self.grant {
+            Grant::ClientCredentials => true,
+            Grant::TokenExchange { own, .. } | Grant::AuthorizationCode { own, .. } => *own,
         }
+    }
+
+    /// The token of a caller, where it may be exchanged.
+    fn exchangeable<'t>(
+        &self,
+        principal: &Principal,
+        token: Option<&'t CallerToken>,
+        issuers: &[String],
+    ) -> Result<&'t CallerToken, CredentialError> {
+        let token = token.ok_or(CredentialError::NoCallerToken)?;
+        let caller = principal.attributes();
+        // What one issuer has issued is not shown to another one's server.
+        if !issuers.is_empty() && !issuers.contains(&caller.issuer) {
+            return Err(CredentialError::NoCallerToken);
+        }
+        let ended = caller.expires.is_some_and(|ends| ends <= self.clock.now());
+        if ended || caller.withdrawal.is_withdrawn() {
+            return Err(CredentialError::CallerEnded);
+        }
+        Ok(token)
     }
 
     async fn fetch(self: Arc<Self>, party: Party) -> Result<AccessToken, CredentialError> {

@@ -38,5 +38,5 @@ pub use error::{CredentialError, Fetched};
 pub use granted::{Asking, Granted};
 pub use grants::Credentials;
 pub use settings::{ClientAuth, ClientSettings, CredentialSettings, EndpointPlace, Grant};
-pub use subject::{CallerToken, Subject};
+pub use subject::{CallerToken, LatestSubject, Subject};
 pub use token::AccessToken;

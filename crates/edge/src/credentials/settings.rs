@@ -62,6 +62,8 @@ pub enum Grant {
         audience: Option<String>,
         /// `requested_token_type`
         requested: Option<String>,
+        /// Whose tokens are exchanged, by the issuer of the principal; empty: all.
+        issuers: Vec<String>,
         /// Whether the gateway has a token of its own where it asks on nobody's behalf: for the
         /// catalog.
         own: bool,

@@ -1,5 +1,6 @@
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
 use mcp_ultra_domain::Principal;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -16,6 +17,59 @@ pub enum Subject {
         /// What they have shown, where it was an access token and somebody needs it.
         token: Option<CallerToken>,
     },
+    /// That of a client's session, whoever's token it has shown last: for what goes on beyond one
+    /// request.
+    Session(LatestSubject),
+}
+
+/// In whose name a client's session is, by the last that its client has shown. Clones are one.
+#[derive(Clone)]
+pub struct LatestSubject(Arc<ArcSwap<Subject>>);
+
+impl Subject {
+    /// The gateway or a caller: what a [`Subject::Session`] is at this moment.
+    pub fn current(&self) -> Cow<'_, Self> {
+        match self {
+            Self::Session(latest) => Cow::Owned((**latest.0.load()).clone()),
+            other => Cow::Borrowed(other),
+        }
+    }
+}
+
+impl LatestSubject {
+    /// A session of this principal, who has shown nothing yet.
+    pub fn new(principal: Principal) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Subject::Caller {
+            principal,
+            token: None,
+        })))
+    }
+
+    /// Notes a token that its client has shown, and as whom: the same one as ever, by another token
+    /// with another end.
+    pub fn show(&self, principal: &Principal, token: &CallerToken) {
+        let same = |shown: &Subject| matches!(shown, Subject::Caller { token: Some(known), .. } if known.digest() == token.digest());
+        if !same(&self.0.load()) {
+            self.0.store(Arc::new(Subject::Caller {
+                principal: principal.clone(),
+                token: Some(token.clone()),
+            }));
+        }
+    }
+
+    /// The token that was shown last.
+    pub fn token(&self) -> Option<CallerToken> {
+        match &**self.0.load() {
+            Subject::Caller { token, .. } => token.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for LatestSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LatestSubject").finish_non_exhaustive()
+    }
 }
 
 /// The access token that a caller has shown, which is exchanged for another one (RFC 8693, 2.1:

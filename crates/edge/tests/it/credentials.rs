@@ -72,6 +72,7 @@ impl Rig {
             grant: Grant::TokenExchange {
                 audience: Some("crm".into()),
                 requested: None,
+                issuers: vec!["idp".into()],
                 own: false,
             },
             ..self.settings()
@@ -275,6 +276,13 @@ async fn who_has_no_token_gets_none_in_exchange() {
             .unwrap()
             .is_none()
     );
+    let attributes = Attributes::new(PrincipalKind::User, "default", "another idp", "ana");
+    let foreign = Subject::Caller {
+        principal: Principal::from(attributes),
+        token: Some(CallerToken::new("a.b.c", [1; 32])),
+    };
+    let refused = header(&credentials, &foreign).await;
+    assert_eq!(refused, Err(CredentialError::NoCallerToken), "{foreign:?}");
     assert!(rig.provider.token_requests().is_empty());
 }
 

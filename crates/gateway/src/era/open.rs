@@ -112,6 +112,13 @@ impl OnBehalf for ForCall<'_> {
         }
     }
 
+    fn lasting_subject(&self) -> Subject {
+        match &self.routed.call.caller.session {
+            Some(session) => Subject::Session(session.shown.clone()),
+            None => self.subject(),
+        }
+    }
+
     fn hello(&self) -> Hello {
         outbound::hello_of(self.routed)
     }

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{
     Era, Notification, Outcome as Answer, Request, Response, WireError,
     json::{self, Object},
@@ -30,6 +31,8 @@ pub(crate) struct Resume {
     pub responses: String,
     /// Where the call goes on.
     pub reply: Reply,
+    /// In whose name: by the token that the caller has come back with.
+    pub subject: Subject,
 }
 
 /// The calls that wait for their callers, by the id in their sealed `requestState`.
@@ -238,6 +241,7 @@ async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, 
                 .await;
             return Err(Outcome::Cancelled);
         };
+        talk.exchange.speak_for(resume.subject);
         reply = resume.reply.in_era(Era::Modern);
         for notification in kept {
             // A caller that has gone again is noticed where the next event is awaited.
@@ -421,6 +425,7 @@ mod tests {
         let back = || Resume {
             responses: "{}".into(),
             reply: crate::reply::channel(1.into()).0,
+            subject: Subject::Gateway,
         };
         assert!(parking.resume(&id, back()).await.is_ok());
         assert!(parking.resume(&id, back()).await.is_err(), "answered twice");

@@ -8,6 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytestring::ByteString;
+use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{
     Era, Outcome as Answer, WireError,
     json::{self, Object},
@@ -147,11 +148,17 @@ pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: R
         }
         Some(What::Parked { id }) => {
             let responses = object.get("inputResponses").unwrap_or("{}").to_owned();
-            match gateway
-                .parking
-                .resume(&id, Resume { responses, reply })
-                .await
-            {
+            let caller = &routed.call.caller;
+            let subject = Subject::Caller {
+                principal: caller.principal.clone(),
+                token: caller.token.clone(),
+            };
+            let resume = Resume {
+                responses,
+                reply,
+                subject,
+            };
+            match gateway.parking.resume(&id, resume).await {
                 Ok(()) => Resumed::Elsewhere,
                 Err(Resume { reply, .. }) => {
                     refuse(

@@ -4,11 +4,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::listener::Peer;
 use mcp_ultra_protocol::{WireError, headers};
 
-use super::{Body, cors, guard, identify, names, post, respond};
+use super::{Body, Identified, cors, guard, identify, names, post, respond};
 use crate::{
     Gateway, listen,
     pipeline::Refusal,
@@ -61,10 +60,9 @@ pub(super) async fn answer(
         Ok(identified) => identified,
         Err(refusal) => return refusal,
     };
-    let principal = &identified.principal;
     match *request.method() {
-        Method::GET => Box::pin(open_stream(gateway, request.headers(), principal, client)).await,
-        Method::DELETE => Box::pin(end_session(gateway, request.headers(), principal)).await,
+        Method::GET => Box::pin(open_stream(gateway, request.headers(), &identified, client)).await,
+        Method::DELETE => Box::pin(end_session(gateway, request.headers(), &identified)).await,
         _ => post::answer(gateway, request, identified, client).await,
     }
 }
@@ -125,7 +123,7 @@ impl Accepts {
 async fn open_stream(
     gateway: &Arc<Gateway>,
     map: &HeaderMap,
-    principal: &Principal,
+    identified: &Identified,
     client: Option<IpAddr>,
 ) -> Response<Body> {
     if !map.contains_key(headers::SESSION_ID) {
@@ -137,7 +135,7 @@ async fn open_stream(
             "GET answers with text/event-stream only\n",
         );
     }
-    let live = match session(gateway, map, principal).await {
+    let live = match session(gateway, map, identified).await {
         Ok(live) => live,
         Err(response) => return response,
     };
@@ -157,7 +155,7 @@ async fn open_stream(
         live,
         sender,
     ));
-    let end = identify::end(gateway, principal);
+    let end = identify::end(gateway, &identified.principal);
     respond::stream(None, Replies::of_many(receiver), Some(slot), end)
 }
 
@@ -165,12 +163,12 @@ async fn open_stream(
 async fn end_session(
     gateway: &Arc<Gateway>,
     map: &HeaderMap,
-    principal: &Principal,
+    identified: &Identified,
 ) -> Response<Body> {
     if !map.contains_key(headers::SESSION_ID) {
         return respond::method_not_allowed();
     }
-    match session(gateway, map, principal).await {
+    match session(gateway, map, identified).await {
         Ok(live) => {
             gateway.sessions.terminate(gateway, &live).await;
             respond::status(StatusCode::NO_CONTENT)
@@ -183,9 +181,9 @@ async fn end_session(
 pub(super) async fn session(
     gateway: &Arc<Gateway>,
     map: &HeaderMap,
-    principal: &Principal,
+    identified: &Identified,
 ) -> Result<Arc<Live>, Response<Body>> {
-    session::of_headers(gateway, map, principal)
+    session::of_headers(gateway, map, identified)
         .await
         .map_err(|refusal| {
             let Refusal { error, status, .. } = refusal;

@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::body::{self, ReadError};
 use mcp_ultra_protocol::{
     Body as Messages, EnvelopeError, Message, Notification, Request as McpRequest,
@@ -67,16 +66,10 @@ pub(super) async fn answer(
             call(gateway, arrival, accepts).await
         }
         Ok(Messages::Single(Message::Notification(notification))) => {
-            Box::pin(notified(
-                gateway,
-                &headers,
-                &identified.principal,
-                &notification,
-            ))
-            .await
+            Box::pin(notified(gateway, &headers, &identified, &notification)).await
         }
         Ok(Messages::Single(Message::Response(response))) => {
-            Box::pin(answered(gateway, &headers, &identified.principal, response)).await
+            Box::pin(answered(gateway, &headers, &identified, response)).await
         }
         Ok(Messages::Batch(batch)) => {
             let template = Batch {
@@ -174,7 +167,7 @@ async fn last(mut replies: Replies) -> Response<Body> {
 async fn notified(
     gateway: &Arc<Gateway>,
     map: &HeaderMap,
-    principal: &Principal,
+    identified: &Identified,
     notification: &Notification,
 ) -> Response<Body> {
     if !map.contains_key(headers::SESSION_ID) {
@@ -188,7 +181,7 @@ async fn notified(
             return respond::accepted();
         }
     }
-    let live = match endpoint::session(gateway, map, principal).await {
+    let live = match endpoint::session(gateway, map, identified).await {
         Ok(live) => live,
         Err(refusal) => return refusal,
     };
@@ -203,10 +196,10 @@ async fn notified(
 async fn answered(
     gateway: &Arc<Gateway>,
     map: &HeaderMap,
-    principal: &Principal,
+    identified: &Identified,
     response: McpResponse,
 ) -> Response<Body> {
-    match endpoint::session(gateway, map, principal).await {
+    match endpoint::session(gateway, map, identified).await {
         Ok(live) => {
             if !live.answered(response) {
                 tracing::debug!("a client answered a request that nobody waits for");
@@ -232,8 +225,7 @@ impl Batch {
         gateway: &Arc<Gateway>,
         batch: Vec<Result<Message, EnvelopeError>>,
     ) -> Response<Body> {
-        let live = match endpoint::session(gateway, &self.headers, &self.identified.principal).await
-        {
+        let live = match endpoint::session(gateway, &self.headers, &self.identified).await {
             Ok(live) => live,
             Err(refusal) => return refusal,
         };

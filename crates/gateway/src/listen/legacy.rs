@@ -155,7 +155,7 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
     let method = Method::ResourcesSubscribe;
     let caller = Caller {
         principal: session.principal.clone(),
-        token: None,
+        token: session.shown.token(),
         version: session.version,
         capabilities: session.capabilities.clone(),
         client_info: session.client_info.clone(),

@@ -7,6 +7,7 @@ use std::{
 
 use bytestring::ByteString;
 use mcp_ultra_domain::{Principal, ports::SessionState};
+use mcp_ultra_edge::credentials::LatestSubject;
 use mcp_ultra_protocol::{Id, Notification, Request, Response, Version, WireError};
 use parking_lot::Mutex;
 use tokio::{
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Negotiated;
 use crate::{
     access::Viewer,
+    http::Identified,
     reply::{Down, Reply},
     room::Room,
 };
@@ -35,6 +37,8 @@ const NOWHERE: &str = "the client can't be asked: its request does not accept te
 pub(crate) struct Live {
     pub id: Arc<str>,
     pub principal: Principal,
+    /// In whose name upstreams are spoken to for it, where they need tokens.
+    pub shown: LatestSubject,
     pub version: Version,
     /// The text of the client's capabilities.
     pub capabilities: ByteString,
@@ -91,6 +95,7 @@ impl Live {
         let ended = CancellationToken::new();
         Self {
             id: negotiated.id.as_str().into(),
+            shown: LatestSubject::new(principal.clone()),
             principal,
             version: negotiated.version(),
             capabilities: negotiated.capabilities.clone().into(),
@@ -104,6 +109,13 @@ impl Live {
             streams_ended: ended.child_token(),
             ended,
             subscribed: Mutex::default(),
+        }
+    }
+
+    /// Notes what its client has shown, where somebody needs it.
+    pub(super) fn note_shown(&self, identified: &Identified) {
+        if let Some(token) = &identified.token {
+            self.shown.show(&identified.principal, token);
         }
     }
 

@@ -11,20 +11,19 @@ mod token;
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
-use mcp_ultra_domain::Principal;
 use mcp_ultra_protocol::{Version, WireError, headers};
 
 pub(crate) use live::{Asked, Live};
 pub(crate) use registry::Registry;
 pub(crate) use token::{Negotiated, VALID_FOR};
 
-use crate::{Gateway, pipeline::Refusal};
+use crate::{Gateway, http::Identified, pipeline::Refusal};
 
 /// The session that the headers name.
 pub(crate) async fn of_headers(
     gateway: &Arc<Gateway>,
     headers: &HeaderMap,
-    principal: &Principal,
+    identified: &Identified,
 ) -> Result<Arc<Live>, Refusal> {
     let refuse =
         |error: WireError, status: StatusCode| Refusal::with_status(error, status.as_u16());
@@ -56,10 +55,10 @@ pub(crate) async fn of_headers(
         refuse(error, StatusCode::NOT_FOUND)
     };
     let token = value.to_str().map_err(|_| gone())?;
-    let negotiated = token::open(gateway, token, principal).ok_or_else(gone)?;
+    let negotiated = token::open(gateway, token, &identified.principal).ok_or_else(gone)?;
     let entered = gateway
         .sessions
-        .enter(gateway, (negotiated, principal.clone()))
+        .enter(gateway, negotiated, identified)
         .await;
     entered.ok_or_else(gone)
 }

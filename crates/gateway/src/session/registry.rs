@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use super::{Live, Negotiated};
 use crate::{
     Gateway,
+    http::Identified,
     upstream::{Holder, Session},
 };
 
@@ -47,7 +48,8 @@ impl Registry {
     pub(super) async fn enter(
         &self,
         gateway: &Arc<Gateway>,
-        (negotiated, principal): (Negotiated, Principal),
+        negotiated: Negotiated,
+        identified: &Identified,
     ) -> Option<Arc<Live>> {
         let known = {
             let sessions = self.sessions.lock();
@@ -58,8 +60,9 @@ impl Registry {
             }
             known
         };
-        if known.is_some() {
-            return known;
+        if let Some(live) = known {
+            live.note_shown(identified);
+            return Some(live);
         }
         let state = match gateway.store.load(&negotiated.id).await {
             Ok(state) => state,
@@ -72,11 +75,13 @@ impl Registry {
             return None;
         }
         let wanted = state.subscriptions.clone();
+        let principal = identified.principal.clone();
         let live = Arc::new(Live::new(&negotiated, principal, state));
         let live = {
             let mut sessions = self.sessions.lock();
             sessions.entry(live.id.clone()).or_insert(live).clone()
         };
+        live.note_shown(identified);
         // It may have been ended while it was loaded.
         let ended = gateway.store.load(&negotiated.id).await;
         if ended.is_ok_and(|state| state.terminated) {

@@ -286,12 +286,13 @@ async fn in_session(
     request: Request,
     meta: &RequestMeta<'_>,
     headers: &HeaderMap,
-    Identified { principal, token }: Identified,
+    identified: Identified,
 ) -> Result<Box<Call>, Refusal> {
-    let session = session::of_headers(gateway, headers, &principal).await?;
+    let session = session::of_headers(gateway, headers, &identified).await?;
     let method = Method::parse(&request.method)
         .filter(|method| !is_modern_only(*method))
         .ok_or_else(|| unknown_method(&request.method, Era::Legacy))?;
+    let Identified { principal, token } = identified;
     let caller = Caller {
         principal,
         token,

@@ -11,6 +11,10 @@ pub trait OnBehalf: Sync {
     fn holder(&self) -> Holder;
     /// Whose tokens requests are made with, where the upstream needs any.
     fn subject(&self) -> Subject;
+    /// The same for what goes on after the request that it is asked for: a session, a stream.
+    fn lasting_subject(&self) -> Subject {
+        self.subject()
+    }
     /// What a new session is opened with.
     fn hello(&self) -> Hello;
     /// Where notifications of a new session go that belong to no call.
@@ -20,7 +24,7 @@ pub trait OnBehalf: Sync {
     fn known(&self) -> Behalf {
         Behalf {
             holder: self.holder(),
-            subject: self.subject(),
+            subject: self.lasting_subject(),
             hello: self.hello(),
             sink: self.sink(),
         }

@@ -67,6 +67,7 @@ pub(super) fn credentials(
             CredentialsKind::TokenExchange => Grant::TokenExchange {
                 audience: section.audience.clone(),
                 requested: section.requested_token_type.clone(),
+                issuers: section.subject_issuers.clone(),
                 own: section.catalog == CatalogCredentials::ClientCredentials,
             },
             CredentialsKind::AuthorizationCode => Grant::AuthorizationCode {

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use bytestring::ByteString;
+use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{Id, Notification, Request, Response, json::Object};
 use parking_lot::Mutex;
 
@@ -170,6 +171,16 @@ impl Exchange {
                 }
                 Event::Notification(_) | Event::TooLarge(_) => {}
             }
+        }
+    }
+
+    /// Speaks in the session that the call runs in with the tokens of `subject`, who is the one whom
+    /// it was opened for.
+    pub fn speak_for(&self, subject: Subject) {
+        if let Some(Session::Http(session)) = &self.session
+            && session.needs_tokens()
+        {
+            session.speak_for(subject);
         }
     }
 

@@ -89,7 +89,7 @@ impl Upstream {
         if self.settings.shared {
             Subject::Gateway
         } else {
-            behalf.subject()
+            behalf.lasting_subject()
         }
     }
 

@@ -73,7 +73,11 @@ impl Subscriptions {
     }
 
     fn enter(&self, uri: &str, behalf: &dyn OnBehalf) -> Arc<Watched> {
-        self.behalf.lock().get_or_insert_with(|| behalf.known());
+        match &mut *self.behalf.lock() {
+            // The token of before may have ended.
+            Some(known) => known.subject = behalf.lasting_subject(),
+            none => *none = Some(behalf.known()),
+        }
         let mut watched = self.watched.lock();
         watched.entry(uri.to_owned()).or_default().clone()
     }

@@ -289,6 +289,100 @@ async fn what_a_caller_has_shown_reaches_no_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_and_subscriptions_are_opened_with_the_tokens_of_their_callers() {
+    const WATCHED: &str = "test://watched-resource";
+    for era in [Era::Modern, Era::Legacy] {
+        let rig = Rig::start(era).await;
+        let gateway = gateway(&rig.yaml("token_exchange", "", &rig.auth())).await;
+        let first = rig.token("first");
+        assert!(worked(
+            &call_in(&session(&gateway, bearer(&first)).await).await
+        ));
+        rig.forget();
+        let (ana, bob) = (rig.token("ana"), rig.token("bob"));
+        let modern = caller(&gateway, Some(&ana));
+        let mut events = modern
+            .listen(json!({ "resourceSubscriptions": [WATCHED] }))
+            .await
+            .unwrap();
+        let agreed = events.next_within(SOON).await.unwrap().unwrap();
+        assert!(format!("{agreed:?}").contains(WATCHED), "{agreed:?}");
+        let legacy = session(&gateway, bearer(&bob)).await;
+        let subscribed = legacy.call("resources/subscribe", json!({ "uri": WATCHED }));
+        let subscribed = subscribed.await.unwrap().message;
+        assert!(subscribed["result"].is_object(), "{subscribed}");
+        let seen = rig.seen();
+        let of = |who: &str| {
+            let theirs = |one: &&Seen| one.speaks_for.as_deref() == Some(who);
+            seen.iter().filter(theirs).count()
+        };
+        assert!(of("ana") > 0 && of("bob") > 0, "{seen:#?}");
+        assert_eq!(of("ana") + of("bob"), seen.len(), "{seen:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_goes_on_with_the_token_that_its_client_has_shown_last() {
+    let rig = Rig::start(Era::Legacy).await;
+    let gateway = gateway(&rig.yaml("token_exchange", "", &rig.auth())).await;
+    let (old, new) = (rig.token("ana"), rig.token("ana"));
+    assert_ne!(old, new, "signed anew");
+    let mut legacy = session(&gateway, bearer(&old)).await;
+    assert!(worked(&call_in(&legacy).await));
+    let before = rig.seen().last().unwrap().token.clone();
+    legacy.extra_headers = bearer(&new);
+    assert!(worked(&call_in(&legacy).await));
+    let after = rig.seen().last().unwrap().token.clone();
+    assert!(before.is_some() && after.is_some() && before != after);
+    rig.forget();
+    legacy.close().await.unwrap();
+    until("the end of the session upstream", async || {
+        rig.seen().iter().any(|one| one.method == Method::DELETE)
+    })
+    .await;
+    for one in rig.seen() {
+        assert_eq!(one.token, after, "{one:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waited_for_its_caller_goes_on_with_what_they_come_back_with() {
+    let rig = Rig::start(Era::Legacy).await;
+    let gateway = gateway(&rig.yaml("token_exchange", "", &rig.auth())).await;
+    let (old, new) = (rig.token("ana"), rig.token("ana"));
+    let asking = json!({ "name": "test_elicitation", "arguments": { "message": "who?" } });
+    let first = caller(&gateway, Some(&old));
+    let asked = first
+        .call("tools/call", asking.clone())
+        .await
+        .unwrap()
+        .message;
+    let result = &asked["result"];
+    assert_eq!(result["resultType"], "input_required", "{asked}");
+    rig.forget();
+    let key = result["inputRequests"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .next()
+        .unwrap();
+    let mut again = asking;
+    again["requestState"] = result["requestState"].clone();
+    let given = json!({ "username": "ana", "email": "ana@example.com" });
+    again["inputResponses"] = json!({ key: { "action": "accept", "content": given } });
+    let second = caller(&gateway, Some(&new));
+    let answer = second.call("tools/call", again).await.unwrap().message;
+    assert!(worked(&answer), "{answer}");
+    // The answer to the question of the upstream is what is sent for the second request.
+    let sent = rig.seen();
+    assert!(!sent.is_empty());
+    let tokens: Vec<_> = sent.iter().map(|one| one.token.clone()).collect();
+    assert!(worked(&call(&second).await));
+    let theirs = rig.seen().last().unwrap().token.clone();
+    assert!(tokens.iter().all(|token| *token == theirs), "{sent:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_first_calls_ask_for_one_token() {
     let rig = Rig::start(Era::Modern).await;
     let gateway = gateway(&rig.yaml("token_exchange", "", &rig.auth())).await;

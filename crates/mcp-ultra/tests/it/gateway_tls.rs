@@ -98,7 +98,7 @@ async fn rig(tls: &str, rest: &str) -> Rig {
 
 async fn rig_of(authority: Authority, mount: Mount, tls: &str, rest: &str) -> Rig {
     let upstream = fixture(Era::Dual).await;
-    let folder = mount.folder.path().display();
+    let folder = mount.path().display();
     let section = format!(
         "log: {{ level: debug }}\nserver:\n  tls:\n    certificate: {folder}/tls.crt\n    key: {folder}/tls.key\n{tls}{rest}"
     );
@@ -602,7 +602,7 @@ async fn bad_files_are_named_at_start_without_what_is_in_them() {
     );
     let mut mount = Mount::new(&one);
     mount.put(&one.certificate, &two.key);
-    let folder = mount.folder.path().display().to_string();
+    let folder = mount.path().display().to_string();
     let set = |key: &str, name: &str| format!("server.tls.{key}={folder}/{name}");
     let (certificate, key) = (set("certificate", "tls.crt"), set("key", "tls.key"));
     let run = run(&["serve", "--port", "0", "--set", &certificate, "--set", &key]).await;
@@ -629,7 +629,7 @@ async fn the_gateway_shows_a_server_its_certificate() {
     let own = clients.client("gw.workers.example.com", in_future(DAY));
     let mount = Mount::new(&own.unwrap());
     let ca = mount.file("servers.pem", &server.authority.pem());
-    let folder = mount.folder.path().display().to_string();
+    let folder = mount.path().display().to_string();
     let url = server.gateway.url("/mcp");
     let shown = format!("certificate: {folder}/tls.crt, key: {folder}/tls.key, ca_file: {ca}");
     let section = |tls: &str| {
@@ -679,7 +679,7 @@ async fn the_certificate_that_a_server_is_shown_is_replaced() {
     let of = |authority: &Authority, name: &str| authority.client(name, in_future(DAY)).unwrap();
     let mut mount = Mount::new(&of(&clients, "gw1.workers.example.com"));
     let ca = mount.file("servers.pem", &server.authority.pem());
-    let folder = mount.folder.path().display().to_string();
+    let folder = mount.path().display().to_string();
     let url = server.gateway.url("/mcp");
     let mut front = gateway(&format!(
         "servers:\n  - {{ name: up, url: \"{url}\", prefix: none, tls: {{ certificate: {folder}/tls.crt, key: {folder}/tls.key, ca_file: {ca} }} }}\n"

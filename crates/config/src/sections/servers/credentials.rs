@@ -23,7 +23,8 @@ pub struct CredentialsSection {
     /// How they are got.
     pub kind: CredentialsKind,
     /// The authorization server, exactly as its metadata names it. Its token endpoint is found
-    /// there (RFC 8414 or `OpenID` Connect). Either this or `token_endpoint`.
+    /// there (RFC 8414 or `OpenID` Connect), on the same host unless `outbound.allow_hosts` says
+    /// otherwise. Either this or `token_endpoint`. `outbound.ca_file` is trusted for both.
     #[serde(default)]
     pub issuer: Option<String>,
     /// The token endpoint. Either this or `issuer`.
@@ -53,6 +54,10 @@ pub struct CredentialsSection {
     /// token. For `token_exchange` only.
     #[serde(default)]
     pub requested_token_type: Option<String>,
+    /// The issuers whose tokens are sent for exchange. Without it: all of `auth.issuers`, and those
+    /// that are signed with `auth.jwt_secret`. For `token_exchange` only.
+    #[serde(default)]
+    pub subject_issuers: Vec<String>,
     /// What the server's lists are read with, which nobody has asked for. For `token_exchange` and
     /// `authorization_code` only.
     #[serde(default)]
@@ -290,6 +295,11 @@ impl CredentialsSection {
                 "token_exchange",
             ),
             (
+                "subject_issuers",
+                !self.subject_issuers.is_empty() && !exchanges,
+                "token_exchange",
+            ),
+            (
                 "catalog",
                 catalog && !self.is_per_caller(),
                 "token_exchange or authorization_code",
@@ -332,6 +342,7 @@ mod tests {
             resource,
             audience: None,
             requested_token_type: None,
+            subject_issuers: Vec::new(),
             catalog: CatalogCredentials::default(),
             timeout: timeout(),
         };

@@ -40,8 +40,7 @@ pub struct HttpSession {
     pub(in crate::upstream) welcome: Welcome,
     pub(in crate::upstream) calls: Calls,
     lost: AtomicBool,
-    /// Whose tokens it is spoken to with where that is not about one call: the token is the last
-    /// one that its caller has shown.
+    /// Whose tokens it is spoken to with where that is not about one call.
     subject: Mutex<Subject>,
     /// Ends the reader of the server-to-client stream.
     stop: CancellationToken,
