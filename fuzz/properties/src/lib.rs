@@ -14,6 +14,7 @@ pub mod headers;
 pub mod json;
 pub mod names;
 pub mod param_headers;
+pub mod proof;
 pub mod seal;
 pub mod sse;
 
@@ -55,6 +56,10 @@ pub const ALL: &[Property] = &[
     Property {
         name: "param_headers",
         holds: param_headers::holds,
+    },
+    Property {
+        name: "proof",
+        holds: proof::holds,
     },
     Property {
         name: "seal",

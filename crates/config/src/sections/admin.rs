@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::validate::Findings;
 
-/// The admin API listens on an address of its own, and only where it has a port. Who may use it is
-/// decided by roles.
+/// The admin API listens on an address of its own, and only where it has a port. Who may use it say
+/// the policies of `policy.files` with the actions of the group `admin`; where there are none, the two
+/// roles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSection {
@@ -17,9 +18,12 @@ pub struct AdminSection {
     pub host: IpAddr,
     /// Its port, 0 for any free one. Without it there is no admin API.
     pub port: Option<u16>,
-    /// Who has this role may administer everything, of all tenants.
+    /// The URL that callers reach it by, without a path, such as `https://admin.example.com`: what
+    /// the proofs of tokens must name that are bound to a key. Without it: host and port.
+    pub url: Option<String>,
+    /// Without `policy.files`, who has this role may administer everything, of all tenants.
     pub operator_role: String,
-    /// Who has this role may administer what is of their own tenant.
+    /// Without `policy.files`, who has this role may administer what is of their own tenant.
     pub tenant_admin_role: String,
 }
 
@@ -28,6 +32,7 @@ impl Default for AdminSection {
         Self {
             host: Ipv4Addr::LOCALHOST.into(),
             port: None,
+            url: None,
             operator_role: "operator".to_owned(),
             tenant_admin_role: "tenant-admin".to_owned(),
         }
@@ -48,6 +53,15 @@ impl AdminSection {
                 );
             }
         }
+        if let Some(url) = &self.url
+            && !is_origin(url)
+        {
+            findings.report(
+                "admin.url",
+                format!("`{url}` is not the URL of a host alone"),
+                "write scheme and host, and a port where there is one: https://admin.example.com",
+            );
+        }
         if self.operator_role == self.tenant_admin_role {
             findings.report(
                 "admin.tenant_admin_role",
@@ -56,4 +70,15 @@ impl AdminSection {
             );
         }
     }
+}
+
+/// Scheme and authority, and nothing after them.
+fn is_origin(url: &str) -> bool {
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|host| {
+        let fine = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
+        !host.is_empty() && host.chars().all(fine)
+    })
 }

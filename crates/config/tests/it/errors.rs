@@ -430,6 +430,50 @@ fn credentials_that_would_be_sent_astray_or_to_nobody_are_refused() {
 }
 
 #[test]
+fn proofs_and_the_admin_api_are_configured_in_a_way_that_can_work() {
+    let resource = "resource: https://mcp.example.com/mcp";
+    let secret = "jwt_secret: \"a secret of thirty-two bytes and more\"";
+    let with =
+        |auth: &str, dpop: &str| format!("auth: {{ {resource}, {auth}, dpop: {{ {dpop} }} }}\n");
+    for fine in [
+        "required: true",
+        "max_age: 10m",
+        "max_proofs: 1",
+        "required: false",
+    ] {
+        assert!(load_str(&with(secret, fine), "c.yaml").is_ok(), "{fine}");
+    }
+    let keys = "api_keys: { enabled: true }";
+    let stored = |text: String| format!("storage: {{ sqlite: s.db }}\n{text}");
+    for (text, part) in [
+        (with(secret, "max_age: 0s"), "auth.dpop.max_age"),
+        (with(secret, "max_age: 601s"), "is longer than 10m"),
+        (with(secret, "max_proofs: 0"), "auth.dpop.max_proofs"),
+        (with(secret, "max_proofs: many"), "auth.dpop.max_proofs"),
+        (with(secret, "require: true"), "`required`"),
+        (
+            stored(with(keys, "required: true")),
+            "there are no access tokens that could be bound",
+        ),
+        (
+            stored(format!(
+                "auth: {{ {resource}, {keys} }}\nadmin: {{ port: 1, url: \"https://a.example.com/x\" }}\n"
+            )),
+            "is not the URL of a host alone",
+        ),
+        (
+            stored(format!(
+                "auth: {{ {resource}, {keys} }}\nadmin: {{ port: 1, url: \"a.example.com\" }}\n"
+            )),
+            "is not the URL of a host alone",
+        ),
+    ] {
+        let said = refuse(&text).join("\n");
+        assert!(said.contains(part), "{text}\n{said}");
+    }
+}
+
+#[test]
 fn production_names_what_is_missing() {
     let said = refuse("environment: production\n");
     for (what, help) in [

@@ -1,55 +1,85 @@
+use std::net::IpAddr;
+
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, OriginalUri},
     http::{StatusCode, request::Parts},
 };
-use mcp_ultra_domain::Principal;
-use mcp_ultra_edge::identity::{Refused, bearer};
+use mcp_ultra_domain::{Principal, policy::Action};
+use mcp_ultra_edge::{
+    identity::{Credentials, Refused},
+    listener::Peer,
+};
 
 use super::{
     Api,
     problem::{Kind, Problem},
-    rule::AdminAction,
 };
 
 /// Who asks. Taking one is what keeps an endpoint from answering anybody.
 #[derive(Debug, Clone)]
-pub(super) struct Caller(Principal);
+pub(super) struct Caller {
+    principal: Principal,
+    /// Where the connection is from.
+    address: Option<IpAddr>,
+}
 
 impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let identified = match bearer(&parts.headers) {
-            Ok(token) => api.identity.identify(token).await,
-            Err(why) => Err(why),
+        let peer = parts.extensions.get::<Peer>();
+        // What is nested sees only the rest of its path.
+        let original = parts.extensions.get::<OriginalUri>();
+        let path = original.map_or(parts.uri.path(), |uri| uri.path());
+        let url = format!("{}{path}", api.url);
+        let request = Credentials {
+            method: &parts.method,
+            headers: &parts.headers,
+            certificate: peer.and_then(|peer| peer.certificate.as_deref()),
+            url: Some(&url),
+            keep_token: false,
         };
-        let principal = identified.map_err(|why| refuse(api, why))?;
-        Ok(Self(principal))
+        let identified = api.identity.identify_request(request).await;
+        Ok(Self {
+            principal: identified.map_err(|why| refuse(api, why))?.principal,
+            address: peer.map(|peer| peer.addr.ip()),
+        })
     }
 }
 
 /// An attacker learns no more than on the public side.
 fn refuse(api: &Api, why: Refused) -> Problem {
-    let (status, challenge) = api.identity.challenges().of(why);
+    let (status, challenges) = api.identity.challenges().of(why);
     let (kind, detail) = match status {
         StatusCode::SERVICE_UNAVAILABLE => (
             Kind::UNAVAILABLE,
             "credentials can't be checked at the moment; try again",
         ),
         StatusCode::BAD_REQUEST => (Kind::INVALID, "send one Authorization header"),
-        _ if why == Refused::Missing => (
-            Kind::UNAUTHENTICATED,
-            "send an access token or API key as Authorization: Bearer",
+        StatusCode::FORBIDDEN => (
+            Kind::FORBIDDEN,
+            "the access token lacks scopes; WWW-Authenticate says which are needed",
         ),
-        _ => (Kind::UNAUTHENTICATED, "the credential is not accepted"),
+        _ => {
+            let detail = match why {
+                Refused::Missing => {
+                    "send an access token or API key as Authorization: Bearer, or a bound token as Authorization: DPoP with its proof"
+                }
+                Refused::Proof | Refused::Replayed => {
+                    "the DPoP proof is not accepted; make a new one for this request and token, and send it once"
+                }
+                _ => "the credential is not accepted",
+            };
+            (Kind::UNAUTHENTICATED, detail)
+        }
     };
-    Problem::new(kind, detail).with_challenge(challenge)
+    Problem::new(kind, detail).with_challenges(challenges)
 }
 
 impl Caller {
     /// The principal.
     pub(super) fn principal(&self) -> &Principal {
-        &self.0
+        &self.principal
     }
 
     /// The tenant that is asked about, if the caller may do this there: the named one, else the
@@ -57,11 +87,11 @@ impl Caller {
     pub(super) fn may(
         &self,
         api: &Api,
-        action: AdminAction,
+        action: Action,
         tenant: Option<String>,
     ) -> Result<String, Problem> {
-        let tenant = tenant.unwrap_or_else(|| self.0.tenant().to_string());
-        if api.rule.permits(&self.0, action, Some(&tenant)) {
+        let tenant = tenant.unwrap_or_else(|| self.principal.tenant().to_string());
+        if self.is_permitted(api, action, Some(&tenant)) {
             Ok(tenant)
         } else {
             let action = action.as_str();
@@ -72,9 +102,14 @@ impl Caller {
         }
     }
 
+    fn is_permitted(&self, api: &Api, action: Action, tenant: Option<&str>) -> bool {
+        api.rule
+            .permits(&self.principal, action, tenant, self.address)
+    }
+
     /// Whether the caller may do this to what is of no tenant, but of the gateway as a whole.
-    pub(super) fn may_for_all(&self, api: &Api, action: AdminAction) -> Result<(), Problem> {
-        if api.rule.permits(&self.0, action, None) {
+    pub(super) fn may_for_all(&self, api: &Api, action: Action) -> Result<(), Problem> {
+        if self.is_permitted(api, action, None) {
             return Ok(());
         }
         let action = action.as_str();
@@ -93,15 +128,11 @@ impl Caller {
         roles: impl IntoIterator<Item = &'a String>,
         scopes: impl IntoIterator<Item = &'a String>,
     ) -> Result<(), Problem> {
-        let own = self.0.attributes();
+        let own = self.principal.attributes();
         let same = &*own.tenant == tenant
             && roles.into_iter().all(|role| own.roles.contains(role))
             && scopes.into_iter().all(|scope| own.scopes.contains(scope));
-        if same
-            || api
-                .rule
-                .permits(&self.0, AdminAction::GrantAnything, Some(tenant))
-        {
+        if same || self.is_permitted(api, Action::AdminKeysGrantAnything, Some(tenant)) {
             return Ok(());
         }
         Err(Problem::new(

@@ -40,7 +40,9 @@ pub struct Api {
     /// Who asks.
     pub identity: Arc<Identity>,
     /// Who may do what.
-    pub rule: Arc<dyn Rule>,
+    pub rule: Rule,
+    /// Where callers reach the listener, without a path: what proofs must name.
+    pub url: Arc<str>,
     /// API keys.
     pub keys: Keys,
     /// Definitions of tools.
@@ -61,7 +63,7 @@ impl std::fmt::Debug for Api {
 #[openapi(
     info(
         title = "MCP Ultra admin API",
-        description = "Administers a gateway. Every request needs an access token or API key of a principal that may do it. \
+        description = "Administers a gateway. Every request needs an access token or API key of a principal that the policies permit it. \
             Every change needs `If-Match` with the `ETag` of what was read, and takes `dry_run=true` to see what it would do. \
             Everything that makes something needs an `Idempotency-Key`. Errors are problem details (RFC 9457).",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
@@ -80,7 +82,10 @@ impl Modify for Bearer {
     fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An access token of an issuer, or an API key"))
+            .description(Some(
+                "An access token of an issuer, or an API key. A token that is bound to a key (RFC 9449) \
+                is sent as `Authorization: DPoP` with a proof for this request in the header `DPoP`.",
+            ))
             .build();
         description
             .components

@@ -30,7 +30,7 @@ pub(super) struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
     #[serde(skip)]
-    challenge: Option<HeaderValue>,
+    challenges: Vec<HeaderValue>,
 }
 
 /// A kind of problem.
@@ -76,7 +76,7 @@ impl Problem {
             status: kind.status.as_u16(),
             detail: detail.into(),
             field: None,
-            challenge: None,
+            challenges: Vec::new(),
         }))
     }
 
@@ -86,8 +86,11 @@ impl Problem {
         problem
     }
 
-    pub(super) fn with_challenge(mut self, challenge: Option<&HeaderValue>) -> Self {
-        self.0.challenge = challenge.cloned();
+    pub(super) fn with_challenges<'c>(
+        mut self,
+        challenges: impl Iterator<Item = &'c HeaderValue>,
+    ) -> Self {
+        self.0.challenges = challenges.cloned().collect();
         self
     }
 
@@ -140,8 +143,8 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = document.challenge {
-            map.insert(header::WWW_AUTHENTICATE, challenge);
+        for challenge in document.challenges {
+            map.append(header::WWW_AUTHENTICATE, challenge);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             map.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -1,103 +1,101 @@
-//! Who may administer what.
+//! Who may administer what: the policies in force say so, the same that decide on calls.
 
-use mcp_ultra_domain::Principal;
+use std::{net::IpAddr, sync::Arc};
 
-/// What can be done by the admin API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AdminAction {
-    /// See the API keys of a tenant.
-    ReadKeys,
-    /// Make API keys, change, rotate and revoke them.
-    ManageKeys,
-    /// Give an API key roles and scopes that one does not have oneself.
-    GrantAnything,
-    /// See the definitions of tools.
-    ReadTools,
-    /// Agree to definitions of tools.
-    ApproveTools,
+use mcp_ultra_domain::{
+    Clock, Principal,
+    policy::{Action, Ask, Circumstances, Failure, Policies, Resource},
+};
+
+/// Gives the policies that are in force, each time it is asked.
+pub type InForce = Arc<dyn Fn() -> Arc<Policies> + Send + Sync>;
+
+/// Decides who may do what by the admin API.
+#[derive(Clone)]
+pub struct Rule {
+    in_force: InForce,
+    clock: Arc<dyn Clock>,
 }
 
-impl AdminAction {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::ReadKeys,
-        Self::ManageKeys,
-        Self::GrantAnything,
-        Self::ReadTools,
-        Self::ApproveTools,
-    ];
-
-    /// Its name in policies and answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReadKeys => "admin/keys/read",
-            Self::ManageKeys => "admin/keys/manage",
-            Self::GrantAnything => "admin/keys/grant-anything",
-            Self::ReadTools => "admin/tools/read",
-            Self::ApproveTools => "admin/tools/approve",
-        }
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule").finish_non_exhaustive()
     }
 }
 
-/// Decides who may do what to the things of a tenant.
-pub trait Rule: Send + Sync {
-    /// Whether `caller` may, in a tenant, or without one, where it is of the gateway as a whole.
-    fn permits(&self, caller: &Principal, action: AdminAction, tenant: Option<&str>) -> bool;
-}
+impl Rule {
+    /// A rule that asks the policies in force at the time of each request.
+    pub fn new(in_force: InForce, clock: Arc<dyn Clock>) -> Self {
+        Self { in_force, clock }
+    }
 
-/// By role: operators may do everything, and administrators of a tenant what is theirs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roles {
-    /// The role of operators.
-    pub operator: String,
-    /// The role of administrators of their own tenant.
-    pub tenant_admin: String,
-}
-
-impl Rule for Roles {
-    fn permits(&self, caller: &Principal, action: AdminAction, tenant: Option<&str>) -> bool {
-        let attributes = caller.attributes();
+    /// Whether `caller`, whose connection is from `address`, may do this to the things of a tenant,
+    /// or, without one, of the gateway as a whole. Nobody who is not known may do anything.
+    pub fn permits(
+        &self,
+        caller: &Principal,
+        action: Action,
+        tenant: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> bool {
         if caller.is_anonymous() {
             return false;
         }
-        if attributes.roles.contains(&self.operator) {
-            return true;
+        let policies = (self.in_force)();
+        let circumstances = Circumstances {
+            now: self.clock.now(),
+            address,
+            arguments: None,
+        };
+        let standing = policies.standing(caller);
+        let resource = Resource::administration(tenant);
+        let verdict = policies.decide(&standing, action, &resource, Ask::Call, &circumstances);
+        for Failure { policy, reason } in &verdict.decision.failures {
+            tracing::error!(%policy, %reason, action = action.as_str(), "a policy can't be evaluated, so the request is refused");
         }
-        attributes.roles.contains(&self.tenant_admin)
-            && Some(&*attributes.tenant) == tenant
-            && action != AdminAction::GrantAnything
+        verdict.decision.allowed
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mcp_ultra_domain::{Attributes, PrincipalKind};
+    use std::time::Duration;
+
+    use mcp_ultra_domain::{Attributes, ManualClock, PrincipalKind, policy::Source};
+    use parking_lot::Mutex;
 
     use super::*;
 
-    fn caller(tenant: &str, roles: &[&str]) -> Principal {
-        let mut attributes = Attributes::new(PrincipalKind::User, tenant, "idp", "ana");
-        attributes.roles = roles.iter().map(|&role| role.to_owned()).collect();
-        attributes.into()
+    fn compiled(text: &str) -> Arc<Policies> {
+        let (name, text) = ("p.cedar".to_owned(), text.to_owned());
+        Arc::new(Policies::compile(&[Source { name, text }], None).unwrap())
     }
 
     #[test]
-    fn tenants_are_apart_and_nobody_lifts_themselves() {
-        let rule = Roles {
-            operator: "operator".into(),
-            tenant_admin: "tenant-admin".into(),
-        };
-        let operator = caller("acme", &["operator"]);
-        let admin = caller("acme", &["tenant-admin"]);
-        let user = caller("acme", &["reader"]);
-        for action in AdminAction::ALL {
-            for tenant in [Some("acme"), Some("other"), None] {
-                assert!(rule.permits(&operator, action, tenant));
-                assert!(!rule.permits(&user, action, tenant));
-                assert!(!rule.permits(&Principal::anonymous(), action, tenant));
-                let own = tenant == Some("acme") && action != AdminAction::GrantAnything;
-                assert_eq!(rule.permits(&admin, action, tenant), own);
-            }
-        }
+    fn the_policies_of_the_moment_decide_with_time_and_network() {
+        let now = Arc::new(Mutex::new(compiled("")));
+        let clock = Arc::new(ManualClock::at(Duration::from_hours(12)));
+        let shared = now.clone();
+        let rule = Rule::new(Arc::new(move || shared.lock().clone()), clock.clone());
+        let mut ana = Attributes::new(PrincipalKind::User, "acme", "idp", "ana");
+        ana.roles.insert("admin".to_owned());
+        let ana = Principal::from(ana);
+        let read = Action::AdminKeysRead;
+        let local = Some(IpAddr::from([127, 0, 0, 1]));
+        let may = |tenant| rule.permits(&ana, read, tenant, local);
+        assert!(!may(Some("acme")), "what no policy permits");
+        *now.lock() = compiled(
+            r#"permit(principal in Role::"admin", action in Action::"admin", resource in Tenant::"acme")
+               when { context.time.hour < 18 && context.network.address.isLoopback() };"#,
+        );
+        assert!(may(Some("acme")) && !may(Some("other")) && !may(None));
+        assert!(!rule.permits(&ana, read, Some("acme"), Some(IpAddr::from([10, 0, 0, 1]))));
+        // What a policy asks for and is not known refuses.
+        assert!(!rule.permits(&ana, read, Some("acme"), None));
+        clock.advance(Duration::from_hours(8));
+        assert!(!may(Some("acme")));
+        *now.lock() = compiled("permit(principal, action, resource);");
+        assert!(may(None));
+        assert!(!rule.permits(&Principal::anonymous(), read, Some("acme"), local));
     }
 }

@@ -1,56 +1,71 @@
 use mcp_ultra_protocol::Method;
 
-/// What a principal wants to do. Listing has no action: what may be called is listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// `tools/call`
-    ToolsCall,
-    /// `prompts/get`
-    PromptsGet,
-    /// `resources/read`
-    ResourcesRead,
-    /// `resources/subscribe`, and a resource in `subscriptions/listen`
-    ResourcesSubscribe,
-    /// `completion/complete`
-    Complete,
-    /// `tasks/get`, and a task in `subscriptions/listen`
-    TasksGet,
-    /// `tasks/update`
-    TasksUpdate,
-    /// `tasks/cancel`
-    TasksCancel,
+/// Makes [`Action`] out of one list: what is in it is decided by policies, once the schema has it
+/// too.
+macro_rules! actions {
+    ($($(#[$doc:meta])+ $name:ident = $id:literal,)+) => {
+        /// What a principal wants to do. Listing has no action: what may be called is listed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Action {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Action {
+            /// All of them.
+            pub const ALL: [Self; [$($id),+].len()] = [$(Self::$name),+];
+
+            /// Its id in policies: the MCP method, or what is done by the admin API.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $id,)+
+                }
+            }
+        }
+    };
 }
 
+actions! {
+    /// `tools/call`
+    ToolsCall = "tools/call",
+    /// `prompts/get`
+    PromptsGet = "prompts/get",
+    /// `resources/read`
+    ResourcesRead = "resources/read",
+    /// `resources/subscribe`, and a resource in `subscriptions/listen`
+    ResourcesSubscribe = "resources/subscribe",
+    /// `completion/complete`
+    Complete = "completion/complete",
+    /// `tasks/get`, and a task in `subscriptions/listen`
+    TasksGet = "tasks/get",
+    /// `tasks/update`
+    TasksUpdate = "tasks/update",
+    /// `tasks/cancel`
+    TasksCancel = "tasks/cancel",
+    /// See the API keys of a tenant.
+    AdminKeysRead = "admin/keys/read",
+    /// Make API keys of a tenant, change, rotate and revoke them.
+    AdminKeysManage = "admin/keys/manage",
+    /// Give an API key roles and scopes that one does not have oneself.
+    AdminKeysGrantAnything = "admin/keys/grant-anything",
+    /// See the definitions of tools, and what waits for approval.
+    AdminToolsRead = "admin/tools/read",
+    /// Agree to definitions of tools.
+    AdminToolsApprove = "admin/tools/approve",
+}
+
+/// What the ids of actions of the admin API begin with.
+const ADMIN: &str = "admin/";
+
 impl Action {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::ToolsCall,
-        Self::PromptsGet,
-        Self::ResourcesRead,
-        Self::ResourcesSubscribe,
-        Self::Complete,
-        Self::TasksGet,
-        Self::TasksUpdate,
-        Self::TasksCancel,
-    ];
-
-    /// Its id in policies: the MCP method.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ToolsCall => "tools/call",
-            Self::PromptsGet => "prompts/get",
-            Self::ResourcesRead => "resources/read",
-            Self::ResourcesSubscribe => "resources/subscribe",
-            Self::Complete => "completion/complete",
-            Self::TasksGet => "tasks/get",
-            Self::TasksUpdate => "tasks/update",
-            Self::TasksCancel => "tasks/cancel",
-        }
-    }
-
     /// The action with that id.
     pub fn named(id: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == id)
+    }
+
+    /// Whether it is one of the admin API, and its resource an
+    /// [administration](super::Resource::administration).
+    pub fn is_admin(self) -> bool {
+        self.as_str().starts_with(ADMIN)
     }
 
     /// The action of a method that is routed to an upstream; `None` where the gateway answers
@@ -69,6 +84,38 @@ impl Action {
             Method::TasksUpdate => Some(Self::TasksUpdate),
             Method::TasksCancel => Some(Self::TasksCancel),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cedar_policy::SchemaFragment;
+
+    use super::*;
+    use crate::policy::SCHEMA;
+
+    #[test]
+    fn the_schema_has_these_actions_and_no_others() {
+        let (schema, _) = SchemaFragment::from_cedarschema_str(SCHEMA).unwrap();
+        let schema = schema.to_json_value().unwrap();
+        let declared = schema[""]["actions"].as_object().unwrap();
+        // Groups apply to nothing.
+        let taken = declared.iter().filter(|(_, action)| {
+            let resources = action["appliesTo"]["resourceTypes"].as_array();
+            resources.is_some_and(|resources| !resources.is_empty())
+        });
+        let taken: BTreeSet<&str> = taken.map(|(id, _)| &**id).collect();
+        let ours: BTreeSet<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
+        assert_eq!(taken, ours);
+        for action in Action::ALL {
+            let declared = &declared[action.as_str()];
+            let of_admin =
+                declared["appliesTo"]["resourceTypes"] == serde_json::json!(["Administration"]);
+            let in_admin = declared["memberOf"].to_string().contains(r#""id":"admin""#);
+            assert_eq!((of_admin, in_admin), (action.is_admin(), action.is_admin()));
         }
     }
 }

@@ -16,9 +16,9 @@ use super::{
     arguments::Members,
     entity::Vocabulary,
     error::{PolicyErrors, Problem, position},
-    index::{Builder, Index},
+    index::{Builder, Index, Reach, reaches_admin},
     needs::{self, OfPrincipal},
-    rule::{PolicyName, Rule},
+    rule::{Effect, PolicyName, Rule},
     schema,
 };
 
@@ -47,6 +47,22 @@ impl Source {
     }
 }
 
+/// The policies that permit actions of the admin API to anyone, as far as their scope says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AdminPermits {
+    /// Those that name such an action, or what is administered.
+    pub named: Vec<PolicyName>,
+    /// Those that name neither, and permit everything to whoever they are for.
+    pub everything: Vec<PolicyName>,
+}
+
+impl AdminPermits {
+    /// Whether nobody may administer anything.
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.everything.is_empty()
+    }
+}
+
 /// A set of policies that has been checked: what is decided by.
 #[derive(Debug)]
 pub struct Policies {
@@ -58,6 +74,7 @@ pub struct Policies {
     zone: TimeZone,
     /// Whether any policy has a condition.
     conditions: bool,
+    admin: AdminPermits,
     revision: Arc<str>,
 }
 
@@ -105,12 +122,20 @@ impl Policies {
         let mut told_apart_by = OfPrincipal::default();
         let mut builder = Builder::default();
         let mut rules = Vec::with_capacity(reading.policies.len());
+        let mut admin = AdminPermits::default();
         for (at, policy) in (0..).zip(&reading.policies) {
             builder.add(at, &policy.policy, &groups);
             let rule = Rule::new(policy.name.clone(), &policy.policy);
             told_apart_by.add(&rule.call.needs.principal);
             if let Some(uid) = policy.policy.principal_constraint().as_inner().get_euid() {
                 told_apart_by.named.insert(needs::key(uid));
+            }
+            if rule.effect == Effect::Permit {
+                match reaches_admin(&policy.policy, &groups) {
+                    Some(Reach::Named) => admin.named.push(rule.name.clone()),
+                    Some(Reach::All) => admin.everything.push(rule.name.clone()),
+                    None => {}
+                }
             }
             rules.push(rule);
         }
@@ -122,6 +147,7 @@ impl Policies {
             arguments: known.arguments,
             told_apart_by,
             zone,
+            admin,
             revision: revision(sources, time_zone),
         })
     }
@@ -139,6 +165,11 @@ impl Policies {
     /// Whether there is no policy, and so everything is refused.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Which policies permit actions of the admin API.
+    pub fn admin_permits(&self) -> &AdminPermits {
+        &self.admin
     }
 
     pub(super) fn has_conditions(&self) -> bool {

@@ -29,10 +29,11 @@ pub(super) enum Kind {
     Prompt,
     Resource,
     Template,
+    Administration,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Principal,
         Self::Tenant,
         Self::Role,
@@ -43,6 +44,7 @@ impl Kind {
         Self::Prompt,
         Self::Resource,
         Self::Template,
+        Self::Administration,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Kind {
             Self::Prompt => "Prompt",
             Self::Resource => "Resource",
             Self::Template => "ResourceTemplate",
+            Self::Administration => "Administration",
         }
     }
 
@@ -70,6 +73,7 @@ impl Kind {
             Target::Prompt => Self::Prompt,
             Target::Resource { .. } => Self::Resource,
             Target::Template => Self::Template,
+            Target::Administration { .. } => Self::Administration,
         }
     }
 }
@@ -135,6 +139,19 @@ impl Vocabulary {
 
     /// The entity of a resource, with all that it is in.
     pub(super) fn resource(&self, resource: &Resource) -> Entity {
+        let uid = self.uid(Kind::of(&resource.target), &resource.name);
+        if let Target::Administration { tenant } = &resource.target {
+            let tenant = tenant.as_deref();
+            let attributes = tenant.map(|tenant| member("tenant", tenant));
+            let parents = tenant.map(|tenant| self.uid(Kind::Tenant, tenant));
+            return Entity::new_with_attr_partial_value(
+                uid,
+                attributes,
+                HashSet::new(),
+                parents.into_iter().collect(),
+                [],
+            );
+        }
         let server = self.uid(Kind::Server, &resource.server);
         let class = self.uid(Kind::DataClass, resource.data_class.as_str());
         let mut attributes: Vec<(SmolStr, PartialValue)> = vec![
@@ -157,7 +174,6 @@ impl Vocabulary {
         {
             parents.insert(self.uid(Kind::Template, template));
         }
-        let uid = self.uid(Kind::of(&resource.target), &resource.name);
         Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), parents, [])
     }
 

@@ -160,19 +160,25 @@ impl Index {
     ) {
         let of = Kind::of(&resource.target);
         let own = self.named.get(of, &resource.name);
-        let template = match &resource.target {
-            Target::Resource {
-                template: Some(template),
-            } => self.named.get(Kind::Template, template),
-            _ => None,
+        let within = if let Target::Administration { tenant } = &resource.target {
+            let tenant = tenant.as_deref();
+            let tenant = tenant.and_then(|tenant| self.named.get(Kind::Tenant, tenant));
+            [own, tenant, None, None]
+        } else {
+            let template = match &resource.target {
+                Target::Resource {
+                    template: Some(template),
+                } => self.named.get(Kind::Template, template),
+                _ => None,
+            };
+            let class = resource.data_class.as_str();
+            [
+                own,
+                self.named.get(Kind::Server, &resource.server),
+                self.named.get(Kind::DataClass, class),
+                template,
+            ]
         };
-        let within = [
-            own,
-            self.named.get(Kind::Server, &resource.server),
-            self.named
-                .get(Kind::DataClass, resource.data_class.as_str()),
-            template,
-        ];
         for bucket in buckets {
             let mut look = |key: OfResource| {
                 if let Some(found) = bucket.get(&OfResourceKey(key)) {
@@ -196,6 +202,43 @@ impl Index {
 fn kind(uid: &EntityUID) -> Option<(Kind, SmolStr)> {
     let (kind, id) = needs::key(uid);
     Some((Kind::named(&kind)?, id))
+}
+
+/// How a policy comes to be about what the admin API does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Its scope names an administration or an action of the admin API.
+    Named,
+    /// Its scope names neither, so that it is about everything.
+    All,
+}
+
+/// Whether the scope of a policy fits any action of the admin API.
+pub(super) fn reaches_admin(
+    policy: &ast::Policy,
+    groups: &HashMap<SmolStr, Vec<Action>>,
+) -> Option<Reach> {
+    let action = policy.action_constraint();
+    if !actions(action, groups).into_iter().any(Action::is_admin) {
+        return None;
+    }
+    let resource = policy.resource_constraint();
+    let resource = resource.as_inner();
+    let fits = |uid: &EntityUID| {
+        kind(uid).is_some_and(|(kind, _)| matches!(kind, Kind::Administration | Kind::Tenant))
+    };
+    let is = |of: &ast::EntityType| of.to_string() == Kind::Administration.as_str();
+    let reaches = match resource {
+        Constraint::Any => true,
+        Constraint::Is(of) => is(of),
+        Constraint::Eq(EntityReference::EUID(uid)) | Constraint::In(EntityReference::EUID(uid)) => {
+            fits(uid)
+        }
+        Constraint::IsIn(of, EntityReference::EUID(uid)) => is(of) && fits(uid),
+        _ => false,
+    };
+    let all = matches!(action, ActionConstraint::Any) && matches!(resource, Constraint::Any);
+    reaches.then_some(if all { Reach::All } else { Reach::Named })
 }
 
 /// The actions that a scope means, each once.

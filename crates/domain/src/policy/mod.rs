@@ -8,9 +8,13 @@
 //! can't be evaluated is one too.
 //!
 //! What may be called and what is listed are one question: see [`Ask`].
+//!
+//! What the admin API does is decided in the same way, on a [`Resource::administration`]. An action
+//! more is a line in `schema.cedarschema` and one in `action`.
 
 mod action;
 mod arguments;
+mod built_in;
 mod compile;
 mod decide;
 mod entity;
@@ -27,7 +31,7 @@ mod standing;
 mod value;
 
 pub use action::Action;
-pub use compile::{Policies, Source};
+pub use compile::{AdminPermits, Policies, Source};
 pub use decide::{Ask, Circumstances, Decision, Failure, Verdict};
 pub use error::{PolicyErrors, Problem};
 pub use lister::{Lister, Shown};

@@ -121,9 +121,18 @@ pub enum Target {
     },
     /// A resource template.
     Template,
+    /// What the admin API administers.
+    Administration {
+        /// Whose it is; `None` for the gateway as a whole.
+        tenant: Option<Arc<str>>,
+    },
 }
 
-/// Something that may be called, as policies see it.
+/// How the ids of administrations look.
+const OF_TENANT: &str = "tenant:";
+const OF_GATEWAY: &str = "gateway";
+
+/// Something that may be called or administered, as policies see it.
 #[derive(Debug, Clone)]
 pub struct Resource {
     /// What it is.
@@ -146,6 +155,32 @@ impl Resource {
             server,
             data_class,
             entity: OnceLock::new(),
+        }
+    }
+
+    /// What the admin API administers: the things of a tenant, or, without one, of the gateway as a
+    /// whole. What they are says the action.
+    pub fn administration(tenant: Option<&str>) -> Self {
+        let id = match tenant {
+            Some(tenant) => format!("{OF_TENANT}{tenant}"),
+            None => OF_GATEWAY.to_owned(),
+        };
+        let tenant = tenant.map(Arc::from);
+        // It is of no server and has no class, and neither is looked at.
+        Self::new(
+            Target::Administration { tenant },
+            id.into(),
+            "".into(),
+            DataClass::default(),
+        )
+    }
+
+    /// The administration with that id in policies: `tenant:` and the tenant, or `gateway`.
+    pub fn administration_named(id: &str) -> Option<Self> {
+        match id.strip_prefix(OF_TENANT) {
+            Some(tenant) if !tenant.is_empty() => Some(Self::administration(Some(tenant))),
+            None if id == OF_GATEWAY => Some(Self::administration(None)),
+            _ => None,
         }
     }
 
@@ -191,6 +226,18 @@ mod tests {
             assert_eq!(classes.of(name), class, "{name}");
         }
         assert_eq!(Classes::default().of("x"), DataClass::Internal);
+    }
+
+    #[test]
+    fn an_administration_is_known_by_its_id() {
+        for tenant in [Some("acme"), Some("gateway"), Some("tenant:x"), None] {
+            let made = Resource::administration(tenant);
+            let named = Resource::administration_named(&made.name).unwrap();
+            assert_eq!((named.target, named.name), (made.target, made.name));
+        }
+        for id in ["", "tenant:", "acme", "gateway "] {
+            assert!(Resource::administration_named(id).is_none(), "{id}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ const PRINCIPALS: [&str; 9] = [
     r#"principal == Principal::"idp|ana""#,
     r#"principal in Principal::"idp|eve""#,
 ];
-const ACTIONS: [&str; 7] = [
+const ACTIONS: [&str; 10] = [
     "action",
     r#"action == Action::"tools/call""#,
     r#"action in Action::"tools""#,
@@ -35,8 +35,11 @@ const ACTIONS: [&str; 7] = [
     r#"action in Action::"resources""#,
     r#"action == Action::"resources/read""#,
     r#"action in Action::"completion/complete""#,
+    r#"action in Action::"admin""#,
+    r#"action == Action::"admin/keys/read""#,
+    r#"action in [Action::"admin/keys/manage", Action::"tools/call"]"#,
 ];
-const RESOURCES: [&str; 13] = [
+const RESOURCES: [&str; 18] = [
     "resource",
     "resource is Tool",
     "resource is Resource",
@@ -50,8 +53,13 @@ const RESOURCES: [&str; 13] = [
     r#"resource in ResourceTemplate::"r://{x}""#,
     r#"resource == ResourceTemplate::"r://{x}""#,
     r#"resource == Resource::"r://1""#,
+    "resource is Administration",
+    r#"resource in Tenant::"t""#,
+    r#"resource is Administration in Tenant::"u""#,
+    r#"resource == Administration::"gateway""#,
+    r#"resource in Administration::"tenant:t""#,
 ];
-const CONDITIONS: [&str; 19] = [
+const CONDITIONS: [&str; 21] = [
     "",
     "",
     "",
@@ -70,6 +78,8 @@ const CONDITIONS: [&str; 19] = [
     r#"when { action in Action::"tools" }"#,
     r#"when { principal.subject == "ana" } unless { resource in Server::"s2" }"#,
     "when { context.arguments has n && context.arguments.n > 3 }",
+    "when { resource has tenant && resource.tenant == principal.tenant }",
+    r#"unless { resource in Tenant::"t" }"#,
     // Fails where the number is large.
     "when { context.arguments has n && context.arguments.n * 4611686018427387904 != 1 }",
 ];
@@ -117,6 +127,9 @@ fn asked() -> impl Strategy<Value = Asked> {
             template: of_template.then(|| "r://{x}".into()),
         }),
         Just(Target::Template),
+        select(&[Some("t"), Some("u"), None][..]).prop_map(|tenant| Target::Administration {
+            tenant: tenant.map(Into::into),
+        }),
     ];
     let resource = (
         target,
@@ -125,10 +138,13 @@ fn asked() -> impl Strategy<Value = Asked> {
         any::<bool>(),
     )
         .prop_map(|(target, server, name, personal)| {
-            let name = match target {
+            let name = match &target {
                 Target::Tool(_) | Target::Prompt => name,
                 Target::Resource { .. } => "r://1",
                 Target::Template => "r://{x}",
+                Target::Administration { tenant } => {
+                    return Resource::administration(tenant.as_deref());
+                }
             };
             let class = if personal {
                 DataClass::Personal
@@ -143,6 +159,11 @@ fn asked() -> impl Strategy<Value = Asked> {
             let actions: &[Action] = match resource.target {
                 Target::Tool(_) => &[Action::ToolsCall, Action::TasksGet],
                 Target::Prompt => &[Action::PromptsGet, Action::Complete],
+                Target::Administration { .. } => &[
+                    Action::AdminKeysRead,
+                    Action::AdminKeysManage,
+                    Action::AdminKeysGrantAnything,
+                ],
                 _ => &[Action::ResourcesRead, Action::ResourcesSubscribe],
             };
             Asked {
@@ -196,13 +217,25 @@ fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
                 .collect(),
         ),
         Target::Template => ("ResourceTemplate", json!({}), vec![]),
+        Target::Administration { tenant } => (
+            "Administration",
+            tenant
+                .as_ref()
+                .map_or(json!({}), |tenant| json!({"tenant": &**tenant})),
+            tenant
+                .iter()
+                .map(|tenant| entity("Tenant", tenant))
+                .collect(),
+        ),
     };
     let server = entity("Server", &asked.resource.server);
     let class = entity("DataClass", asked.resource.data_class.as_str());
-    extra["name"] = json!(&*asked.resource.name);
-    extra["server"] = json!({"__entity": server});
-    extra["dataClass"] = json!({"__entity": class});
-    within.extend([server, class]);
+    if !asked.action.is_admin() {
+        extra["name"] = json!(&*asked.resource.name);
+        extra["server"] = json!({"__entity": server});
+        extra["dataClass"] = json!({"__entity": class});
+        within.extend([server, class]);
+    }
     let resource = entity(of, &asked.resource.name);
     let entities = json!([
         {"uid": principal, "parents": parents, "attrs": {

@@ -11,22 +11,11 @@ pub enum Scheme {
     Dpop,
 }
 
-/// The bearer token of a request (RFC 6750, 2.1). Tokens in query or body are not looked for
-/// (MCP, Authorization, Token Requirements).
+/// The token of a request, and how it is presented (RFC 6750, 2.1; RFC 9449, 7.1). Tokens in query
+/// or body are not looked for (MCP, Authorization, Token Requirements).
 ///
 /// # Errors
 /// [`Refused::Missing`], [`Refused::Several`], [`Refused::TooLarge`] and [`Refused::Malformed`].
-pub fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
-    match presented(headers)? {
-        (Scheme::Bearer, token) => Ok(token),
-        (Scheme::Dpop, _) => Err(Refused::Missing),
-    }
-}
-
-/// The token of a request, and how it is presented.
-///
-/// # Errors
-/// As [`bearer`].
 pub fn presented(headers: &HeaderMap) -> Result<(Scheme, &str), Refused> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Refused::Missing)?;
@@ -65,7 +54,7 @@ mod tests {
         for value in values {
             map.append(AUTHORIZATION, value.parse().unwrap());
         }
-        bearer(&map).map(str::to_owned)
+        presented(&map).map(|(_, token)| token.to_owned())
     }
 
     #[test]
@@ -74,7 +63,7 @@ mod tests {
         assert_eq!(of(&["bearer  a.b.c"]).unwrap(), "a.b.c");
         assert_eq!(of(&[]), Err(Refused::Missing));
         assert_eq!(of(&["Basic abc"]), Err(Refused::Missing));
-        assert_eq!(of(&["DPoP a.b.c"]), Err(Refused::Missing));
+        assert_eq!(of(&["DPoP a.b.c"]).unwrap(), "a.b.c");
         assert_eq!(of(&["Bearer"]), Err(Refused::Missing));
         assert_eq!(of(&["Bearer "]), Err(Refused::Malformed));
         assert_eq!(of(&["Bearer a", "Bearer a"]), Err(Refused::Several));

@@ -96,10 +96,9 @@ impl Challenges {
         }
     }
 
-    /// Status and `WWW-Authenticate` of a refusal by who takes bearer tokens only. Every token that
-    /// is not accepted gets the same: what is wrong with it is nobody's business who does not know
+    /// Status of a refusal, and `WWW-Authenticate` for the scheme `Bearer`. Every token that is not accepted gets the same: what is wrong with it is nobody's business who does not know
     /// already. Without keys to judge by it is not the token's fault, and there is no challenge.
-    pub fn of(&self, why: Refused) -> (StatusCode, Option<&HeaderValue>) {
+    fn by_bearer(&self, why: Refused) -> (StatusCode, Option<&HeaderValue>) {
         let status = match why {
             Refused::Several => StatusCode::BAD_REQUEST,
             Refused::Scope => StatusCode::FORBIDDEN,
@@ -109,12 +108,11 @@ impl Challenges {
         (status, self.bearer.of(why))
     }
 
-    /// Status and `WWW-Authenticate` of a refusal by who takes tokens that are bound to a key too:
-    /// one header a scheme, `Bearer` first, which clients look for that know of no other. A proof
+    /// Status and `WWW-Authenticate` of a refusal: one header a scheme, `Bearer` first, which clients look for that know of no other. A proof
     /// that is not accepted is answered for `DPoP` alone, so that the client makes another one.
-    pub fn with_dpop(&self, why: Refused) -> (StatusCode, impl Iterator<Item = &HeaderValue>) {
+    pub fn of(&self, why: Refused) -> (StatusCode, impl Iterator<Item = &HeaderValue>) {
         let proof = matches!(why, Refused::Proof | Refused::Replayed);
-        let (status, bearer) = self.of(why);
+        let (status, bearer) = self.by_bearer(why);
         let bearer = bearer.filter(|_| !proof && !self.dpop_only);
         let dpop = self.dpop.as_ref().and_then(|kinds| kinds.of(why));
         (status, bearer.into_iter().chain(dpop))
@@ -190,7 +188,7 @@ mod tests {
     fn challenges_name_metadata_and_scopes_and_no_reason() {
         let all = challenges("https://mcp.example.com/mcp", &["tools:read", "x"]);
         let shown = |why| {
-            let (status, header) = all.of(why);
+            let (status, header) = all.by_bearer(why);
             (
                 status.as_u16(),
                 header.map(|header| header.to_str().unwrap().to_owned()),
@@ -229,7 +227,7 @@ mod tests {
         }
         assert!(all.metadata("/mcp").is_none());
         let root = challenges("https://example.com", &[]);
-        let (_, header) = root.of(Refused::Missing);
+        let (_, header) = root.by_bearer(Refused::Missing);
         assert_eq!(
             header.unwrap(),
             "Bearer resource_metadata=\"https://example.com/.well-known/oauth-protected-resource\""
@@ -246,7 +244,7 @@ mod tests {
             })
         };
         let shown = |all: &Challenges, why| {
-            let (status, headers) = all.with_dpop(why);
+            let (status, headers) = all.of(why);
             let begin = |header: &HeaderValue| {
                 let text = header.to_str().unwrap();
                 text.split(", resource_metadata").next().unwrap().to_owned()

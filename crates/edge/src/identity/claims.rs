@@ -8,6 +8,16 @@ use super::{ClaimPaths, Refused};
 /// The longest subject and tenant, in bytes: both become parts of keys.
 const LONGEST_NAME: usize = 256;
 
+impl ClaimPaths {
+    /// The principal that a verified token of the issuer with these claims would have.
+    ///
+    /// # Errors
+    /// [`Refused::Claim`]: something that a principal needs is missing, or not a text.
+    pub fn principal(&self, claims: &Value, issuer: &str) -> Result<Principal, Refused> {
+        principal(claims, self, issuer, Duration::MAX, &Withdrawal::default())
+    }
+}
+
 /// The principal of verified claims; its credential ends at `expires`, or with `withdrawal`.
 pub(super) fn principal(
     claims: &Value,

@@ -15,10 +15,10 @@
 //! - `challenge`: what a refused client is told, and the metadata that says where to log in
 //! - `refused`: why nobody was identified
 //!
-//! The way in is [`Identity::recall`] and [`Identity::believe`], and from there
-//! [`Identity::bearer`] or [`Identity::prove`]; for who takes bearer tokens only,
-//! [`Identity::identify`]. What does not live here: what a principal may do, and the
-//! requests that it makes.
+//! - `request`: all of this for one request, on whichever listener
+//!
+//! The way in is [`Identity::identify_request`]. What does not live here: what a principal may do,
+//! and what else there is to its requests.
 
 mod api_keys;
 mod bearer;
@@ -31,6 +31,7 @@ mod dpop;
 mod key_secret;
 mod keys;
 mod refused;
+mod request;
 mod settings;
 mod source;
 mod token;
@@ -38,16 +39,17 @@ mod verify;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
 use mcp_ultra_domain::{Clock, Principal};
 
 pub use api_keys::ApiKeySettings;
-pub use bearer::{Scheme, bearer, presented};
+pub use bearer::{Scheme, presented};
 pub use binding::Believed;
 pub use certificate::{CertificateRule, NoSanPattern, SanPattern};
 pub use challenge::Challenges;
+pub use dpop::is_signed_proof;
 pub use key_secret::{API_KEY_PREFIX, IssuedSecret, NoRandomness, issue, new_key_id};
 pub use refused::Refused;
+pub use request::{Credentials, Identified};
 pub use settings::{
     Algorithm, ClaimPaths, DpopSettings, IdentitySettings, IssuerSettings, KeyTimes, SharedSecret,
 };
@@ -223,21 +225,17 @@ impl Identity {
     pub async fn prove(
         &self,
         token: Believed,
-        certificate: Option<&PeerCertificate>,
-        method: &Method,
-        headers: &HeaderMap,
+        request: Credentials<'_>,
     ) -> Result<Principal, Refused> {
         let binding = token.binding.as_ref().ok_or(Refused::Unbound)?;
         let key = binding.key.as_ref().ok_or(Refused::Unbound)?;
-        self.connected(binding, certificate)?;
+        self.connected(binding, request.certificate)?;
         let now = self.clock.now();
-        self.dpop
-            .check(method, headers, &token.digest, key, now)
-            .await?;
+        self.dpop.check(request, &token.digest, key, now).await?;
         Ok(token.principal)
     }
 
-    /// Whose token this is, where no other than bearer tokens are taken.
+    /// Whose token this is, where it is all that there is of a request.
     ///
     /// # Errors
     /// [`Refused`], as of [`Identity::believe`] and [`Identity::bearer`].

@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, Method};
 use mcp_ultra_domain::{Clock, ManualClock, ports::MemoryReplayStore};
 use mcp_ultra_edge::{
     identity::{
-        ClaimPaths, DpopSettings, Identity, IdentitySettings, KeyTimes, Refused, SharedSecret,
+        ClaimPaths, Credentials, DpopSettings, Identity, IdentitySettings, KeyTimes, Refused,
+        SharedSecret,
     },
     outbound::{Outbound, OutboundConfig},
     tls::PeerCertificate,
@@ -99,11 +100,14 @@ impl Rig {
         certificate: Option<&PeerCertificate>,
     ) -> Result<String, Refused> {
         let believed = self.identity.believe(token).await?;
-        let headers = headers(proofs);
-        let principal = self
-            .identity
-            .prove(believed, certificate, &Method::POST, &headers)
-            .await?;
+        let request = Credentials {
+            method: &Method::POST,
+            headers: &headers(proofs),
+            certificate,
+            url: None,
+            keep_token: false,
+        };
+        let principal = self.identity.prove(believed, request).await?;
         Ok(principal.attributes().subject.clone())
     }
 

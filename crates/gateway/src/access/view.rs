@@ -241,7 +241,8 @@ fn listing(item: &Item) -> Action {
     match item.resource.target {
         Target::Tool(_) => Action::ToolsCall,
         Target::Prompt => Action::PromptsGet,
-        Target::Resource { .. } | Target::Template => Action::ResourcesRead,
+        // Nothing else is in a catalog.
+        _ => Action::ResourcesRead,
     }
 }
 

@@ -409,6 +409,11 @@ impl Gateway {
     }
 
     /// The policies that are in force; `None` where everything is permitted.
+    pub fn policies(&self) -> Option<Arc<Policies>> {
+        self.snapshot().policies.clone()
+    }
+
+    /// The revision of the policies that are in force; `None` where everything is permitted.
     pub fn policy_revision(&self) -> Option<Arc<str>> {
         let snapshot = self.snapshot();
         snapshot

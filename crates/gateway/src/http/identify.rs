@@ -5,23 +5,15 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Response, header};
 use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::{
-    credentials::CallerToken,
-    identity::{Refused, Scheme, presented},
+    identity::{Credentials, Refused},
     listener::Peer,
 };
 use mcp_ultra_protocol::WireError;
 
+pub(crate) use mcp_ultra_edge::identity::Identified;
+
 use super::{Body, body::End, respond};
 use crate::Gateway;
-
-/// Whom a request identifies.
-#[derive(Debug, Clone)]
-pub(crate) struct Identified {
-    /// Who it is.
-    pub principal: Principal,
-    /// The access token that they have shown, where an upstream's are had in exchange for it.
-    pub token: Option<CallerToken>,
-}
 
 /// Whom a request identifies; without authentication everyone is the anonymous principal. The error
 /// is the response that refuses the request (MCP, Authorization, Error Handling).
@@ -38,42 +30,15 @@ pub(super) async fn identify(
         });
     };
     let certificate = peer.and_then(|peer| peer.certificate.as_deref());
-    let mut shown = None;
-    let identified = match presented(headers) {
-        Ok((scheme, token)) => {
-            let believed = match identity.recall(token) {
-                Some(known) => known,
-                // Rare, and larger than all the rest.
-                None => Box::pin(identity.believe(token)).await,
-            };
-            if gateway.settings().exchanges_tokens
-                && let Ok(believed) = &believed
-            {
-                shown = believed.access_token(token);
-            }
-            match (believed, scheme) {
-                (Ok(token), Scheme::Bearer) => identity.bearer(token, certificate),
-                (Ok(token), Scheme::Dpop) => {
-                    Box::pin(identity.prove(token, certificate, method, headers)).await
-                }
-                (Err(why), _) => Err(why),
-            }
-        }
-        // A token says more than the connection that it comes over, so it decides where both are.
-        Err(Refused::Missing) => match certificate {
-            Some(shown) => identity.identify_certificate(shown),
-            None => Err(Refused::Missing),
-        },
-        Err(why) => Err(why),
+    let request = Credentials {
+        method,
+        headers,
+        certificate,
+        url: None,
+        keep_token: gateway.settings().exchanges_tokens,
     };
-    let admitted = identified.and_then(|principal| {
-        identity.admit(&principal)?;
-        Ok(Identified {
-            principal,
-            token: shown,
-        })
-    });
-    admitted.map_err(|why| refuse(gateway, why))
+    let identified = identity.identify_request(request).await;
+    identified.map_err(|why| refuse(gateway, why))
 }
 
 /// How often a stream looks whether the credential of its caller has been withdrawn.
@@ -129,7 +94,7 @@ fn refuse(gateway: &Gateway, why: Refused) -> Response<Body> {
     let Some(identity) = &gateway.identity else {
         return respond::not_found();
     };
-    let (status, challenges) = identity.challenges().with_dpop(why);
+    let (status, challenges) = identity.challenges().of(why);
     let mut response = respond::error(status, None, &error);
     for challenge in challenges {
         response

@@ -22,7 +22,8 @@ impl Registry {
         self.sessions.lock().len()
     }
 
-    /// Opens a session; `None` where there are too many and none is idle.
+    /// Opens a session; `None` where there are too many and none may go for it: no tenant loses a
+    /// session to one that has more than it has itself.
     pub(crate) async fn open(
         &self,
         gateway: &Gateway,
@@ -31,7 +32,7 @@ impl Registry {
     ) -> Option<Arc<Live>> {
         let limit = gateway.settings().max_sessions;
         if self.len() >= limit {
-            let oldest = self.most_idle()?;
+            let oldest = self.most_idle(principal.tenant())?;
             self.retire(gateway, &oldest, Duration::ZERO).await;
         }
         let live = Arc::new(Live::new(
@@ -151,10 +152,18 @@ impl Registry {
         retired
     }
 
-    fn most_idle(&self) -> Option<Arc<Live>> {
+    /// The session that goes for a new one of `tenant`: the one that has been idle for longest, of
+    /// the tenants that have at least as many as that one would have.
+    fn most_idle(&self, tenant: &str) -> Option<Arc<Live>> {
         let sessions = self.sessions.lock();
+        let mut held: HashMap<&str, usize> = HashMap::from([(tenant, 1)]);
+        for live in sessions.values() {
+            *held.entry(live.principal.tenant()).or_default() += 1;
+        }
+        let wanted = held[tenant];
         let idle = sessions
             .values()
+            .filter(|live| held[&**live.principal.tenant()] >= wanted)
             .filter_map(|live| Some((live.idle_for()?, live)));
         idle.max_by_key(|(idle, _)| *idle)
             .map(|(_, live)| live.clone())

@@ -15,7 +15,7 @@ pub(crate) enum AdminError {
     /// It refused.
     #[error("the admin API refused it: {what}")]
     #[diagnostic(help(
-        "a credential comes from MCP_ULTRA_TOKEN or --token-env; it needs the role operator, or tenant-admin for its own tenant"
+        "a credential comes from MCP_ULTRA_TOKEN or --token-env; a policy must permit it, or without policies the role operator, or tenant-admin for its own tenant"
     ))]
     Refused {
         /// Why.

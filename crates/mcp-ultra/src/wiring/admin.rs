@@ -4,13 +4,16 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper_util::service::TowerToHyperService;
 use mcp_ultra_backends::sql::Sqlite;
-use mcp_ultra_config::{AdminSection, LimitsSection};
+use mcp_ultra_config::{AdminSection, Config};
 use mcp_ultra_control::{
-    api::{self, Api, rule::Roles},
+    api::{
+        self, Api,
+        rule::{InForce, Rule},
+    },
     keys::Keys,
     pins::Pins,
 };
-use mcp_ultra_domain::{Clock, ports::IdempotencyStore};
+use mcp_ultra_domain::{Clock, policy::Policies, ports::IdempotencyStore};
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
 use mcp_ultra_gateway::Gateway;
 
@@ -24,7 +27,7 @@ const FORGET: Duration = Duration::from_hours(1);
 /// The admin API, bound.
 pub(super) struct Admin {
     listener: Listener,
-    scheme: &'static str,
+    url: String,
     api: Api,
 }
 
@@ -32,25 +35,27 @@ impl Admin {
     /// Binds its address; `None` where no port is configured, or there is nothing to know callers
     /// by or to keep things in (which the configuration's checks refuse).
     pub(super) fn bind(
-        admin: &AdminSection,
-        limits: &LimitsSection,
+        config: &Config,
         gateway: &Arc<Gateway>,
         identity: Option<&Arc<Identity>>,
         storage: Option<&Sqlite>,
         tls: Option<&Arc<ServerTls>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Self>, ServeError> {
+        let admin = &config.admin;
         let (Some(port), Some(identity), Some(storage)) = (admin.port, identity, storage) else {
             return Ok(None);
         };
         let address = SocketAddr::new(admin.host, port);
-        let mut listener = Listener::bind(listener_config(address, limits))
+        let mut listener = Listener::bind(listener_config(address, &config.limits))
             .map_err(|source| ServeError::Bind { address, source })?;
         // Certificates are not for loopback addresses, and nobody listens in on those.
         let tls = tls.filter(|_| !admin.host.is_loopback());
         if let Some(tls) = tls {
             listener = listener.with_tls(tls.clone());
         }
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let bound = format!("{scheme}://{}", listener.local_addr());
         let known = identity.clone();
         let changed = move |id: &str| known.forget_api_key(id);
         let keys = Keys::new(Arc::new(storage.clone()), clock.clone(), Arc::new(changed));
@@ -61,13 +66,10 @@ impl Admin {
             Arc::new(move || locked.lock_file().is_some()),
             Arc::new(move || approved.pins_changed()),
         );
-        let rule = Roles {
-            operator: admin.operator_role.clone(),
-            tenant_admin: admin.tenant_admin_role.clone(),
-        };
         let api = Api {
             identity: identity.clone(),
-            rule: Arc::new(rule),
+            rule: Rule::new(in_force(gateway, admin)?, clock.clone()),
+            url: admin.url.as_deref().unwrap_or(&bound).into(),
             keys,
             pins,
             idempotency: Arc::new(storage.clone()),
@@ -75,14 +77,14 @@ impl Admin {
         };
         Ok(Some(Self {
             listener,
-            scheme: if tls.is_some() { "https" } else { "http" },
+            url: bound,
             api,
         }))
     }
 
     /// Where it listens.
     pub(super) fn url(&self) -> String {
-        format!("{}://{}", self.scheme, self.listener.local_addr())
+        self.url.clone()
     }
 
     /// Serves until `shutdown`.
@@ -94,6 +96,15 @@ impl Admin {
             () = forgetting => {}
         }
     }
+}
+
+/// The policies of the gateway, as they are at that moment; the built-in ones where it has none.
+fn in_force(gateway: &Arc<Gateway>, admin: &AdminSection) -> Result<InForce, ServeError> {
+    let built_in = Policies::built_in(&admin.operator_role, &admin.tenant_admin_role)?;
+    let (built_in, gateway) = (Arc::new(built_in), gateway.clone());
+    Ok(Arc::new(move || {
+        gateway.policies().unwrap_or_else(|| built_in.clone())
+    }))
 }
 
 async fn forget(store: Arc<dyn IdempotencyStore>, clock: Arc<dyn Clock>) {

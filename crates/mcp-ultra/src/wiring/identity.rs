@@ -70,7 +70,7 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
         audiences: issuer.audiences.clone(),
         jwks_uri: issuer.jwks_uri.clone(),
         algorithms: issuer.algorithms.iter().copied().map(algorithm).collect(),
-        claims: paths(issuer.claims.as_ref().unwrap_or(&auth.claims)),
+        claims: paths(auth.claims_of(&issuer.issuer)),
     });
     let secret = auth
         .jwt_secret
@@ -109,7 +109,8 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
     }
 }
 
-fn paths(claims: &ClaimPaths) -> identity::ClaimPaths {
+/// Where claims are, in the words of `edge`.
+pub(crate) fn paths(claims: &ClaimPaths) -> identity::ClaimPaths {
     let ClaimPaths {
         tenant,
         roles,

@@ -42,6 +42,7 @@ use mcp_ultra_edge::{
 use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+pub(crate) use self::identity::paths as claim_paths;
 use self::secrets::Secrets;
 
 /// Why the gateway can't run.
@@ -161,14 +162,14 @@ impl Server {
             listener: listener.metrics(),
         })?;
         let admin = admin::Admin::bind(
-            &config.admin,
-            &config.limits,
+            &config,
             &gateway,
             identity.as_ref(),
             storage.as_ref(),
             tls.as_ref(),
             clock,
         )?;
+        policy::tell_of_admin(&config, gateway.policies().as_deref());
         gateway.start();
         let proxies = gateway.clone();
         let listener =

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use mcp_ultra_config::PolicySection;
+use mcp_ultra_config::{Config, PolicySection};
 use mcp_ultra_domain::policy::{Policies, PolicyErrors, Problem, Source};
 
 /// The largest file of policies, in bytes.
@@ -22,6 +22,34 @@ pub(crate) fn policies(section: &PolicySection) -> Result<Option<Arc<Policies>>,
     let sources = sources(&paths)?;
     let policies = Policies::compile(&sources, section.time_zone.as_deref())?;
     Ok(Some(Arc::new(policies)))
+}
+
+/// What is odd about who may administer the gateway, in words: where it has an admin API, nobody by
+/// the policies, or somebody whom they permit everything without naming it.
+pub(crate) fn odd_about_admin(policies: &Policies) -> Option<String> {
+    let permits = policies.admin_permits();
+    if permits.is_empty() {
+        return Some(
+            "no policy permits an action of the admin API, so nobody may use it: permit some of `action in Action::\"admin\"`".to_owned(),
+        );
+    }
+    if permits.everything.is_empty() {
+        return None;
+    }
+    let names = permits.everything.join(", ");
+    Some(format!(
+        "these policies permit every action on every resource, and so the admin API too: {names}; name actions or resources in their scope unless that is meant"
+    ))
+}
+
+/// Says in the log what is odd about who may use the admin API, where there is one.
+pub(super) fn tell_of_admin(config: &Config, policies: Option<&Policies>) {
+    if config.admin.port.is_none() {
+        return;
+    }
+    if let Some(odd) = policies.and_then(odd_about_admin) {
+        tracing::warn!("{odd}");
+    }
 }
 
 /// Reads files, and the files of policies and types in folders.

@@ -120,6 +120,8 @@ fn apply(
         tracing::error!(why, %error, "the new configuration is refused, the old one stays");
         return;
     }
+    // The admin API of before stays until a restart.
+    policy::tell_of_admin(started, gateway.policies().as_deref());
     log.set(new.log.level);
     tracing::info!(
         why,

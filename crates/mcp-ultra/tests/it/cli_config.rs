@@ -64,6 +64,57 @@ async fn a_configuration_is_checked() {
 }
 
 #[tokio::test]
+async fn its_policies_are_checked_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = |text: &str| fs::write(folder.path().join("p.cedar"), text).unwrap();
+    let validate = ["config", "validate", "--config", "gateway.yaml"];
+    let text = format!("policy: {{ files: [p.cedar] }}\n{SMALLEST}");
+    let run = with_file(folder.path(), &text, &validate).await;
+    assert_eq!(run.code, 2, "{}", run.out);
+    assert!(
+        run.err.contains("p.cedar: the file can't be read"),
+        "{}",
+        run.err
+    );
+    policies("permit(principal, action, resource);\npermit(princpal, action, resource);");
+    let run = with_file(folder.path(), &text, &validate).await;
+    assert_eq!(run.code, 2, "{}", run.out);
+    assert!(run.err.contains("p.cedar:2:8"), "{}", run.err);
+    let without = [&validate[..], &["--without-policies"]].concat();
+    assert_eq!(with_file(folder.path(), &text, &without).await.code, 0);
+    let run = with_file(folder.path(), &text, &[&validate[..], &["--json"]].concat()).await;
+    assert_eq!(run.code, 2);
+    let report: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(report["valid"], false);
+    assert_eq!(report["problems"][0]["line"], 2);
+    policies("permit(principal, action, resource);");
+    let run = with_file(folder.path(), &text, &validate).await;
+    assert_eq!(
+        (run.code, &*run.err),
+        (0, ""),
+        "nobody is asked about administration"
+    );
+    // Who would administer everything, and who nothing, where there is something to administer.
+    let admin = "admin: { port: 0 }\nstorage: { sqlite: s.db }\nauth: { resource: \"https://mcp.example.com/mcp\", api_keys: { enabled: true } }\n";
+    let text = format!("{admin}{text}");
+    for (policy, told) in [
+        (
+            "@id(\"wide\") permit(principal, action, resource);",
+            "so the admin API too: wide",
+        ),
+        (
+            "permit(principal, action in Action::\"tools\", resource);",
+            "nobody may use it",
+        ),
+    ] {
+        policies(policy);
+        let run = with_file(folder.path(), &text, &validate).await;
+        assert_eq!(run.code, 0, "{}", run.err);
+        assert!(run.err.contains(told), "{}", run.err);
+    }
+}
+
+#[tokio::test]
 async fn two_servers_with_the_same_prefix_keep_the_gateway_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     let file = "servers:\n  - { name: a, url: \"http://127.0.0.1:9/mcp\", prefix: same }\n  - name: b\n    url: \"http://127.0.0.1:9/mcp\"\n    prefix: same\n";

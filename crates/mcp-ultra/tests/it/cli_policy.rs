@@ -19,14 +19,14 @@ async fn the_examples_do_what_their_cases_say() {
             continue;
         }
         let checked = run(&["policy", "check", &folder.to_string_lossy()]).await;
-        assert_eq!(checked.code, 0, "{}", checked.err);
+        assert_eq!((checked.code, &*checked.err), (0, ""));
         let cases = folder.join("test.yaml");
         let test = run(&["policy", "test", &cases.to_string_lossy()]).await;
         assert_eq!(test.code, 0, "{} {}", test.out, test.err);
         assert!(test.out.contains(" cases, 0 failed."), "{}", test.out);
         tested += 1;
     }
-    assert_eq!(tested, 3);
+    assert_eq!(tested, 4);
 }
 
 #[tokio::test]
@@ -131,6 +131,27 @@ async fn explain_names_the_policies_that_decide() {
     let read = ["--tool", "crm_get_customer", "--read-only"];
     let allowed = explain(&[&claims[..], &read].concat()).await;
     assert_eq!(allowed.out.trim(), "Allowed by:\n  support-reads");
+    // As a configuration says where claims are, for their issuer.
+    let config = folder.path().join("gateway.yaml");
+    let text = format!(
+        "policy: {{ files: [\"{roles}\"] }}\nauth:\n  resource: https://mcp.example.com/mcp\n  issuers:\n    - {{ issuer: \"https://a.example.com\", claims: {{ roles: groups }} }}\n    - {{ issuer: \"https://b.example.com\" }}\n"
+    );
+    fs::write(&config, text).unwrap();
+    let config = config.to_string_lossy();
+    for (issuer, said) in [("a", "Allowed by:\n  support-reads"), ("b", "Denied")] {
+        let file = folder.path().join(format!("{issuer}.json"));
+        let token = json!({ "iss": format!("https://{issuer}.example.com"), "sub": "ana", "groups": ["support"] });
+        fs::write(&file, token.to_string()).unwrap();
+        let file = file.to_string_lossy();
+        let named = ["policy", "explain", "--config", &config, "--claims", &file];
+        let run = run(&[&named[..], &read].concat()).await;
+        assert!(
+            run.out.starts_with(said),
+            "{issuer}: {} {}",
+            run.out,
+            run.err
+        );
+    }
     let nothing = explain(&[&claims[..], &what].concat()).await;
     assert!(nothing.out.starts_with("Denied by:"), "{}", nothing.out);
     let senseless = explain(&["--tool", "a", "--prompt", "b"]).await;

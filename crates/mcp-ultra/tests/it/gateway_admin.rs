@@ -18,26 +18,41 @@ use crate::gateway_rig::{SOON, fixture, gateway, only};
 
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
-struct Rig {
+pub(crate) struct Rig {
     provider: IdentityProvider,
     key: SigningKey,
-    gateway: Gateway,
-    admin: String,
-    _folder: tempfile::TempDir,
+    pub(crate) gateway: Gateway,
+    pub(crate) admin: String,
+    pub(crate) folder: tempfile::TempDir,
     _upstream: Running,
 }
 
 async fn rig() -> Rig {
+    rig_with("", "", &[]).await
+}
+
+/// A gateway with more in its section `auth` and besides, and with files in its folder, which
+/// `FOLDER` stands for.
+pub(crate) async fn rig_with(auth: &str, besides: &str, files: &[(&str, &str)]) -> Rig {
     let key = SigningKey::es256("k").unwrap();
     let provider = IdentityProvider::start(Discovery::OAuth, &[&key])
         .await
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     let upstream = fixture(Era::Dual).await;
+    let admin = if besides.contains("admin:") {
+        ""
+    } else {
+        "admin: { port: 0 }\n"
+    };
     let section = format!(
-        "storage: {{ sqlite: \"{}\" }}\nadmin: {{ port: 0 }}\nauth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\", claims: {{ tenant: tenant }} }}]\n  api_keys: {{ enabled: true, recheck: 1h, max_age: 2h }}\n",
+        "storage: {{ sqlite: \"{}\" }}\n{admin}auth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\", claims: {{ tenant: tenant }} }}]\n  api_keys: {{ enabled: true, recheck: 1h, max_age: 2h }}\n{auth}{}",
         folder.path().join("state.db").display(),
-        provider.issuer()
+        provider.issuer(),
+        besides.replace("FOLDER", &folder.path().to_string_lossy()),
     );
     let mut gateway = gateway(&only(&upstream.url(), &section)).await;
     let line = gateway
@@ -51,13 +66,13 @@ async fn rig() -> Rig {
         provider,
         key,
         gateway,
-        _folder: folder,
+        folder,
         _upstream: upstream,
     }
 }
 
 /// One request of a caller.
-struct Ask<'r> {
+pub(crate) struct Ask<'r> {
     rig: &'r Rig,
     method: Method,
     path: String,
@@ -66,15 +81,29 @@ struct Ask<'r> {
 }
 
 impl Rig {
-    fn token(&self, tenant: &str, subject: &str, roles: &[&str]) -> String {
+    pub(crate) fn token(&self, tenant: &str, subject: &str, roles: &[&str]) -> String {
+        self.token_with(tenant, subject, roles, &json!({}))
+    }
+
+    /// A token with more claims.
+    pub(crate) fn token_with(
+        &self,
+        tenant: &str,
+        subject: &str,
+        roles: &[&str],
+        more: &Value,
+    ) -> String {
         let now = SystemClock.now().as_secs();
         let mut claims = self.provider.claims(RESOURCE, subject, now);
         claims["tenant"] = json!(tenant);
         claims["roles"] = json!(roles);
+        for (name, value) in more.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
         self.key.token(&claims).unwrap()
     }
 
-    fn ask(&self, token: &str, method: Method, path: &str) -> Ask<'_> {
+    pub(crate) fn ask(&self, token: &str, method: Method, path: &str) -> Ask<'_> {
         let ask = Ask {
             rig: self,
             method,
@@ -85,7 +114,13 @@ impl Rig {
         ask.with("authorization", &format!("Bearer {token}"))
     }
 
-    async fn create(&self, token: &str, path: &str, idempotency: &str, body: Value) -> Answer {
+    pub(crate) async fn create(
+        &self,
+        token: &str,
+        path: &str,
+        idempotency: &str,
+        body: Value,
+    ) -> Answer {
         let ask = self.ask(token, Method::POST, path).json(&body);
         ask.with("idempotency-key", idempotency).send().await
     }
@@ -110,7 +145,7 @@ impl Rig {
 }
 
 impl Ask<'_> {
-    fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().unwrap();
         self.headers.insert(name, value.parse().unwrap());
         self
@@ -121,19 +156,19 @@ impl Ask<'_> {
         self.with("content-type", "application/json")
     }
 
-    async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> Answer {
         let client = Client::new(format!("{}{}", self.rig.admin, self.path));
         let answer = client.request(self.method, self.headers, self.body);
         answer.await.unwrap()
     }
 
     /// The kind of the problem that it is answered with.
-    async fn problem(self, status: u16) -> String {
+    pub(crate) async fn problem(self, status: u16) -> String {
         problem(self.send().await, status).await
     }
 }
 
-async fn problem(answer: Answer, status: u16) -> String {
+pub(crate) async fn problem(answer: Answer, status: u16) -> String {
     assert_eq!(answer.status, status);
     assert_eq!(
         answer.header("content-type"),

@@ -10,13 +10,12 @@ use crate::{period::Period, validate::Findings};
 const MOST_AGE: Period = Period::from_secs(10 * 60);
 
 /// Tokens that are bound to a key of the client (RFC 9449) are accepted with a proof for each
-/// request, made for `auth.resource`.
+/// request, made for `auth.resource`, or for the admin API below `admin.url`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DpopSettings {
     /// Whether access tokens that are not bound to a key are refused. API keys and client
-    /// certificates are not concerned. The admin API takes no proofs: callers need an API key there
-    /// then.
+    /// certificates are not concerned.
     pub required: bool,
     /// How old a proof may be, besides `auth.clock_skew`.
     pub max_age: Period,

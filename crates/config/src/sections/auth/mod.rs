@@ -204,6 +204,15 @@ impl Default for JwksSettings {
 }
 
 impl AuthSection {
+    /// Where the claims of tokens of an issuer are.
+    pub fn claims_of(&self, issuer: &str) -> &ClaimPaths {
+        let mut issuers = self.issuers.iter();
+        let named = issuers.find(|known| known.issuer == issuer);
+        named
+            .and_then(|issuer| issuer.claims.as_ref())
+            .unwrap_or(&self.claims)
+    }
+
     /// Whether callers have to say who they are.
     pub fn is_on(&self) -> bool {
         !self.issuers.is_empty()

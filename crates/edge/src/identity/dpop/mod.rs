@@ -13,11 +13,10 @@ mod target;
 use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use http::{HeaderMap, Method};
 use mcp_ultra_domain::ports::{ProofId, ReplayStore};
 
 use self::{proof::Proof, target::Target};
-use super::{Refused, binding::Thumbprint, cache::Digest};
+use super::{Credentials, Refused, binding::Thumbprint, cache::Digest};
 
 /// What proofs may be signed by, in order of preference.
 pub(super) const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "PS256"];
@@ -26,6 +25,12 @@ pub(super) const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "P
 const HEADER: &str = "dpop";
 /// The longest proof that is looked at: one with an RSA key of 4096 bits has some 2 KiB.
 const LONGEST_PROOF: usize = 8 * 1024;
+
+/// Whether a text is a proof that its own key has signed, whatever it is for: all that is read of
+/// one before it is compared with its request.
+pub fn is_signed_proof(text: &str) -> bool {
+    text.len() <= LONGEST_PROOF && Proof::read(text).is_some_and(|proof| proof.is_signed())
+}
 
 /// Checks proofs.
 pub(super) struct Dpop {
@@ -51,15 +56,12 @@ impl Dpop {
     /// noted as used only once all else of it is good.
     pub(super) async fn check(
         &self,
-        method: &Method,
-        headers: &HeaderMap,
+        request: Credentials<'_>,
         token: &Digest,
         key: &Thumbprint,
         now: Duration,
     ) -> Result<(), Refused> {
-        let (id, until) = self
-            .judge(method, headers, token, key, now)
-            .ok_or(Refused::Proof)?;
+        let (id, until) = self.judge(request, token, key, now).ok_or(Refused::Proof)?;
         match self.used.first_use(&id, until, now).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Refused::Replayed),
@@ -73,13 +75,12 @@ impl Dpop {
     /// What names the proof, and until when it could be used again.
     fn judge(
         &self,
-        method: &Method,
-        headers: &HeaderMap,
+        request: Credentials<'_>,
         token: &Digest,
         key: &Thumbprint,
         now: Duration,
     ) -> Option<(ProofId, Duration)> {
-        let mut values = headers.get_all(HEADER).iter();
+        let mut values = request.headers.get_all(HEADER).iter();
         let (value, None) = (values.next()?, values.next()) else {
             return None;
         };
@@ -91,9 +92,13 @@ impl Dpop {
             .issued
             .saturating_add(self.max_age)
             .saturating_add(self.skew);
+        let is_here = |htu: &str| match request.url {
+            None => self.target.is(htu),
+            Some(url) => Target::new(url).is(htu),
+        };
         let fits = proof.key.thumbprint == *key
-            && proof.method == method.as_str()
-            && self.target.is(&proof.target)
+            && proof.method == request.method.as_str()
+            && is_here(&proof.target)
             && proof.token == *token.bytes()
             && proof.issued <= now.saturating_add(self.skew)
             && now < until;

@@ -2,25 +2,30 @@
 
 use std::{io::Read, net::IpAddr, path::PathBuf};
 
-use mcp_ultra_domain::{Clock as _, SystemClock, policy::Decision};
+use mcp_ultra_config::{ClaimPaths, Config};
+use mcp_ultra_domain::{Clock as _, Principal, SystemClock, policy::Decision};
 use serde_json::{Map, Value, json};
 
 use super::{
-    compile, failure,
+    failure,
     request::{Around, Request, What, Who},
+    source::PolicyArgs,
 };
-use crate::cli::exit::{CommandResult, Failure, print};
+use crate::{
+    cli::exit::{CommandResult, Failure, print},
+    wiring::claim_paths,
+};
 
 /// Arguments of `policy explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Files of policies (.cedar) and of the types of arguments (.cedarschema), and folders of them
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// The time zone of `context.time` [default: UTC]
+    #[command(flatten)]
+    source: PolicyArgs,
+    /// The time zone of `context.time` [default: that of --config, else UTC]
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
-    /// The claims of a token (JSON): a file, or `-` for standard input
+    /// The claims of a token (JSON): a file, or `-` for standard input. They are read as
+    /// `auth.claims` of --config says for their issuer
     #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "issuer", "tenant", "role", "scope", "kind"])]
     claims: Option<PathBuf>,
     /// Who asks: the subject
@@ -41,7 +46,7 @@ pub(crate) struct Args {
     /// The kind of caller: user, agent, workload or anonymous
     #[arg(long)]
     kind: Option<String>,
-    /// What is done: an MCP method [default: the one that calls what is named]
+    /// What is done: an MCP method, or an action of the admin API [default: the one that calls what is named]
     #[arg(long, value_name = "METHOD")]
     action: Option<String>,
     /// The tool, by its public name
@@ -56,6 +61,9 @@ pub(crate) struct Args {
     /// The resource template, or the one that the resource is of
     #[arg(long, value_name = "TEMPLATE")]
     template: Option<String>,
+    /// What is administered, by its id in policies: `tenant:NAME` or `gateway`
+    #[arg(long, value_name = "ID")]
+    administration: Option<String>,
     /// The server [default: what stands before the name]
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
@@ -89,10 +97,13 @@ pub(crate) struct Args {
 struct Senseless(String);
 
 pub(super) fn run(args: &Args) -> CommandResult {
-    let policies =
-        compile(&args.files, args.time_zone.as_deref()).map_err(|errors| failure(&errors))?;
+    let config = args.source.config()?;
+    let policies = args
+        .source
+        .policies(config.as_ref(), args.time_zone.as_deref())
+        .map_err(|errors| failure(&errors))?;
     let senseless = |problem| Failure::usage(Senseless(problem));
-    let request = args.request().map_err(senseless)?;
+    let request = args.request(config.as_ref()).map_err(senseless)?;
     let decision = request.decide(&policies);
     if args.json {
         return print(&format!("{:#}", as_json(&decision, policies.revision())));
@@ -101,9 +112,9 @@ pub(super) fn run(args: &Args) -> CommandResult {
 }
 
 impl Args {
-    fn request(&self) -> Result<Request, String> {
+    fn request(&self, config: Option<&Config>) -> Result<Request, String> {
         let who = match &self.claims {
-            Some(path) => Who::of_claims(&claims(path)?),
+            Some(path) => of_claims(&claims(path)?, config)?,
             None => Who {
                 kind: self.kind.clone(),
                 subject: self.subject.clone(),
@@ -111,13 +122,15 @@ impl Args {
                 tenant: self.tenant.clone(),
                 roles: self.role.clone(),
                 scopes: self.scope.clone(),
-            },
+            }
+            .principal()?,
         };
         let what = What {
             tool: self.tool.clone(),
             prompt: self.prompt.clone(),
             resource: self.resource.clone(),
             template: self.template.clone(),
+            administration: self.administration.clone(),
             server: self.server.clone(),
             class: self.data_class.clone(),
             read_only: self.read_only.then_some(true),
@@ -136,8 +149,19 @@ impl Args {
             arguments,
         };
         let action = self.action.as_deref();
-        Request::new(&who, action, &what, &around, self.list, SystemClock.now())
+        Request::new(who, action, &what, &around, self.list, SystemClock.now())
     }
+}
+
+/// The principal of a token with these claims, as the gateway would have it.
+fn of_claims(claims: &Value, config: Option<&Config>) -> Result<Principal, String> {
+    let issuer = claims.get("iss").and_then(Value::as_str);
+    let issuer = issuer.ok_or("--claims have no `iss`: who vouches for them")?;
+    let none = ClaimPaths::default();
+    let paths = config.map_or(&none, |config| config.auth.claims_of(issuer));
+    claim_paths(paths)
+        .principal(claims, issuer)
+        .map_err(|_| "a gateway would refuse --claims: subject, tenant or kind is not there, or not as the configuration says".to_owned())
 }
 
 fn claims(path: &PathBuf) -> Result<Value, String> {

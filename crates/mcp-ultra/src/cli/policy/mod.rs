@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod request;
+mod source;
 mod test;
 
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ struct Faults {
 }
 
 /// Policies with faults, as every command that reads some ends with it.
-fn failure(errors: &PolicyErrors) -> Failure {
+pub(super) fn failure(errors: &PolicyErrors) -> Failure {
     let shown: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
     Failure::usage(Faults {
         count: shown.len(),
@@ -54,7 +55,8 @@ fn compile(paths: &[PathBuf], time_zone: Option<&str>) -> Result<Policies, Polic
     Policies::compile(&sources(paths)?, time_zone)
 }
 
-fn as_json(problem: &Problem) -> Value {
+/// A fault as JSON.
+pub(super) fn as_json(problem: &Problem) -> Value {
     json!({
         "file": problem.file,
         "line": problem.line,

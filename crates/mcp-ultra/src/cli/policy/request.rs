@@ -31,6 +31,7 @@ pub(super) struct What {
     pub prompt: Option<String>,
     pub resource: Option<String>,
     pub template: Option<String>,
+    pub administration: Option<String>,
     pub server: Option<String>,
     pub class: Option<String>,
     pub read_only: Option<bool>,
@@ -60,12 +61,12 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// `action` is an MCP method; `now` is the time where none is given.
+    /// `action` is the id of one; `now` is the time where none is given.
     ///
     /// # Errors
     /// What makes no sense, in words.
     pub(super) fn new(
-        who: &Who,
+        principal: Principal,
         action: Option<&str>,
         what: &What,
         around: &Around,
@@ -74,25 +75,30 @@ impl Request {
     ) -> Result<Self, String> {
         let resource = what.resource()?;
         let usual = match &resource.target {
-            Target::Tool(_) => Action::ToolsCall,
-            Target::Prompt => Action::PromptsGet,
-            _ => Action::ResourcesRead,
+            Target::Tool(_) => Some(Action::ToolsCall),
+            Target::Prompt => Some(Action::PromptsGet),
+            Target::Resource { .. } | Target::Template => Some(Action::ResourcesRead),
+            Target::Administration { .. } => None,
         };
         let action = match action {
-            None => usual,
+            None => usual
+                .ok_or_else(|| format!("say what is to be done: {}", named(Action::is_admin)))?,
             Some(name) => Action::named(name).ok_or_else(|| {
-                let known: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
                 format!(
                     "there is no action \"{name}\"; use one of {}",
-                    known.join(", ")
+                    named(|_| true)
                 )
             })?,
         };
-        if list && action != usual {
+        if action.is_admin() != usual.is_none() {
             return Err(format!(
-                "only what may be called by {} is listed",
-                usual.as_str()
+                "{} is nothing that can be done to this: actions of the admin API are done to an administration, and no others",
+                action.as_str()
             ));
+        }
+        if list && Some(action) != usual {
+            let usual = usual.map_or("MCP", Action::as_str);
+            return Err(format!("only what may be called by {usual} is listed"));
         }
         let now = match &around.time {
             None => now,
@@ -106,7 +112,7 @@ impl Request {
         };
         let arguments = around.arguments.clone().map(Value::Object);
         Ok(Self {
-            principal: who.principal()?,
+            principal,
             action,
             resource,
             now,
@@ -136,38 +142,15 @@ impl Request {
     }
 }
 
-impl Who {
-    /// The claims of a token, as a gateway without `auth.claims` reads them.
-    pub(super) fn of_claims(claims: &Value) -> Self {
-        let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);
-        let words = |name: &str| match claims.get(name) {
-            Some(Value::String(text)) => text.split_ascii_whitespace().map(str::to_owned).collect(),
-            Some(Value::Array(items)) => items
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
-            _ => Vec::new(),
-        };
-        let client = text("client_id").or_else(|| text("azp"));
-        let subject = text("sub").or_else(|| client.clone());
-        let itself = client.is_some() && client == subject;
-        let scopes: Vec<String> = words("scope");
-        Self {
-            kind: Some(if itself { "agent" } else { "user" }.to_owned()),
-            subject,
-            issuer: text("iss"),
-            tenant: text("tenant"),
-            roles: words("roles"),
-            scopes: if scopes.is_empty() {
-                words("scp")
-            } else {
-                scopes
-            },
-        }
-    }
+/// The ids of some actions.
+fn named(which: fn(Action) -> bool) -> String {
+    let known = Action::ALL.into_iter().filter(|action| which(*action));
+    known.map(Action::as_str).collect::<Vec<_>>().join(", ")
+}
 
-    fn principal(&self) -> Result<Principal, String> {
+impl Who {
+    /// The principal that is described.
+    pub(super) fn principal(&self) -> Result<Principal, String> {
         let kind = match self.kind.as_deref() {
             None if self.subject.is_none() => PrincipalKind::Anonymous,
             None | Some("user") => PrincipalKind::User,
@@ -193,6 +176,18 @@ impl Who {
 
 impl What {
     fn resource(&self) -> Result<Resource, String> {
+        if let Some(id) = &self.administration {
+            let others = [&self.tool, &self.prompt, &self.resource, &self.template];
+            if others.into_iter().any(Option::is_some) {
+                return Err(
+                    "name one thing: an administration has no tool, prompt, resource or template"
+                        .to_owned(),
+                );
+            }
+            return Resource::administration_named(id).ok_or_else(|| {
+                format!("there is no administration \"{id}\"; use tenant:NAME or gateway")
+            });
+        }
         let default = Annotations::default();
         let read_only = self.read_only.unwrap_or(default.read_only);
         let stated = Annotations {
@@ -209,7 +204,7 @@ impl What {
             (None, None, None, Some(uri)) => (Target::Template, uri),
             _ => {
                 return Err(
-                    "name one thing: a tool, a prompt, a resource (with the template that it is of, where it is of one) or a template"
+                    "name one thing: a tool, a prompt, a resource (with the template that it is of, where it is of one), a template or an administration"
                         .to_owned(),
                 );
             }

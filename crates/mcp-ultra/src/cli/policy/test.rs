@@ -40,7 +40,7 @@ struct Case {
     name: String,
     #[serde(default)]
     principal: Who,
-    /// An MCP method. Without it: the one that calls the resource.
+    /// An MCP method, or an action of the admin API. Without it: the one that calls the resource.
     #[serde(default)]
     action: Option<String>,
     resource: What,
@@ -128,7 +128,7 @@ impl Case {
         let now = Duration::from_hours(24);
         let action = self.action.as_deref();
         let request = Request::new(
-            &self.principal,
+            self.principal.principal()?,
             action,
             &self.resource,
             &self.context,

@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
-use mcp_ultra_domain::{PrincipalKind, ports::Claim};
+use mcp_ultra_domain::{PrincipalKind, policy::Action, ports::Claim};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -17,7 +17,6 @@ use crate::{
         caller::Caller,
         input::{self, Change, Field, IdempotencyKey, Input, Parameters},
         problem::{Document, Kind, Problem},
-        rule::AdminAction,
     },
     keys::{KeyError, NewKey, USUAL_LIFETIME},
 };
@@ -90,7 +89,7 @@ pub(super) async fn create(
     IdempotencyKey(idempotency): IdempotencyKey,
     Input(body): Input<Body>,
 ) -> Result<Response, Problem> {
-    let tenant = caller.may(&api, AdminAction::ManageKeys, change.tenant)?;
+    let tenant = caller.may(&api, Action::AdminKeysManage, change.tenant)?;
     caller.may_grant(&api, &tenant, &body.roles, &body.scopes)?;
     let now = api.clock.now();
     let new = body.new_key(&tenant, now)?;

@@ -1,4 +1,5 @@
 use axum::{Json, extract::State};
+use mcp_ultra_domain::policy::Action;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -8,7 +9,6 @@ use crate::{
         caller::Caller,
         input::{Page, Parameters},
         problem::{Document, Problem},
-        rule::AdminAction,
     },
     keys::KeyView,
 };
@@ -41,7 +41,7 @@ pub(super) async fn list(
     Parameters(page): Parameters<Page>,
 ) -> Result<Json<List>, Problem> {
     let limit = page.limit()?;
-    let tenant = caller.may(&api, AdminAction::ReadKeys, page.tenant)?;
+    let tenant = caller.may(&api, Action::AdminKeysRead, page.tenant)?;
     // One more than asked for tells whether there is another page.
     let mut keys = api
         .keys

@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use mcp_ultra_domain::ApiKey;
+use mcp_ultra_domain::{ApiKey, policy::Action};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,7 +27,6 @@ use crate::{
         caller::Caller,
         problem::Problem,
         revision::{IfMatch, etag},
-        rule::AdminAction,
     },
     keys::{KeyView, Shown},
 };
@@ -47,7 +46,7 @@ async fn to_change(
     id: &str,
     meant: &IfMatch,
 ) -> Result<ApiKey, Problem> {
-    let tenant = caller.may(api, AdminAction::ManageKeys, tenant)?;
+    let tenant = caller.may(api, Action::AdminKeysManage, tenant)?;
     let found = api.keys.get(&tenant, id).await?;
     meant.check(found.revision)?;
     Ok(found)

@@ -3,6 +3,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use mcp_ultra_domain::policy::Action;
 
 use super::key;
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
         input::{Identifier, OfTenant, Parameters},
         problem::{Document, Problem},
         revision::{IfNoneMatch, etag},
-        rule::AdminAction,
     },
     keys::KeyView,
 };
@@ -38,7 +38,7 @@ pub(super) async fn show(
     Identifier(id): Identifier,
     known: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let tenant = caller.may(&api, AdminAction::ReadKeys, query.tenant)?;
+    let tenant = caller.may(&api, Action::AdminKeysRead, query.tenant)?;
     let found = api.keys.get(&tenant, &id).await?;
     if known.has(found.revision) {
         let tag = [(header::ETAG, etag(found.revision))];

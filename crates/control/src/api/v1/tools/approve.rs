@@ -1,5 +1,5 @@
 use axum::{extract::State, response::Response};
-use mcp_ultra_domain::scan::printable;
+use mcp_ultra_domain::{policy::Action, scan::printable};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -11,7 +11,6 @@ use crate::{
         input::{Parameters, ToolName},
         problem::{Document, Problem},
         revision::IfMatch,
-        rule::AdminAction,
     },
     pins::PinView,
 };
@@ -52,7 +51,7 @@ pub(super) async fn approve(
     ToolName { server, tool }: ToolName,
     meant: IfMatch,
 ) -> Result<Response, Problem> {
-    caller.may_for_all(&api, AdminAction::ApproveTools)?;
+    caller.may_for_all(&api, Action::AdminToolsApprove)?;
     api.pins.check()?;
     let found = api.pins.get(&server, &tool).await?;
     let view = PinView::of(&found);

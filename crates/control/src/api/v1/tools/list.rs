@@ -1,4 +1,5 @@
 use axum::{Json, extract::State};
+use mcp_ultra_domain::policy::Action;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -8,7 +9,6 @@ use crate::{
         caller::Caller,
         input::{self, Parameters},
         problem::{Document, Problem},
-        rule::AdminAction,
     },
     pins::PinView,
 };
@@ -55,7 +55,7 @@ pub(super) async fn list(
     Parameters(page): Parameters<Page>,
 ) -> Result<Json<List>, Problem> {
     let limit = input::page_limit(page.limit)?;
-    caller.may_for_all(&api, AdminAction::ReadTools)?;
+    caller.may_for_all(&api, Action::AdminToolsRead)?;
     let after = page.after.as_deref().map(|after| {
         let parts = after.split_once('/');
         parts.ok_or_else(|| Problem::invalid("after", "it is not the `next` of a page"))

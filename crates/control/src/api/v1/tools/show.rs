@@ -3,6 +3,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use mcp_ultra_domain::policy::Action;
 
 use super::{etag, shown};
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
         input::ToolName,
         problem::{Document, Problem},
         revision::IfNoneMatch,
-        rule::AdminAction,
     },
     pins::PinView,
 };
@@ -40,7 +40,7 @@ pub(super) async fn show(
     ToolName { server, tool }: ToolName,
     known: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    caller.may_for_all(&api, AdminAction::ReadTools)?;
+    caller.may_for_all(&api, Action::AdminToolsRead)?;
     let found = api.pins.get(&server, &tool).await?;
     let view = PinView::of(&found);
     if known.has_tag(&view.tag()) {

@@ -1,0 +1,252 @@
+//! Policies where the answer changes after a call has been made: tasks that go on, subscriptions
+//! that are open, and lists that depend on the time.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use http::{HeaderMap, HeaderValue, header};
+use mcp_ultra_domain::{Clock as _, SystemClock};
+use mcp_ultra_testkit::{
+    fixture::{Era, http::Running},
+    gateway::Gateway,
+    identity::hs256,
+    raw::{Events, Reply, legacy::Session, modern::Caller},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::gateway_rig::{SOON, fixture, gateway, until};
+
+const RESOURCE: &str = "https://mcp.example.com/mcp";
+const SECRET: &str = "a secret of thirty-two bytes and more";
+const WATCHED: &str = "fix+test://watched-resource";
+
+struct Rig {
+    gateway: Gateway,
+    folder: TempDir,
+    _upstream: Running,
+}
+
+async fn rig(era: Era, policies: &str) -> Rig {
+    let upstream = fixture(era).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.cedar");
+    fs::write(&file, policies).unwrap();
+    let yaml = format!(
+        "policy: {{ files: [\"{}\"] }}\nauth: {{ resource: \"{RESOURCE}\", jwt_secret: \"{SECRET}\" }}\nservers:\n  - {{ name: fix, url: \"{}\", extensions: [tasks] }}\n",
+        file.display(),
+        upstream.url()
+    );
+    Rig {
+        gateway: gateway(&yaml).await,
+        folder,
+        _upstream: upstream,
+    }
+}
+
+fn headers(subject: &str) -> HeaderMap {
+    let claims = json!({
+        "iss": "mcp-ultra", "aud": RESOURCE, "sub": subject,
+        "exp": SystemClock.now().as_secs() + 600,
+    });
+    let token = hs256(SECRET.as_bytes(), &json!({ "alg": "HS256" }), &claims);
+    let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+    HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+}
+
+impl Rig {
+    fn caller(&self) -> Caller {
+        let mut caller = self.gateway.caller();
+        caller.extra_headers = headers("ana");
+        caller.capabilities = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+        caller
+    }
+
+    async fn session(&self) -> Session {
+        let client = self.gateway.client();
+        Session::open(client, "2025-11-25", json!({}), headers("ana"))
+            .await
+            .unwrap()
+    }
+
+    /// Other policies, from now on.
+    async fn reload(&mut self, policies: &str, count: usize) {
+        fs::write(self.folder.path().join("p.cedar"), policies).unwrap();
+        let gateway = &self.gateway;
+        until("the new policies", async || {
+            gateway
+                .output()
+                .matches("the new configuration is in force")
+                .count()
+                >= count
+        })
+        .await;
+    }
+}
+
+async fn call(caller: &Caller, method: &str, params: Value) -> Reply {
+    caller.call(method, params).await.unwrap()
+}
+
+async fn tool(caller: &Caller, name: &str, arguments: Value) -> Reply {
+    call(
+        caller,
+        "tools/call",
+        json!({ "name": name, "arguments": arguments }),
+    )
+    .await
+}
+
+async fn started(caller: &Caller) -> String {
+    let reply = tool(caller, "fix_slow_compute", json!({ "seconds": 20 })).await;
+    let id = reply.result()["taskId"].as_str();
+    id.unwrap_or_else(|| panic!("no task: {}", reply.message))
+        .to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_action_on_a_task_is_permitted_by_itself_and_with_its_tool() {
+    let call_all = r#"permit(principal, action == Action::"tools/call", resource);"#;
+    let actions =
+        |actions: &str| format!("{call_all}\npermit(principal, action in [{actions}], resource);");
+    let mut rig = rig(Era::Modern, call_all).await;
+    let caller = rig.caller();
+    let id = started(&caller).await;
+    let methods = ["tasks/get", "tasks/cancel"];
+    let refused = async |method: &str| {
+        let own = call(&caller, method, json!({ "taskId": id })).await;
+        let none = call(&caller, method, json!({ "taskId": "AAAA" })).await;
+        let told = |reply: &Reply| reply.message["error"].to_string();
+        let answered = own.message.get("result").is_some();
+        // What is forbidden is answered as what does not exist.
+        assert!(
+            answered || told(&own) == told(&none),
+            "{method}: {}",
+            own.message
+        );
+        !answered
+    };
+    for method in methods {
+        assert!(
+            refused(method).await,
+            "{method} needs a permission of its own"
+        );
+    }
+    rig.reload(&actions(r#"Action::"tasks/get""#), 1).await;
+    assert!(!refused("tasks/get").await);
+    assert!(refused("tasks/cancel").await);
+    // Who may not call the tool any more does not get its result either.
+    let of_tool = r#"permit(principal, action in Action::"tasks", resource);"#;
+    rig.reload(of_tool, 2).await;
+    for method in methods {
+        assert!(refused(method).await, "{method} needs tools/call");
+    }
+    rig.reload(&actions(r#"Action::"tasks""#), 3).await;
+    assert!(!refused("tasks/get").await && !refused("tasks/cancel").await);
+}
+
+/// Whether an update comes on the stream.
+async fn hears(events: &mut Events) -> bool {
+    while let Some(event) = events
+        .next_within(Duration::from_millis(700))
+        .await
+        .unwrap()
+    {
+        if event.data.contains("notifications/resources/updated") {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forbidden_after_it_was_subscribed_to_is_not_heard_of() {
+    let all = "permit(principal, action, resource);";
+    let forbidden = r#"permit(principal, action, resource);
+        forbid(principal, action == Action::"resources/subscribe", resource == Resource::"fix+test://watched-resource");"#;
+    let unreadable = r#"permit(principal, action in Action::"tools", resource);
+        permit(principal, action == Action::"resources/subscribe", resource);"#;
+    for era in [Era::Legacy, Era::Modern] {
+        let mut rig = rig(era, all).await;
+        let (caller, session) = (rig.caller(), rig.session().await);
+        let mut pushed = session.stream(None).await.unwrap().events();
+        let subscribed = session
+            .call("resources/subscribe", json!({ "uri": WATCHED }))
+            .await;
+        assert!(subscribed.unwrap().message.get("result").is_some());
+        let wanted = json!({ "resourceSubscriptions": [WATCHED] });
+        let mut listened = caller.listen(wanted).await.unwrap();
+        let agreed = tokio::time::timeout(SOON, listened.message())
+            .await
+            .unwrap();
+        let agreed = agreed.unwrap().unwrap();
+        assert_eq!(
+            agreed["params"]["notifications"]["resourceSubscriptions"][0],
+            WATCHED
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let change = async || {
+            let reply = tool(&caller, "fix_test_trigger_resource_update", json!({})).await;
+            assert!(reply.message.get("result").is_some(), "{}", reply.message);
+        };
+        change().await;
+        assert!(
+            hears(&mut pushed).await && hears(&mut listened).await,
+            "{era:?}"
+        );
+        // The subscriptions stay; what they would tell of does not go out.
+        for (at, policies) in [forbidden, unreadable].into_iter().enumerate() {
+            rig.reload(policies, 2 * at + 1).await;
+            change().await;
+            assert!(!hears(&mut pushed).await, "{era:?} {policies}");
+            assert!(!hears(&mut listened).await, "{era:?} {policies}");
+            rig.reload(all, 2 * at + 2).await;
+            change().await;
+            assert!(
+                hears(&mut pushed).await && hears(&mut listened).await,
+                "{era:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_follows_the_time_without_a_reload() {
+    let end = SystemClock.now() + Duration::from_secs(4);
+    let at = jiff::Timestamp::from_second(i64::try_from(end.as_secs()).unwrap()).unwrap();
+    let policies = format!(
+        r#"permit(principal, action, resource == Tool::"fix_test_simple_text");
+           permit(principal, action, resource == Tool::"fix_test_echo")
+             when {{ context.time.now < datetime("{}") }};"#,
+        at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    );
+    let rig = rig(Era::Dual, &policies).await;
+    let caller = rig.caller();
+    let listed = async || {
+        let reply = call(&caller, "tools/list", json!({})).await;
+        let tools = reply.result()["tools"].as_array().unwrap();
+        let names = tools
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap().to_owned());
+        // What may be another list any moment is not kept by anybody.
+        assert_eq!(reply.result()["ttlMs"], 0, "{}", reply.message);
+        names.collect::<BTreeSet<_>>()
+    };
+    let set = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(
+        listed().await,
+        set(&["fix_test_echo", "fix_test_simple_text"])
+    );
+    let echo = async || tool(&caller, "fix_test_echo", json!({})).await;
+    assert!(echo().await.message.get("result").is_some());
+    until("the end of the permission", async || {
+        SystemClock.now() > end + Duration::from_millis(50)
+    })
+    .await;
+    assert_eq!(listed().await, set(&["fix_test_simple_text"]));
+    assert_eq!(echo().await.error_code(), Some(-32602));
+}

@@ -1,0 +1,207 @@
+//! A gateway with two tenants, and what they received of it.
+
+use std::{collections::BTreeSet, fmt::Write, fs, sync::Arc};
+
+use futures_util::future::join_all;
+use http::{HeaderMap, HeaderValue, header};
+use mcp_ultra_domain::{Clock as _, SystemClock};
+use mcp_ultra_testkit::{
+    fixture::{self, Era, Options, http::Running},
+    gateway::Gateway,
+    identity::hs256,
+    raw::Events,
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::actor::{Actor, Step, Traces};
+use crate::gateway_rig::{SOON, gateway};
+
+pub(super) const RESOURCE: &str = "https://mcp.example.com/mcp";
+const SECRET: &str = "a secret of thirty-two bytes and more";
+/// The same in both tenants.
+const SUBJECTS: [&str; 2] = ["ana", "bia"];
+/// How often a tool may be called in a day by a tenant: few, so that one of them uses it up.
+const QUOTA: u32 = 4;
+/// How many sessions there may be: those at the beginning, and some.
+const SESSIONS: usize = 7;
+
+pub(super) struct Tenant {
+    odd: String,
+    /// Part of everything that is the tenant's.
+    pub canary: String,
+}
+
+impl Tenant {
+    pub(super) fn new(odd: &str, canary: &str) -> Self {
+        Self {
+            odd: odd.to_owned(),
+            canary: canary.to_owned(),
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("{}{}", self.odd, self.canary)
+    }
+
+    /// How a label of the metrics would end that has the tenant in it. The server that only it sees
+    /// has the canary in its name and may be named there.
+    pub(super) fn label(&self) -> String {
+        let name = self.name().replace('\\', "\\\\").replace('"', "\\\"");
+        format!("=\"{name}\"").replace(&format!("=\"{}\"", self.canary), "=\"no tenant\"")
+    }
+}
+
+/// What of a tenant is left of a run.
+#[derive(Default)]
+pub(super) struct Record {
+    /// Everything that it received, as it came.
+    pub received: Vec<String>,
+    /// The answers that must be the same without the other tenant.
+    pub answers: Vec<String>,
+    /// What its streams told of.
+    pub heard: BTreeSet<String>,
+}
+
+pub(super) struct Ended {
+    pub of: [Record; 2],
+    pub metrics: String,
+}
+
+pub(super) struct World {
+    gateway: Gateway,
+    actors: [Vec<Actor>; 2],
+    traces: [Arc<Mutex<Traces>>; 2],
+    records: [Arc<Mutex<Record>>; 2],
+    listening: Vec<JoinHandle<()>>,
+    _folder: TempDir,
+    _upstreams: Vec<Running>,
+}
+
+fn policies(tenants: &[Tenant; 2]) -> String {
+    let mut text = String::from("permit(principal, action, resource in Server::\"both\");\n");
+    for tenant in tenants {
+        let (name, server) = (tenant.name().escape_debug().to_string(), &tenant.canary);
+        writeln!(
+            text,
+            "permit(principal in Tenant::\"{name}\", action, resource in Server::\"{server}\");"
+        )
+        .unwrap();
+    }
+    text += "permit(principal in Role::\"tenant-admin\", action in Action::\"admin\", resource) when { resource has tenant && resource.tenant == principal.tenant };\n";
+    text
+}
+
+impl World {
+    pub(super) async fn start(tenants: &[Tenant; 2]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("p.cedar"), policies(tenants)).unwrap();
+        let mut upstreams = Vec::new();
+        let mut servers = String::new();
+        for name in [&*tenants[0].canary, &*tenants[1].canary, "both"] {
+            let name = name.to_owned();
+            let options = Options {
+                name: name.clone(),
+                ..Options::new(Era::Dual)
+            };
+            let upstream = fixture::http::start(options).await.unwrap();
+            writeln!(
+                servers,
+                "  - {{ name: {name}, url: \"{}\", extensions: [tasks] }}",
+                upstream.url()
+            )
+            .unwrap();
+            upstreams.push(upstream);
+        }
+        let yaml = format!(
+            "storage: {{ sqlite: \"{}\" }}\nadmin: {{ port: 0 }}\npolicy: {{ files: [\"{}\"] }}\nauth:\n  resource: {RESOURCE}\n  jwt_secret: \"{SECRET}\"\n  claims: {{ tenant: tenant }}\n  api_keys: {{ enabled: true }}\nlimits: {{ sessions: {SESSIONS}, quotas: {{ tool: {QUOTA} }} }}\ncatalog: {{ page_size: 7 }}\nservers:\n{servers}",
+            at("s.db").display(),
+            at("p.cedar").display(),
+        );
+        let mut gateway = gateway(&yaml).await;
+        let line = gateway
+            .logged(&["the admin API listens"], SOON)
+            .await
+            .unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let admin = line["fields"]["url"]
+            .as_str()
+            .or(line["url"].as_str())
+            .unwrap();
+        let traces: [Arc<Mutex<Traces>>; 2] = Default::default();
+        let records: [Arc<Mutex<Record>>; 2] = Default::default();
+        let (mut actors, mut listening) = ([Vec::new(), Vec::new()], Vec::new());
+        for (at, tenant) in tenants.iter().enumerate() {
+            for subject in SUBJECTS {
+                let headers = credentials(&tenant.name(), subject);
+                let actor = Actor::new(&gateway, admin, headers, &tenant.canary).await;
+                for stream in actor.streams().await {
+                    listening.push(tokio::spawn(listen(stream, records[at].clone())));
+                }
+                actors[at].push(actor);
+            }
+        }
+        Self {
+            gateway,
+            actors,
+            traces,
+            records,
+            listening,
+            _folder: folder,
+            _upstreams: upstreams,
+        }
+    }
+
+    pub(super) async fn act(&self, tenant: usize, principal: usize, step: &Step) {
+        let actor = &self.actors[tenant][principal];
+        let foreign = self.traces[1 - tenant].lock().clone();
+        let mut own = self.traces[tenant].lock().clone();
+        let seen = actor.act(step, &mut own, &foreign).await;
+        *self.traces[tenant].lock() = own;
+        let mut record = self.records[tenant].lock();
+        record.received.push(seen.received);
+        record.answers.push(format!("{step:?}: {}", seen.answer));
+    }
+
+    pub(super) async fn end(self) -> Ended {
+        // What is on its way to a stream still comes.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let metrics = self.gateway.get("/metrics").await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        for task in &self.listening {
+            task.abort();
+        }
+        join_all(self.listening).await;
+        let take = |record: &Arc<Mutex<Record>>| std::mem::take(&mut *record.lock());
+        Ended {
+            of: [take(&self.records[0]), take(&self.records[1])],
+            metrics,
+        }
+    }
+}
+
+fn credentials(tenant: &str, subject: &str) -> HeaderMap {
+    let claims = json!({
+        "iss": "mcp-ultra", "aud": RESOURCE, "sub": subject, "tenant": tenant,
+        "roles": ["tenant-admin"], "exp": SystemClock.now().as_secs() + 600,
+    });
+    let token = hs256(SECRET.as_bytes(), &json!({ "alg": "HS256" }), &claims);
+    let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+    HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+}
+
+/// Notes what comes on a stream.
+async fn listen(mut events: Events, record: Arc<Mutex<Record>>) {
+    while let Ok(Some(message)) = events.message().await {
+        let mut record = record.lock();
+        record.received.push(message.to_string());
+        let uri = message["params"]["uri"].as_str().unwrap_or_default();
+        record.heard.insert(format!(
+            "{} {uri}",
+            message["method"].as_str().unwrap_or_default()
+        ));
+    }
+}
