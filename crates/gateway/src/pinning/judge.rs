@@ -78,7 +78,7 @@ impl Pinning {
         }
         let before = self.judged.lock().get(server).cloned();
         let (mut found, mut left_out) = candidates(raw, before.as_deref());
-        self.look_for_alikes(server, &mut found);
+        self.look_for_alikes(server, before.as_deref(), &mut found);
         self.decide(server, rules, &mut found).await;
         let known = |name: &str| before.as_ref().and_then(|before| before.tools.get(name));
         let news = found.iter().filter(|one| {
@@ -137,9 +137,10 @@ impl Pinning {
         }
     }
 
-    /// Names that look like those of other upstreams, which were here first. A name in ASCII is not
-    /// held back for what imitates it.
-    fn look_for_alikes(&self, server: &Arc<str>, found: &mut [Candidate]) {
+    /// Names that look like those of other upstreams, which were here first: a name that was here
+    /// `before` without looking like one is not reported for a newcomer. A name in ASCII is not held
+    /// back for what imitates it.
+    fn look_for_alikes(&self, server: &Arc<str>, before: Option<&Judged>, found: &mut [Candidate]) {
         let judged = self.judged.lock();
         let others = judged.iter().filter(|(name, _)| *name != server);
         let mut names: Vec<&str> = others
@@ -155,6 +156,10 @@ impl Pinning {
             .collect();
         drop(judged);
         for (at, mut finding) in alike {
+            let known = before.and_then(|before| before.tools.get(&found[at].name));
+            if known.is_some_and(|known| known.alike.is_none()) {
+                continue;
+            }
             if found[at].name.is_ascii() {
                 finding.severity = Severity::Medium;
             }

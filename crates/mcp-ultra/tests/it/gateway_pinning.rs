@@ -441,6 +441,12 @@ async fn the_newcomer_is_reported_where_names_of_two_servers_look_alike() {
         listed(&caller).await == ["a-other_list", "a-other_SendMail", "mail_send_mail"]
     })
     .await;
+    // It stays so when the first is read again.
+    let read = mail.readings();
+    until("the first is read again", async || {
+        mail.readings() >= read + 2
+    })
+    .await;
     let metrics = gateway.get("/metrics").await.unwrap().text().await.unwrap();
     for (upstream, count) in [("a-other", 2), ("mail", 0)] {
         let line =
