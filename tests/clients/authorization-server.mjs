@@ -2,10 +2,13 @@
 // that log in: npm `oidc-provider` with dynamic registration, PKCE for everyone, resource indicators
 // and JWT access tokens. Its pages are forms that a program can fill in: see browser.mjs.
 //
+// Programs have access as the clients below, by client credentials; `gateway` exchanges the tokens of
+// others for its own resource (RFC 8693). Each token that is exchanged is a line of stdout.
+//
 // Command line: `RESOURCE...`, the resources (RFC 8707) that it issues tokens for. The first line of
 // stdout is {"issuer": "http://127.0.0.1:PORT"}.
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes, verify } from 'node:crypto';
 import http from 'node:http';
 
 import Provider, { errors } from 'oidc-provider';
@@ -18,6 +21,9 @@ const people = {
     // Whose access tokens last a few seconds only.
     dora: { roles: ['support'], seconds: 4 },
 };
+/** The programs that are clients, and what they are. */
+const programs = { gateway: 'service', agent: 'support' };
+const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const scopes = 'mcp:use mcp:call';
 const resources = process.argv.slice(2);
 
@@ -34,9 +40,20 @@ const provider = new Provider(issuer, {
     scopes: ['openid', 'offline_access', ...scopes.split(' ')],
     clientDefaults: { id_token_signed_response_alg: 'ES256', token_endpoint_auth_method: 'none' },
     enabledJWA: { idTokenSigningAlgValues: ['ES256'] },
+    clients: Object.keys(programs).map((client_id) => ({
+        client_id,
+        client_secret: `the secret of ${client_id}: with %, + and spaces`,
+        grant_types: client_id === 'gateway' ? ['client_credentials', exchange] : ['client_credentials'],
+        redirect_uris: [],
+        response_types: [],
+        token_endpoint_auth_method: 'client_secret_basic',
+    })),
     pkce: { required: () => true },
     findAccount: (_, id) => people[id] && { accountId: id, claims: () => ({ sub: id }) },
-    extraTokenClaims: (_, token) => ({ roles: people[token.accountId].roles, tenant: 'acme' }),
+    extraTokenClaims: (_, token) => ({
+        roles: people[token.accountId]?.roles ?? [programs[token.accountId ?? token.clientId]],
+        tenant: 'acme',
+    }),
     // Nobody is remembered to have agreed: each login asks.
     loadExistingGrant: (ctx) => {
         const id = ctx.oidc.result?.consent?.grantId;
@@ -45,7 +62,7 @@ const provider = new Provider(issuer, {
     issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
     expiresWithSession: () => false,
     ttl: {
-        AccessToken: (_, token) => people[token.accountId].seconds ?? 300,
+        AccessToken: (_, token) => people[token.accountId]?.seconds ?? 300,
         Grant: 3600,
         IdToken: 300,
         Interaction: 300,
@@ -54,19 +71,54 @@ const provider = new Provider(issuer, {
     },
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
     features: {
+        clientCredentials: { enabled: true },
         devInteractions: { enabled: false },
         registration: { enabled: true },
         resourceIndicators: {
             enabled: true,
             // A client that names no resource gets no token for one.
             defaultResource: () => undefined,
-            getResourceServerInfo: (_, resource) => {
-                if (!resources.includes(resource)) throw new errors.InvalidTarget();
-                return { scope: scopes, audience: resource, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } };
-            },
+            getResourceServerInfo: (_, resource) => resourceServer(resource),
         },
     },
 });
+
+/** The resource that a token is to be for. */
+function resourceServer(resource) {
+    if (!resources.includes(resource)) throw new errors.InvalidTarget();
+    return { scope: scopes, audience: resource, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } };
+}
+
+/** Whom a token speaks for that was issued here and has not ended. */
+function subject(token) {
+    const [head, body, signature] = token.split('.');
+    const key = { key: createPublicKey(privateKey), dsaEncoding: 'ieee-p1363' };
+    const signed = verify('sha256', Buffer.from(`${head}.${body}`), key, Buffer.from(signature ?? '', 'base64url'));
+    const claims = signed && JSON.parse(Buffer.from(body, 'base64url'));
+    if (!claims || claims.exp * 1000 < Date.now()) throw new errors.InvalidRequest('the subject token is not valid');
+    return claims.sub;
+}
+
+provider.registerGrantType(
+    exchange,
+    async (ctx) => {
+        const { client, params } = ctx.oidc;
+        const accountId = subject(params.subject_token);
+        const token = new provider.AccessToken({ accountId, client, gty: 'token_exchange' });
+        token.resourceServer = new provider.ResourceServer(params.resource, resourceServer(params.resource));
+        token.scope = params.scope;
+        const access_token = await token.save();
+        console.log(JSON.stringify({ exchanged: { client: client.clientId, subject: accountId, audience: params.resource } }));
+        ctx.body = {
+            access_token,
+            issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+            token_type: 'Bearer',
+            expires_in: token.expiration,
+            scope: token.scope,
+        };
+    },
+    ['subject_token', 'subject_token_type', 'requested_token_type', 'resource', 'audience', 'scope'],
+);
 
 /** The page of a login: who are you, then what is allowed. */
 async function show(request, response) {

@@ -105,6 +105,17 @@ impl Browser {
         self.step(Method::GET, parse(url)?, String::new()).await
     }
 
+    /// Sends these fields to where a form wants them, and goes on to wherever that leads.
+    pub async fn fill(&self, url: &str, fields: &[(&str, &str)]) -> Result<Page, BrowserError> {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
+        let sent = self.step(Method::POST, parse(url)?, form.finish()).await?;
+        match sent.leads_to() {
+            Some(next) => self.open(next.as_str()).await,
+            None => Ok(sent),
+        }
+    }
+
     /// Sends the form of a page, and stays where that leads.
     pub async fn send(&self, page: &Page) -> Result<Page, BrowserError> {
         let (target, fields) = page

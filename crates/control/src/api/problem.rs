@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use mcp_ultra_domain::ports::PinStoreError;
 
-use crate::{keys::KeyError, pins::PinError};
+use crate::{grants::GrantError, keys::KeyError, pins::PinError};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -113,6 +113,17 @@ impl From<KeyError> for Problem {
             KeyError::Changed => Kind::CHANGED,
             KeyError::Store(why) => return Self::store(&why),
             KeyError::Randomness(_) => Kind::UNAVAILABLE,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        let kind = match &error {
+            GrantError::Unknown(_) => Kind::NOT_FOUND,
+            GrantError::Changed => Kind::CHANGED,
+            GrantError::Store(why) => return Self::store(why),
         };
         Self::new(kind, error.to_string())
     }

@@ -47,6 +47,10 @@ actions! {
     AdminKeysManage = "admin/keys/manage",
     /// Give an API key roles and scopes that one does not have oneself.
     AdminKeysGrantAnything = "admin/keys/grant-anything",
+    /// See what people of a tenant have granted at servers.
+    AdminGrantsRead = "admin/grants/read",
+    /// Withdraw it.
+    AdminGrantsManage = "admin/grants/manage",
     /// See the definitions of tools, and what waits for approval.
     AdminToolsRead = "admin/tools/read",
     /// Agree to definitions of tools.

@@ -38,6 +38,17 @@ impl std::fmt::Debug for Grants {
     }
 }
 
+/// What became of the tokens of a grant at the authorization server (RFC 7009).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// It has ended them.
+    Done,
+    /// It does not offer that.
+    NotOffered,
+    /// It was not reached, or they are not its own or can't be decrypted.
+    Failed,
+}
+
 /// A refresh that did not bring a token.
 enum Unrefreshed {
     /// The authorization server says that the grant has ended (`invalid_grant`).
@@ -249,6 +260,30 @@ impl Grants {
             Err(error) => {
                 tracing::error!(server = %self.server, grant = grant.id, %error, "refreshed tokens could not be kept; if this goes on, their person has to connect the server again");
                 Ok(kept(tokens))
+            }
+        }
+    }
+
+    /// Ends the tokens of a grant at the authorization server: with the refresh token all that came
+    /// of it ends (RFC 7009, 2.1).
+    pub(crate) async fn revoke(&self, grant: &Grant, endpoint: &TokenEndpoint) -> Revocation {
+        let tokens = match self.opened(grant, endpoint, None) {
+            Ok(tokens) => tokens,
+            Err(why) => {
+                tracing::warn!(server = %self.server, grant = grant.id, why, "the tokens of a grant can't be revoked");
+                return Revocation::Failed;
+            }
+        };
+        let (token, hint) = match &tokens.refresh {
+            Some(refresh) => (refresh, "refresh_token"),
+            None => (&tokens.access, "access_token"),
+        };
+        match endpoint.revoke(token, hint).await {
+            Ok(true) => Revocation::Done,
+            Ok(false) => Revocation::NotOffered,
+            Err(error) => {
+                tracing::warn!(server = %self.server, grant = grant.id, %error, "the tokens of a grant could not be revoked");
+                Revocation::Failed
             }
         }
     }

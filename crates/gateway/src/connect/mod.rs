@@ -1,7 +1,8 @@
 //! A person connects a server to their account there (MCP, Elicitation, URL mode for OAuth flows):
 //! the authorization code flow in a browser, and what becomes of it.
 //!
-//! - `link`: what the browser carries, sealed
+//! - `browser`: what comes with it, and what goes back
+//! - `link`: what it carries, sealed
 //! - `steps`: what happens at each step
 //! - `page`: what the person sees
 //! - `grants`: the tokens of one server, from the store to a call
@@ -14,6 +15,7 @@
 //! The ways in: [`Connect::link`] for a call, [`Connect::wait`] for its retry, and `http::connect`
 //! for the browser.
 
+mod browser;
 mod grants;
 mod link;
 mod page;
@@ -30,11 +32,12 @@ use mcp_ultra_edge::credentials::{Credentials, TokenEndpoint};
 use mcp_ultra_protocol::seal::{KeyError, Sealer};
 use tokio::sync::broadcast;
 
+pub use self::grants::Revocation;
 pub(crate) use self::{
+    browser::{Answer, Browser, Cookie, Query},
     grants::Grants,
     link::Link,
     page::{Language, Page, protect},
-    steps::{Answer, Browser, Cookie, Query},
     vault::Vault,
 };
 

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Metrics,
     catalog::{Board, Keepers},
-    connect::{Connect, ConnectParts, Link},
+    connect::{Connect, ConnectParts, Link, Revocation},
     era::{self, park::Parking},
     http::StreamSlots,
     limits::Exceeded,
@@ -360,13 +360,17 @@ impl Gateway {
         }
     }
 
-    /// Ends what is kept in memory of a grant that was changed or removed elsewhere.
-    pub fn forget_grant(&self, grant: &Grant) {
-        if let Some(upstream) = self.snapshot().upstream(&grant.server)
-            && let Some(credentials) = upstream.settings().granted()
-        {
-            credentials.forget(&grant.principal);
-        }
+    /// Ends what is left of a grant that was removed: what is in memory of it, and its tokens at the
+    /// authorization server.
+    pub async fn end_grant(&self, grant: &Grant) -> Revocation {
+        let upstream = self.snapshot().upstream(&grant.server).cloned();
+        let granted = upstream.as_ref().and_then(|one| one.settings().granted());
+        let (Some(connect), Some(credentials)) = (&self.connect, granted) else {
+            return Revocation::Failed;
+        };
+        credentials.forget(&grant.principal);
+        let grants = connect.grants(&grant.server);
+        grants.revoke(grant, credentials.endpoint()).await
     }
 
     /// Opens a subscription again that a session had with another process.

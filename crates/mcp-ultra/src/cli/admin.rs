@@ -1,4 +1,4 @@
-//! The admin API of a running gateway, as commands speak to it.
+//! The admin API of a running gateway, for the commands that speak to it.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -9,10 +9,16 @@ use url::form_urlencoded::byte_serialize;
 use super::exit::Failure;
 use crate::client::{Reply, Transport};
 
-/// The admin API did not do what it was asked for.
+/// The admin API, and whose things it is asked for.
+pub(super) struct AdminApi {
+    transport: Transport,
+    tenant: Option<String>,
+}
+
+/// The admin API did not do it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub(crate) enum AdminError {
-    /// It refused.
+pub(super) enum AdminError {
+    /// It refused it.
     #[error("the admin API refused it: {what}")]
     #[diagnostic(help(
         "a credential comes from MCP_ULTRA_TOKEN or --token-env; a policy must permit it, or without policies the role operator, or tenant-admin for its own tenant"
@@ -44,22 +50,53 @@ impl From<AdminError> for Failure {
 }
 
 #[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Problem {
     title: String,
     detail: String,
     field: Option<String>,
 }
 
-/// The admin API.
-pub(crate) struct AdminApi(Transport);
-
 impl AdminApi {
-    pub(crate) fn new(transport: Transport) -> Self {
-        Self(transport)
+    pub(super) fn new(transport: Transport, tenant: Option<String>) -> Self {
+        Self { transport, tenant }
     }
 
-    /// Sends a request; an answer that is no success is a failure.
-    pub(crate) async fn send(
+    /// Whose things it is asked for, in words.
+    pub(super) fn tenant(&self) -> &str {
+        self.tenant.as_deref().unwrap_or("of the caller")
+    }
+
+    /// All entries of the list at `path`, which may have a query.
+    pub(super) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        let first = with(path, "limit", "200");
+        let (mut all, mut path) = (Vec::new(), first.clone());
+        loop {
+            let reply = self.send(Method::GET, &path, &[], None).await?;
+            let page: Page<T> = read(reply).await?;
+            all.extend(page.items);
+            let Some(next) = page.next else {
+                return Ok(all);
+            };
+            path = with(&first, "after", &next);
+        }
+    }
+
+    /// The `ETag` of what is at `path`, which a change needs.
+    pub(super) async fn tag(&self, path: &str) -> Result<String, Failure> {
+        let reply = self.send(Method::GET, path, &[], None).await?;
+        let tag = reply.headers.get(header::ETAG);
+        let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        tag.ok_or_else(|| AdminError::NotTheApi.into())
+    }
+
+    /// Sends a request; an answer that is no success is an error.
+    pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -76,14 +113,37 @@ impl AdminApi {
             let json = HeaderValue::from_static("application/json");
             map.insert(header::CONTENT_TYPE, json);
         }
+        let path = match &self.tenant {
+            Some(tenant) => with(path, "tenant", tenant),
+            None => path.to_owned(),
+        };
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        let reply = self.0.ask(method, path, map, body).await;
+        let reply = self.transport.ask(method, &path, map, body).await;
         let reply = reply.map_err(Failure::failed)?;
         if reply.status.is_success() {
             return Ok(reply);
         }
         Err(problem(reply).await)
     }
+}
+
+/// Reads the body of an answer.
+pub(super) async fn read<T: DeserializeOwned>(mut reply: Reply) -> Result<T, Failure> {
+    let body = reply.whole().await.map_err(Failure::failed)?;
+    serde_json::from_slice(&body).map_err(|_| AdminError::NotTheApi.into())
+}
+
+/// As it may stand in a path or a query. Forms write a space as `+`, which a path does not read as
+/// one.
+pub(super) fn encoded(text: &str) -> String {
+    let encoded: String = byte_serialize(text.as_bytes()).collect();
+    encoded.replace('+', "%20")
+}
+
+/// `path` with one parameter more.
+pub(super) fn with(path: &str, name: &str, value: &str) -> String {
+    let before = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{before}{name}={}", encoded(value))
 }
 
 async fn problem(mut reply: Reply) -> Failure {
@@ -100,18 +160,4 @@ async fn problem(mut reply: Reply) -> Failure {
     let field = field.map_or_else(String::new, |field| format!("{field}: "));
     let what = format!("{title}: {field}{detail}");
     AdminError::Refused { what, status }.into()
-}
-
-/// The body of an answer.
-pub(crate) async fn read<T: DeserializeOwned>(mut reply: Reply) -> Result<T, Failure> {
-    let body = reply.whole().await.map_err(Failure::failed)?;
-    serde_json::from_slice(&body).map_err(|_| AdminError::NotTheApi.into())
-}
-
-/// A text as a part of a path or a query.
-pub(crate) fn encoded(text: &str) -> String {
-    // A form writes a space as `+`, which a path does not read as one.
-    byte_serialize(text.as_bytes())
-        .collect::<String>()
-        .replace('+', "%20")
 }

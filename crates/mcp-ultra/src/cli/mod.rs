@@ -12,6 +12,7 @@ mod demo_server;
 mod duration;
 mod exit;
 mod files;
+mod grant;
 mod import;
 mod key;
 mod policy;
@@ -58,6 +59,9 @@ enum Command {
     /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// List and revoke what people have granted at servers
+    #[command(subcommand)]
+    Grant(grant::Command),
     /// List, call and check the tools of a running server; lock and approve their definitions
     #[command(subcommand)]
     Tools(tools::Command),
@@ -114,6 +118,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Policy(command) => policy::run(&command),
         Command::Import(args) => import::run(&args),
         Command::Key(command) => wait_for(key::run(command)),
+        Command::Grant(command) => wait_for(grant::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Secrets(command) => wait_for(secrets::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use hyper_util::service::TowerToHyperService;
 use mcp_ultra_backends::sql::Sqlite;
 use mcp_ultra_config::{AdminSection, Config};
@@ -10,12 +11,13 @@ use mcp_ultra_control::{
         self, Api,
         rule::{InForce, Rule},
     },
+    grants::{Grants, Revoked, Withdraw},
     keys::Keys,
     pins::Pins,
 };
-use mcp_ultra_domain::{Clock, policy::Policies, ports::IdempotencyStore};
+use mcp_ultra_domain::{Clock, Grant, policy::Policies, ports::IdempotencyStore};
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
-use mcp_ultra_gateway::Gateway;
+use mcp_ultra_gateway::{Gateway, Revocation};
 
 use super::{ServeError, listener_config};
 
@@ -71,6 +73,7 @@ impl Admin {
             rule: Rule::new(in_force(gateway, admin)?, clock.clone()),
             url: admin.url.as_deref().unwrap_or(&bound).into(),
             keys,
+            grants: Grants::new(Arc::new(storage.clone()), Arc::new(Ended(gateway.clone()))),
             pins,
             idempotency: Arc::new(storage.clone()),
             clock,
@@ -94,6 +97,20 @@ impl Admin {
         tokio::select! {
             () = self.listener.serve(service, shutdown, None) => {}
             () = forgetting => {}
+        }
+    }
+}
+
+/// Ends what the gateway has of a grant that was withdrawn.
+struct Ended(Arc<Gateway>);
+
+#[async_trait]
+impl Withdraw for Ended {
+    async fn withdraw(&self, grant: &Grant) -> Revoked {
+        match self.0.end_grant(grant).await {
+            Revocation::Done => Revoked::Yes,
+            Revocation::NotOffered => Revoked::NotOffered,
+            Revocation::Failed => Revoked::Failed,
         }
     }
 }

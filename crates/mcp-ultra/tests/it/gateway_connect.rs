@@ -17,6 +17,7 @@ use mcp_ultra_testkit::{
     browser::{Browser, Page},
     fixture::{self, Era, Options, http::Running},
     gateway::Gateway,
+    identity::hs256,
     raw::{legacy::Session, modern::Caller},
 };
 use nix::sys::signal::Signal;
@@ -27,17 +28,19 @@ use url::Url;
 use crate::gateway_rig::{SOON, gateway, until};
 
 const ORIGIN: &str = "https://mcp.example.com";
-const RESOURCE: &str = "https://mcp.example.com/mcp";
+pub(crate) const RESOURCE: &str = "https://mcp.example.com/mcp";
 const CALLBACK: &str = "https://mcp.example.com/connect/callback";
 const KEY: &str = "first-key-of-the-store-0123456789";
+/// Signs the tokens of callers who have no login.
+pub(crate) const JWT_SECRET: &str = "a-secret-for-callers-without-a-login";
 const URL_MODE: &str = "elicitation";
 
 /// Everything around the gateway.
-struct Rig {
+pub(crate) struct Rig {
     /// Where callers log in.
     issuer: Arc<AuthorizationServer>,
     /// Where access to the server is granted.
-    server: Arc<AuthorizationServer>,
+    pub(crate) server: Arc<AuthorizationServer>,
     upstream: Running,
     /// For whom the upstream was called.
     subjects: Arc<Mutex<Vec<String>>>,
@@ -54,7 +57,7 @@ fn client(id: &str) -> Registered {
 
 impl Rig {
     /// Two authorization servers.
-    async fn start(era: Era) -> Self {
+    pub(crate) async fn start(era: Era) -> Self {
         let issuer = Arc::new(AuthorizationServer::start(now).await.unwrap());
         let server = Arc::new(AuthorizationServer::start(now).await.unwrap());
         Self::with(era, issuer, server).await
@@ -100,7 +103,7 @@ impl Rig {
         }
     }
 
-    fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("state.db")
     }
 
@@ -116,10 +119,11 @@ impl Rig {
             r#"
 log: {{ level: trace }}
 server: {{ allowed_hosts: [127.0.0.1, mcp.example.com] }}
+admin: {{ port: 0 }}
 auth:
   resource: {RESOURCE}
   issuers: [{{ issuer: "{issuer}" }}]
-  jwt_secret: "a-secret-for-callers-without-a-login"
+  jwt_secret: "{JWT_SECRET}"
 storage:
   sqlite: "{database}"
   keys: [{keys}]
@@ -146,15 +150,15 @@ servers:
         )
     }
 
-    async fn gateway(&self) -> Gateway {
+    pub(crate) async fn gateway(&self) -> Gateway {
         gateway(&self.yaml(&[KEY])).await
     }
 
-    fn token(&self, subject: &str) -> String {
+    pub(crate) fn token(&self, subject: &str) -> String {
         self.issuer.access_token(RESOURCE, subject).unwrap()
     }
 
-    fn caller(&self, gateway: &Gateway, subject: &str) -> Caller {
+    pub(crate) fn caller(&self, gateway: &Gateway, subject: &str) -> Caller {
         let mut caller = gateway.caller();
         caller.capabilities = json!({ URL_MODE: { "url": {} } });
         caller.extra_headers = bearer(&self.token(subject));
@@ -184,7 +188,7 @@ servers:
     }
 
     /// Connects the server for `subject`.
-    async fn connect(&self, gateway: &Gateway, subject: &str) {
+    pub(crate) async fn connect(&self, gateway: &Gateway, subject: &str) {
         let (url, _) = asked(&call(&self.caller(gateway, subject), None).await);
         let page = connect(&self.browser(gateway, subject), &url).await;
         assert_eq!(title(&page), "Connected", "{}", page.text);
@@ -209,11 +213,11 @@ servers:
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemClock.now().as_secs()
 }
 
-fn bearer(token: &str) -> HeaderMap {
+pub(crate) fn bearer(token: &str) -> HeaderMap {
     let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     HeaderMap::from_iter([(header::AUTHORIZATION, value)])
 }
@@ -227,17 +231,17 @@ fn params(state: Option<&Value>) -> Value {
     params
 }
 
-async fn call(caller: &Caller, state: Option<&Value>) -> Value {
+pub(crate) async fn call(caller: &Caller, state: Option<&Value>) -> Value {
     let reply = caller.call("tools/call", params(state)).await.unwrap();
     reply.message
 }
 
-fn worked(message: &Value) -> bool {
+pub(crate) fn worked(message: &Value) -> bool {
     message["result"]["content"].is_array() && message["result"]["isError"] != json!(true)
 }
 
 /// The link and the state of an answer that asks for the server to be connected.
-fn asked(message: &Value) -> (String, Value) {
+pub(crate) fn asked(message: &Value) -> (String, Value) {
     let result = &message["result"];
     assert_eq!(result["resultType"], "input_required", "{message}");
     let request = &result["inputRequests"]["connect"];
@@ -755,8 +759,7 @@ async fn who_can_not_log_in_is_told_who_can() {
     let gateway = rig.gateway().await;
     let claims = json!({ "iss": "mcp-ultra", "aud": RESOURCE, "sub": "robot", "exp": now() + 60 });
     let header = json!({ "alg": "HS256", "typ": "JWT" });
-    let secret = b"a-secret-for-callers-without-a-login";
-    let token = mcp_ultra_testkit::identity::hs256(secret, &header, &claims);
+    let token = hs256(JWT_SECRET.as_bytes(), &header, &claims);
     let mut robot = rig.caller(&gateway, "ana");
     robot.extra_headers = bearer(&token);
     let answer = call(&robot, None).await;

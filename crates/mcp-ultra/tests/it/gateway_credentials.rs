@@ -400,7 +400,7 @@ async fn many_first_calls_ask_for_one_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_replaced_before_they_end_and_no_call_fails_of_it() {
     let rig = Rig::start(Era::Modern).await;
-    rig.provider.issue_for(Duration::from_secs(2));
+    rig.provider.issue_for(Duration::from_secs(4));
     let gateway = gateway(&rig.yaml("token_exchange", "", &rig.auth())).await;
     let token = rig.token("ana");
     let caller = caller(&gateway, Some(&token));
@@ -408,19 +408,17 @@ async fn tokens_are_replaced_before_they_end_and_no_call_fails_of_it() {
     rig.provider
         .issue(TokenMood::Slow(Duration::from_millis(150)));
     let begun = Instant::now();
-    let (mut calls, mut longest) = (0_u32, Duration::ZERO);
-    while begun.elapsed() < Duration::from_secs(7) {
-        let one = Instant::now();
+    let mut calls = 0_u32;
+    while begun.elapsed() < Duration::from_secs(9) {
         let answer = call(&caller).await;
         assert!(worked(&answer), "{answer}");
-        longest = longest.max(one.elapsed());
         calls += 1;
     }
     let theirs =
         |form: &std::collections::BTreeMap<String, String>| form.contains_key("subject_token");
     let asked = rig.provider.token_requests();
     let asked = asked.iter().filter(|form| theirs(form)).count();
-    assert!((4..=8).contains(&asked), "{asked} for {calls} calls");
+    assert!((3..=6).contains(&asked), "{asked} for {calls} calls");
     let good = |one: &Seen| one.speaks_for.is_some();
     assert!(rig.seen().iter().all(good), "the upstream refused none");
 }
@@ -516,7 +514,8 @@ async fn an_authorization_server_that_is_down_fails_calls_and_is_left_alone() {
         assert_eq!(error["data"]["retryable"], true);
         assert!(worked(&call(&served).await), "who has a token is served");
     }
-    assert!(rig.requests() <= before + 2, "{}", rig.requests());
+    // Now, after a second, after two more.
+    assert!(rig.requests() <= before + 4, "{}", rig.requests());
     rig.provider.issue(TokenMood::Fine);
     until("a token again", async || {
         worked(&call(&caller(&gateway, Some(&bob))).await)

@@ -31,6 +31,7 @@ mod gateway_connect;
 mod gateway_credentials;
 mod gateway_eras;
 mod gateway_federation;
+mod gateway_grants;
 mod gateway_hostile_client;
 mod gateway_hostile_tokens;
 mod gateway_hostile_upstream;
@@ -62,8 +63,12 @@ mod gateway_tls;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]
+mod real_clients_exchange;
+#[cfg(feature = "real-clients")]
 mod real_clients_installed;
 #[cfg(feature = "real-clients")]
 mod real_clients_login;
+#[cfg(feature = "real-clients")]
+mod real_connect;
 mod reference;
 mod server;

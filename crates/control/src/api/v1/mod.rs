@@ -1,5 +1,6 @@
 //! The first version of the admin API.
 
+mod grants;
 mod keys;
 mod openapi;
 mod tools;
@@ -12,6 +13,7 @@ use super::Api;
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(openapi::show))
+        .nest("/grants", grants::routes())
         .nest("/keys", keys::routes())
         .nest("/tools", tools::routes())
 }

@@ -23,6 +23,7 @@ use serde_json::json;
 
 use self::remote::Remote;
 use super::{
+    admin::AdminApi,
     config,
     exit::{CommandResult, Failure},
     target,
@@ -138,7 +139,8 @@ impl Common {
     async fn open(&self) -> Result<Desk, Failure> {
         if let Some(admin) = &self.admin {
             let transport = target::transport(admin, self.token_env.as_deref())?;
-            return Ok(Desk::Remote(Remote::new(transport, self.tenant.clone())));
+            let api = AdminApi::new(transport, self.tenant.clone());
+            return Ok(Desk::Remote(Remote(api)));
         }
         let sources = Sources::from_process(self.config.as_deref())
             .map_err(|error| config::failure(&error))?;

@@ -19,7 +19,6 @@ use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, Sources};
 use mcp_ultra_control::pins::{PinError, PinView, Pins};
 use mcp_ultra_domain::{SystemClock, ports::PinStoreError};
-use serde::Deserialize;
 
 use crate::{
     cli::{
@@ -96,17 +95,11 @@ enum Desk {
     Remote(AdminApi),
 }
 
-#[derive(Deserialize)]
-struct Page {
-    items: Vec<PinView>,
-    next: Option<String>,
-}
-
 impl Common {
     async fn open(&self) -> Result<Desk, Failure> {
         if let Some(admin) = &self.admin {
             let transport = target::transport(admin, self.token_env.as_deref())?;
-            return Ok(Desk::Remote(AdminApi::new(transport)));
+            return Ok(Desk::Remote(AdminApi::new(transport, None)));
         }
         let (config, _) = self.load().await?;
         let path = config.storage.sqlite.as_deref().map(Path::new);
@@ -140,18 +133,7 @@ impl Desk {
                 let all = pins.all(waiting).await.map_err(ToolsError::Pin)?;
                 Ok(all.iter().map(PinView::of).collect())
             }
-            Self::Remote(api) => {
-                let first = format!("{PATH}?limit=200&waiting={waiting}");
-                let (mut all, mut path) = (Vec::new(), first.clone());
-                loop {
-                    let page: Page = read(api.send(Method::GET, &path, &[], None).await?).await?;
-                    all.extend(page.items);
-                    let Some(next) = page.next else {
-                        return Ok(all);
-                    };
-                    path = format!("{first}&after={}", encoded(&next));
-                }
-            }
+            Self::Remote(api) => api.all(&format!("{PATH}?waiting={waiting}")).await,
         }
     }
 

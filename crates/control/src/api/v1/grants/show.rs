@@ -1,0 +1,48 @@
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use mcp_ultra_domain::policy::Action;
+
+use super::grant;
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::{Identifier, OfTenant, Parameters},
+        problem::{Document, Problem},
+        revision::{IfNoneMatch, etag},
+    },
+    grants::GrantView,
+};
+
+/// One grant, without its tokens.
+#[utoipa::path(
+    get,
+    path = "/{id}",
+    operation_id = "getGrant",
+    tag = "grants",
+    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    responses(
+        (status = 200, description = "The grant", body = GrantView, headers(("ETag" = String, description = "Its revision"))),
+        (status = 304, description = "It is the one that If-None-Match names"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(query): Parameters<OfTenant>,
+    Identifier(id): Identifier,
+    known: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let tenant = caller.may(&api, Action::AdminGrantsRead, query.tenant)?;
+    let found = api.grants.get(&tenant, &id).await?;
+    if known.has(found.revision) {
+        let tag = [(header::ETAG, etag(found.revision))];
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    Ok(grant(&found))
+}

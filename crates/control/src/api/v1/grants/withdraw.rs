@@ -1,0 +1,78 @@
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use mcp_ultra_domain::policy::Action;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::{Change, Identifier, Parameters},
+        problem::{Document, Problem},
+        revision::{IfMatch, etag},
+    },
+    grants::{GrantView, Revoked},
+};
+
+/// A grant that is gone, or would be.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WithdrawnGrant)]
+pub(super) struct Withdrawn {
+    #[serde(flatten)]
+    grant: GrantView,
+    /// Whether the authorization server has ended the tokens (RFC 7009): `yes`, `not_offered`,
+    /// `failed`, or `not_asked` for a dry run.
+    revoked: &'static str,
+}
+
+/// Withdraws a grant: it is removed, its tokens are ended at the authorization server where that
+/// offers it, and whoever has given it is asked again when they use the server next.
+#[utoipa::path(
+    delete,
+    path = "/{id}",
+    operation_id = "withdrawGrant",
+    tag = "grants",
+    params(
+        ("id" = String, Path, description = "Its identifier"),
+        Change,
+        ("If-Match" = String, Header, description = "The ETag of what was read"),
+    ),
+    responses(
+        (status = 200, description = "The grant as it was, or as it is for a dry run", body = Withdrawn, headers(("ETag" = String, description = "Its revision"))),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn withdraw(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(query): Parameters<Change>,
+    Identifier(id): Identifier,
+    meant: IfMatch,
+) -> Result<Response, Problem> {
+    let tenant = caller.may(&api, Action::AdminGrantsManage, query.tenant)?;
+    let found = api.grants.get(&tenant, &id).await?;
+    meant.check(found.revision)?;
+    let revoked = if query.dry_run {
+        Revoked::NotAsked
+    } else {
+        let revoked = api.grants.withdraw(&found).await?;
+        tracing::info!(
+            grant = id,
+            server = found.server,
+            revoked = revoked.as_str(),
+            "a grant was withdrawn"
+        );
+        revoked
+    };
+    let body = Withdrawn {
+        grant: GrantView::from(&found),
+        revoked: revoked.as_str(),
+    };
+    Ok(([(header::ETAG, etag(found.revision))], Json(body)).into_response())
+}

@@ -1,0 +1,209 @@
+//! `mcp-ultra grant`: what people have allowed the gateway to do at servers in their name, through
+//! the admin API of a running gateway (`--admin`), or on the machine where it is kept.
+//!
+//! Without `--admin` a grant is only removed from the store of the configuration: nobody tells the
+//! authorization server, and a running gateway goes on with the access token that it has until that
+//! ends.
+
+mod list;
+mod revoke;
+
+use std::{path::PathBuf, sync::Arc};
+
+use http::Method;
+use mcp_ultra_backends::sql::{OpenError, Sqlite};
+use mcp_ultra_config::Sources;
+use mcp_ultra_control::grants::{GrantError, GrantView, Grants, NobodyThere};
+use mcp_ultra_domain::DEFAULT_TENANT;
+use serde::Deserialize;
+
+use super::{
+    admin::{self, AdminApi},
+    config,
+    exit::{CommandResult, Failure},
+    target,
+};
+use crate::wiring::secrets;
+
+const PATH: &str = "/api/v1/grants";
+/// The grants of a page where all are looked at.
+const PAGE: u32 = 200;
+
+/// The commands under `grant`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// List the grants of a tenant, or of one person in it
+    List(list::Args),
+    /// Withdraw a grant: its person is asked again when they use the server next
+    Revoke(revoke::Args),
+}
+
+/// Which grants.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Configuration file that names the store [default: the one that `MCP_ULTRA_CONFIG` names]
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    config: Option<PathBuf>,
+    /// Admin API of a running gateway, such as `http://127.0.0.1:9090`, instead of the store itself
+    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN")]
+    admin: Option<String>,
+    /// Environment variable that holds the credential for the admin API [default:
+    /// `MCP_ULTRA_TOKEN`, if set]
+    #[arg(long, value_name = "NAME", requires = "admin")]
+    token_env: Option<String>,
+    /// Whose grants [default: `default` in a store, the caller's tenant through the admin API]
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Grants can't be reached.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum GrantsError {
+    /// No store is configured.
+    #[error("the configuration names no place where grants are kept")]
+    #[diagnostic(help("set storage.sqlite, and name the file with --config"))]
+    NoStore,
+    /// The store can't be opened.
+    #[error(transparent)]
+    #[diagnostic(help("check storage.sqlite, and whether this user may write to that file"))]
+    Open(#[from] OpenError),
+    /// No grant of that name, or the store failed.
+    #[error(transparent)]
+    #[diagnostic(help("`mcp-ultra grant list` lists them, with their identifiers"))]
+    Grant(#[from] GrantError),
+}
+
+impl From<GrantsError> for Failure {
+    fn from(error: GrantsError) -> Self {
+        match error {
+            GrantsError::NoStore => Self::usage(error),
+            error => Self::failed(error),
+        }
+    }
+}
+
+impl From<GrantError> for Failure {
+    fn from(error: GrantError) -> Self {
+        GrantsError::from(error).into()
+    }
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: Command) -> CommandResult {
+    match command {
+        Command::List(args) => list::run(args).await,
+        Command::Revoke(args) => revoke::run(args).await,
+    }
+}
+
+/// Where grants are listed and withdrawn.
+enum Desk {
+    Store(Store),
+    Remote(AdminApi),
+}
+
+/// The store of a configuration, open.
+struct Store {
+    grants: Grants,
+    file: Sqlite,
+    tenant: String,
+}
+
+/// A grant that is gone, and what became of its tokens.
+#[derive(Deserialize)]
+struct Withdrawn {
+    #[serde(flatten)]
+    grant: GrantView,
+    revoked: String,
+}
+
+impl Common {
+    async fn open(&self) -> Result<Desk, Failure> {
+        if let Some(admin) = &self.admin {
+            let transport = target::transport(admin, self.token_env.as_deref())?;
+            return Ok(Desk::Remote(AdminApi::new(transport, self.tenant.clone())));
+        }
+        let sources = Sources::from_process(self.config.as_deref())
+            .map_err(|error| config::failure(&error))?;
+        let (loaded, _) = secrets::load(&sources)
+            .await
+            .map_err(config::load_failure)?;
+        let path = loaded.config.storage.sqlite.map(PathBuf::from);
+        let path = path.ok_or(GrantsError::NoStore)?;
+        let file = Sqlite::open(&path).await.map_err(GrantsError::Open)?;
+        let tenant = self.tenant.clone();
+        Ok(Desk::Store(Store {
+            grants: Grants::new(Arc::new(file.clone()), Arc::new(NobodyThere)),
+            file,
+            tenant: tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
+        }))
+    }
+}
+
+impl Desk {
+    fn tenant(&self) -> &str {
+        match self {
+            Self::Store(store) => &store.tenant,
+            Self::Remote(api) => api.tenant(),
+        }
+    }
+
+    /// All grants of the tenant, or of one subject in it.
+    async fn all(&self, subject: Option<&str>) -> Result<Vec<GrantView>, Failure> {
+        match self {
+            Self::Store(store) => store.all(subject).await,
+            Self::Remote(api) => {
+                let path = match subject {
+                    Some(subject) => admin::with(PATH, "subject", subject),
+                    None => PATH.to_owned(),
+                };
+                api.all(&path).await
+            }
+        }
+    }
+
+    async fn withdraw(&self, id: &str) -> Result<Withdrawn, Failure> {
+        match self {
+            Self::Store(store) => {
+                let grant = store.grants.get(&store.tenant, id).await?;
+                let revoked = store.grants.withdraw(&grant).await?;
+                Ok(Withdrawn {
+                    grant: GrantView::from(&grant),
+                    revoked: revoked.as_str().to_owned(),
+                })
+            }
+            Self::Remote(api) => {
+                let path = format!("{PATH}/{}", admin::encoded(id));
+                let tag = api.tag(&path).await?;
+                let headers = [("if-match", &*tag)];
+                admin::read(api.send(Method::DELETE, &path, &headers, None).await?).await
+            }
+        }
+    }
+
+    async fn close(self) {
+        if let Self::Store(store) = self {
+            store.file.close().await;
+        }
+    }
+}
+
+impl Store {
+    async fn all(&self, subject: Option<&str>) -> Result<Vec<GrantView>, Failure> {
+        let mut all: Vec<GrantView> = Vec::new();
+        loop {
+            let after = all.last().map(|grant| grant.id.clone());
+            let page = self
+                .grants
+                .list(&self.tenant, subject, after.as_deref(), PAGE)
+                .await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page.iter().map(GrantView::from));
+        }
+    }
+}
