@@ -77,9 +77,9 @@ impl Changes {
         if old.storage.keys != new.storage.keys && !named(&changes.restart, keys) {
             changes.restart.push(keys.to_owned());
         }
-        let connect = "connect";
-        if old.connect != new.connect && !named(&changes.restart, connect) {
-            changes.restart.push(connect.to_owned());
+        // What is seen is read at start; client secrets, which are masked, are taken over.
+        if old.connect != new.connect && !named(&changes.restart, "connect") {
+            changes.live.push("connect.logins".to_owned());
         }
         let vault = "secrets.vault";
         if old.secrets.vault != new.secrets.vault && !named(&changes.restart, vault) {
@@ -144,7 +144,7 @@ fn changed_paths(old: &Config, new: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LogLevel, Period, SealingKey, Secret, sections::nonzero};
+    use crate::{ClientAuthMethod, LogLevel, Login, Period, SealingKey, Secret, sections::nonzero};
 
     fn base() -> Config {
         Config::default()
@@ -191,6 +191,33 @@ mod tests {
             ["server.port", "server.shutdown.drain_deadline"]
         );
         assert_eq!(changes.live, ["session.keys"]);
+    }
+
+    #[test]
+    fn keys_of_the_store_and_clients_need_a_restart_and_client_secrets_do_not() {
+        let with = |secret: &str| {
+            let mut config = base();
+            config.storage.keys.push(SealingKey {
+                id: "a".into(),
+                secret: Secret::literal(secret),
+            });
+            config.connect.logins.push(Login {
+                issuer: "https://login.example.com".into(),
+                client_id: "gateway".into(),
+                client_secret: Secret::literal(secret),
+                client_auth: ClientAuthMethod::Basic,
+                timeout: Period::from_secs(10),
+            });
+            config
+        };
+        let changes = Changes::between(&with("one"), &with("two"));
+        assert_eq!(changes.restart, ["storage.keys"]);
+        assert_eq!(changes.live, ["connect.logins"]);
+        let mut other = with("one");
+        other.connect.logins[0].client_id = "web".into();
+        let changes = Changes::between(&with("one"), &other);
+        assert_eq!(changes.restart, ["connect.logins[0].client_id"]);
+        assert!(Changes::between(&with("one"), &with("one")).is_empty());
     }
 
     #[test]

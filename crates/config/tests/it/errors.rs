@@ -612,3 +612,96 @@ fn limits_say_what_they_can_be_and_on_what_they_can_depend() {
         ),
     ]);
 }
+
+#[test]
+fn accounts_of_callers_need_a_login_a_key_and_a_place() {
+    let good = r"auth: { resource: https://a.example/mcp, issuers: [{ issuer: https://login.example }] }
+storage: { sqlite: state.db, keys: [{ id: one, secret: 0123456789-0123456789-0123456789 }] }
+connect: { logins: [{ issuer: https://login.example, client_id: web, client_secret: s }] }
+servers: [{ name: a, url: https://b.example/mcp, credentials: { kind: authorization_code, issuer: https://as.example, client_id: g, client_secret: s } }]
+";
+    let loaded = load_str(good, "c.yaml").expect(good);
+    let base = loaded
+        .config
+        .connect
+        .base(loaded.config.auth.resource.as_deref());
+    assert_eq!(base.as_deref(), Some("https://a.example"));
+    let line = |begins: &str| {
+        let mut lines = good.lines();
+        lines.find(|line| line.starts_with(begins)).expect(begins)
+    };
+    let key = ", keys: [{ id: one, secret: 0123456789-0123456789-0123456789 }]";
+    for (text, part) in [
+        (
+            good.replace(line("connect"), ""),
+            "nobody can grant access who can't log in",
+        ),
+        (
+            good.replace(key, ""),
+            "are kept encrypted, and there is no key",
+        ),
+        (
+            good.replace("sqlite: state.db, ", ""),
+            "needs a place where it is kept",
+        ),
+        (
+            good.replace("0123456789-0123456789-0123456789", "short"),
+            "storage.keys[0].secret",
+        ),
+        (good.replace("id: one", "id: One"), "storage.keys[0].id"),
+        (
+            good.replace(
+                "issuer: https://as.example",
+                "token_endpoint: https://as.example/t",
+            ),
+            "name the authorization server with `issuer",
+        ),
+        (
+            good.replace(
+                "logins: [{ issuer: https://login.example",
+                "logins: [{ issuer: https://other.example",
+            ),
+            "is none of auth.issuers",
+        ),
+        (
+            good.replace("client_id: web", "client_id: ''"),
+            "connect.logins[0].client_id",
+        ),
+        (
+            good.replace(
+                "client_id: web, client_secret: s",
+                "client_id: web, client_secret: ''",
+            ),
+            "connect.logins[0].client_secret",
+        ),
+        (
+            good.replace("connect: {", "connect: { public_url: http://a.example,"),
+            "connect.public_url",
+        ),
+        (
+            good.replace(
+                "kind: authorization_code",
+                "kind: authorization_code, audience: x",
+            ),
+            "`audience` is for the kind token_exchange",
+        ),
+        (
+            good.replace(
+                "url: https://b.example/mcp",
+                "url: https://b.example/mcp, shared: true",
+            ),
+            "they can't share a session",
+        ),
+    ] {
+        assert_ne!(text, good, "{part}");
+        let said = refuse(&text).join("\n");
+        assert!(said.contains(part), "{text}\n{said}");
+    }
+    let off = good
+        .replace(line("connect"), "")
+        .replace("name: a", "name: a, enabled: false");
+    assert!(
+        load_str(&off, "c.yaml").is_ok(),
+        "what is switched off needs nothing"
+    );
+}

@@ -94,10 +94,22 @@ impl TokenEndpoint {
 
     /// Authenticates with the secret of `other` from now on. Says whether it is another one.
     pub fn take_secret_of(&self, other: &Self) -> bool {
-        let new = other.secret.load_full();
-        let before = self.secret.swap(new.clone());
-        let (before, new) = (before.as_deref(), new.as_deref());
-        before.map(SecretString::expose_secret) != new.map(SecretString::expose_secret)
+        self.swap(other.secret.load_full())
+    }
+
+    /// Authenticates with this secret from now on.
+    pub fn take_secret(&self, secret: SecretString) {
+        self.swap(Some(Arc::new(secret)));
+    }
+
+    fn swap(&self, new: Option<Arc<SecretString>>) -> bool {
+        let other = {
+            let before = self.secret.load();
+            let (before, new) = (before.as_deref(), new.as_deref());
+            before.map(SecretString::expose_secret) != new.map(SecretString::expose_secret)
+        };
+        self.secret.store(new);
+        other
     }
 
     /// Asks for a token. `parameters` are those of the grant, `grant_type` among them; those of the

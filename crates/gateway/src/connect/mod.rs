@@ -132,6 +132,15 @@ impl Connect {
         Ok((link.id, format!("{}/connect/{token}", self.base)))
     }
 
+    /// Logs people in with the secrets of `logins` from now on.
+    pub(crate) fn take_secrets_of(&self, logins: &[mcp_ultra_config::Login]) {
+        for login in logins {
+            if let Some(endpoint) = self.login(&login.issuer) {
+                endpoint.take_secret(login.client_secret.expose().into());
+            }
+        }
+    }
+
     /// The issuer that somebody logs in at.
     fn login(&self, issuer: &str) -> Option<&TokenEndpoint> {
         let is = |login: &&TokenEndpoint| login.issuer() == Some(issuer);

@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_config::{AuthSection, Config, LimitsSection, ServerSection, SessionSection};
+use mcp_ultra_config::{
+    AuthSection, Config, ConnectSection, LimitsSection, Login, ServerSection, SessionSection,
+};
 use mcp_ultra_domain::{pinning::LockFile, policy::Policies};
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +74,9 @@ impl Gateway {
                     gateway.sealer.drop_keys(&retired);
                 }
             });
+        }
+        if let Some(connect) = &self.connect {
+            connect.take_secrets_of(&new.connect.logins);
         }
         let (before, now) = (&running.auth.jwt_secret, &new.auth.jwt_secret);
         if before != now
@@ -146,6 +151,7 @@ fn live_parts(running: &Config, new: &Config) -> Config {
         },
         policy: new.policy.clone(),
         pinning: new.pinning.clone(),
+        connect: with_secrets_of(&running.connect, &new.connect),
         server: ServerSection {
             trusted_proxies: new.server.trusted_proxies.clone(),
             ..running.server.clone()
@@ -159,6 +165,19 @@ fn live_parts(running: &Config, new: &Config) -> Config {
         },
         ..running.clone()
     }
+}
+
+/// The same logins with the client secrets that they have in `new`.
+fn with_secrets_of(running: &ConnectSection, new: &ConnectSection) -> ConnectSection {
+    let mut connect = running.clone();
+    for login in &mut connect.logins {
+        let same =
+            |other: &&Login| other.issuer == login.issuer && other.client_id == login.client_id;
+        if let Some(new) = new.logins.iter().find(same) {
+            login.client_secret = new.client_secret.clone();
+        }
+    }
+    connect
 }
 
 /// Ends an upstream that is no longer configured, once its calls have finished.

@@ -754,6 +754,30 @@ async fn grants_outlive_the_gateway_and_end_with_their_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_client_secret_is_used_without_a_restart() {
+    let rig = Rig::start(Era::Modern).await;
+    let gateway = rig.gateway().await;
+    let ana = rig.caller(&gateway, "ana");
+    let end = async || {
+        let (url, _) = asked(&call(&ana, None).await);
+        title(&connect(&rig.browser(&gateway, "ana"), &url).await)
+    };
+    rig.issuer.register(Registered {
+        secret: "another: s3cret".to_owned(),
+        ..client("gw-login")
+    });
+    assert_eq!(end().await, "That did not work");
+    let yaml = rig.yaml(&[KEY]);
+    let yaml = yaml.replace("gw-login: s3cret", "another: s3cret");
+    gateway.reconfigure(&yaml).unwrap();
+    until("a login with the other secret", async || {
+        end().await == "Connected"
+    })
+    .await;
+    assert!(worked(&call(&ana, None).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_can_not_log_in_is_told_who_can() {
     let rig = Rig::start(Era::Modern).await;
     let gateway = rig.gateway().await;

@@ -18,6 +18,8 @@ use proptest::{
     test_runner::{Config, TestCaseError, TestRunner},
 };
 
+use serde_json::json;
+
 use self::{
     actor::Step,
     world::{Tenant, World},
@@ -74,6 +76,33 @@ fn nothing_of_one_tenant_is_visible_to_another() {
     if let Err(error) = outcome {
         panic!("{error}");
     }
+}
+
+/// Sessions that one tenant opens cost another none of its own, however many they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_loses_no_session_to_one_that_has_more() {
+    let tenants = [Tenant::new("", "cna5e1"), Tenant::new("", "cnb7f2")];
+    let world = World::start(&tenants).await;
+    // With nothing open, so that it is idle. What it has set is lost with it.
+    let quiet = world.session(1).await;
+    let set = quiet.call("logging/setLevel", json!({ "level": "error" }));
+    assert!(set.await.unwrap().message.get("result").is_some());
+    let logged = async || {
+        let name = format!("{}_test_tool_with_logging", tenants[1].canary);
+        let params = json!({ "name": name, "arguments": {} });
+        let reply = quiet.call("tools/call", params).await.unwrap();
+        reply.notifications("notifications/message").len()
+    };
+    assert_eq!(logged().await, 0);
+    for _ in 0..20 {
+        drop(world.session(0).await);
+    }
+    assert_eq!(logged().await, 0);
+    // Its own sessions make room for each other, and what was set is lost with one.
+    for _ in 0..20 {
+        drop(world.session(1).await);
+    }
+    assert_eq!(logged().await, 3);
 }
 
 /// Once with both tenants, and once with the second alone.

@@ -198,9 +198,11 @@ impl AuthorizationServer {
         &self.shared.issuer
     }
 
-    /// Has one client more.
+    /// Has this client, instead of one with the same id.
     pub fn register(&self, client: Registered) {
-        lock(&self.shared.clients).push(client);
+        let mut clients = lock(&self.shared.clients);
+        clients.retain(|known| known.id != client.id);
+        clients.push(client);
     }
 
     /// Behaves like this from now on.

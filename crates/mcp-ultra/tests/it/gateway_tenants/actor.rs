@@ -14,6 +14,8 @@ use mcp_ultra_testkit::{
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
+use super::world::Tenant;
+
 /// What a principal does. What is called foreign is the other tenant's; where that has none, it is
 /// something that nobody has, and the answer must be the same.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +70,7 @@ pub(super) struct Traces {
     state: Option<String>,
     task: Option<String>,
     key: Option<(String, String)>,
+    server: Option<String>,
     tenant: Option<String>,
 }
 
@@ -86,11 +89,12 @@ pub(super) struct Actor {
     admin: String,
     headers: HeaderMap,
     canary: String,
+    tenant: String,
     count: AtomicU64,
 }
 
 /// Members whose values are random, or a time, or come of a race.
-const MASKED: [&str; 16] = [
+const MASKED: [&str; 17] = [
     "nextCursor",
     "requestState",
     "taskId",
@@ -107,6 +111,7 @@ const MASKED: [&str; 16] = [
     "next",
     "tenant",
     "pollIntervalMs",
+    "retryAfter",
 ];
 /// Headers that are, and those that change with the time.
 const MASKED_HEADERS: [&str; 8] = [
@@ -125,7 +130,7 @@ impl Actor {
         gateway: &Gateway,
         admin: &str,
         headers: HeaderMap,
-        canary: &str,
+        tenant: &Tenant,
     ) -> Self {
         let mut caller = gateway.caller();
         caller.extra_headers = headers.clone();
@@ -143,9 +148,15 @@ impl Actor {
             client: gateway.client(),
             admin: admin.to_owned(),
             headers,
-            canary: canary.to_owned(),
+            canary: tenant.canary.clone(),
+            tenant: tenant.name(),
             count: AtomicU64::new(0),
         }
+    }
+
+    /// Its credential.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// A stream of each era. What is watched is of the tenant's own server; the list of tools of all.
@@ -164,7 +175,8 @@ impl Actor {
     pub(super) async fn act(&self, step: &Step, own: &mut Traces, foreign: &Traces) -> Seen {
         let other = |trace: &Option<String>| trace.clone().unwrap_or_else(|| "AAAA".to_owned());
         own.session = self.session.id().map(str::to_owned);
-        own.tenant = Some(self.canary.clone());
+        own.server = Some(self.canary.clone());
+        own.tenant = Some(self.tenant.clone());
         match step {
             Step::List(method) => {
                 let seen = self.modern(method, json!({})).await;
@@ -186,7 +198,7 @@ impl Actor {
                 .await
             }
             Step::ForeignTool => {
-                let server = foreign.tenant.as_deref().unwrap_or("nobody");
+                let server = foreign.server.as_deref().unwrap_or("nobody");
                 let seen = self.tool(&format!("{server}_test_echo"), json!({})).await;
                 named_by_me(&seen, server)
             }
@@ -271,7 +283,11 @@ impl Actor {
             }
             _ => {
                 let tenant = foreign.tenant.as_deref().unwrap_or("nobody");
-                self.admin(Method::GET, &format!("?tenant={tenant}"), None)
+                let mut encoded = String::new();
+                for byte in tenant.bytes() {
+                    write!(encoded, "%{byte:02X}").unwrap();
+                }
+                self.admin(Method::GET, &format!("?tenant={encoded}"), None)
                     .await
             }
         }
@@ -392,10 +408,22 @@ fn mask(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(mask),
         Value::Object(members) => {
             for (name, value) in members {
-                if MASKED.contains(&name.as_str()) && (value.is_string() || value.is_number()) {
+                let plain = value.is_string() || value.is_number();
+                if let Some((said, _)) = value
+                    .as_str()
+                    .and_then(|text| text.split_once("; try again in"))
+                {
+                    *value = Value::from(said);
+                }
+                // When a key was used is noted some seconds later.
+                if MASKED.contains(&name.as_str()) && plain || name == "last_used" {
                     *value = Value::from("_");
                 } else {
                     mask(value);
+                }
+                // API keys are in the order of their ids, which are random.
+                if let (Value::Array(items), "items") = (value, name.as_str()) {
+                    items.sort_by_key(ToString::to_string);
                 }
             }
         }

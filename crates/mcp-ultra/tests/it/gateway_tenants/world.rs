@@ -9,7 +9,7 @@ use mcp_ultra_testkit::{
     fixture::{self, Era, Options, http::Running},
     gateway::Gateway,
     identity::hs256,
-    raw::Events,
+    raw::{Events, legacy::Session},
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -137,7 +137,7 @@ impl World {
         for (at, tenant) in tenants.iter().enumerate() {
             for subject in SUBJECTS {
                 let headers = credentials(&tenant.name(), subject);
-                let actor = Actor::new(&gateway, admin, headers, &tenant.canary).await;
+                let actor = Actor::new(&gateway, admin, headers, tenant).await;
                 for stream in actor.streams().await {
                     listening.push(tokio::spawn(listen(stream, records[at].clone())));
                 }
@@ -153,6 +153,14 @@ impl World {
             _folder: folder,
             _upstreams: upstreams,
         }
+    }
+
+    /// One more session of the first principal of a tenant.
+    pub(super) async fn session(&self, tenant: usize) -> Session {
+        let headers = self.actors[tenant][0].headers().clone();
+        Session::open(self.gateway.client(), "2025-11-25", json!({}), headers)
+            .await
+            .unwrap()
     }
 
     pub(super) async fn act(&self, tenant: usize, principal: usize, step: &Step) {
