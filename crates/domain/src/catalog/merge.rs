@@ -23,6 +23,8 @@ pub enum State {
     Unavailable {
         /// What failed, for operators. Holds no secret.
         reason: String,
+        /// What an operator can do, where that is known. Names nothing.
+        remedy: Option<&'static str>,
     },
 }
 

@@ -119,15 +119,28 @@ impl TokenEndpoint {
     /// # Errors
     /// [`TokenError::Discovery`] and [`TokenError::Timeout`].
     pub async fn server(&self) -> Result<AuthorizationServer, TokenError> {
-        let patience = self.settings.timeout;
-        let asked = tokio::time::timeout(patience, self.discover()).await;
-        let (server, proves_codes) = asked.unwrap_or(Err(TokenError::Timeout(patience)))?;
+        let (server, proves_codes) = self.discover_in_time().await?;
         if !proves_codes {
             return Err(TokenError::Discovery(
                 "its metadata does not offer PKCE with S256 (code_challenge_methods_supported), without which codes could be stolen".into(),
             ));
         }
         Ok(server)
+    }
+
+    /// The same of an issuer where people log in. `OpenID` Connect Discovery does not know what is
+    /// said of PKCE, and with a nonce in the identity token a code that was put in is found anyway.
+    ///
+    /// # Errors
+    /// As of [`TokenEndpoint::server`].
+    pub async fn server_of_login(&self) -> Result<AuthorizationServer, TokenError> {
+        Ok(self.discover_in_time().await?.0)
+    }
+
+    async fn discover_in_time(&self) -> Result<(AuthorizationServer, bool), TokenError> {
+        let patience = self.settings.timeout;
+        let asked = tokio::time::timeout(patience, self.discover()).await;
+        asked.unwrap_or(Err(TokenError::Timeout(patience)))
     }
 
     async fn discover(&self) -> Result<(AuthorizationServer, bool), TokenError> {

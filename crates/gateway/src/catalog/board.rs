@@ -23,6 +23,13 @@ struct Entries {
     settled: bool,
 }
 
+/// Why an upstream could not be read.
+pub(crate) struct Unread {
+    pub reason: String,
+    /// What helps, where that is known. Names no host and holds no secret.
+    pub remedy: Option<&'static str>,
+}
+
 /// A new snapshot, and the lists that differ from those of the one before.
 pub(crate) struct Published {
     pub snapshot: Arc<Snapshot>,
@@ -80,7 +87,7 @@ impl Board {
     pub(crate) fn report(
         &self,
         upstream: &Arc<Upstream>,
-        found: Result<Offer, String>,
+        found: Result<Offer, Unread>,
         before: &Snapshot,
     ) -> Option<Published> {
         let mut entries = self.entries.lock();
@@ -94,7 +101,9 @@ impl Board {
                 source.offer = Some(Arc::new(offer));
                 source.state = State::Ready;
             }
-            Err(reason) => source.state = State::Unavailable { reason },
+            Err(Unread { reason, remedy }) => {
+                source.state = State::Unavailable { reason, remedy };
+            }
         }
         Some(entries.publish(before))
     }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::read;
+use super::{Unread, read};
 use crate::{
     Gateway,
     listen::{self, Feed, changed_list},
@@ -140,8 +140,9 @@ impl Keeper {
                 }
                 Err(error) => {
                     failures += 1;
+                    let remedy = self.upstream.settings().remedy(&error);
                     if failures == 1 {
-                        tracing::warn!(upstream = %self.upstream.name(), %error, "the upstream could not be read; it is tried again");
+                        tracing::warn!(upstream = %self.upstream.name(), %error, remedy, "the upstream could not be read; it is tried again");
                     }
                     // Both its era and its session may be what is wrong.
                     self.upstream.forget_eras();
@@ -150,7 +151,8 @@ impl Keeper {
                         self.upstream.close_unused().await;
                     }
                     feed = None;
-                    self.publish(&gateway, Err(error.to_string()));
+                    let reason = error.to_string();
+                    self.publish(&gateway, Err(Unread { reason, remedy }));
                     Some(backoff(failures))
                 }
             };
@@ -251,7 +253,7 @@ impl Keeper {
         Some(jittered(pause))
     }
 
-    fn publish(&self, gateway: &Arc<Gateway>, found: Result<Offer, String>) {
+    fn publish(&self, gateway: &Arc<Gateway>, found: Result<Offer, Unread>) {
         let told = std::mem::take(&mut *self.told.lock());
         gateway.publish(&self.upstream, found, &told);
     }

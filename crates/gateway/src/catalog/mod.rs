@@ -5,5 +5,5 @@ mod board;
 mod keeper;
 mod read;
 
-pub(crate) use board::Board;
+pub(crate) use board::{Board, Unread};
 pub(crate) use keeper::Keepers;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use mcp_ultra_domain::{Attributes, Principal, PrincipalKind};
+use mcp_ultra_edge::credentials::TokenEndpoint;
 use mcp_ultra_protocol::seal::{Purpose, Sealer};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -92,6 +93,10 @@ pub(super) enum Step {
 pub(super) struct Flow {
     pub link: Link,
     pub step: Step,
+    /// The authorization server that the browser is sent to, and the gateway's client there. Both
+    /// may be others in the configuration when it comes back: a code goes to no other than to whom
+    /// it was asked of (RFC 9700, 4.4).
+    asked: (String, String),
     /// What the `state` of this step names.
     pub state: String,
     /// `code_verifier` (RFC 7636).
@@ -102,15 +107,27 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(link: Link, step: Step, verifier: &str, now: Duration) -> Self {
+    pub(super) fn new(
+        link: Link,
+        step: Step,
+        endpoint: &TokenEndpoint,
+        verifier: &str,
+        now: Duration,
+    ) -> Self {
         Self {
             link,
             step,
+            asked: asked(endpoint),
             state: random::identifier(),
             verifier: verifier.to_owned(),
             nonce: None,
             ends: (now + LIFETIME).as_secs(),
         }
+    }
+
+    /// Whether the browser was sent to this authorization server, in the name of this client.
+    pub(super) fn was_asked(&self, endpoint: &TokenEndpoint) -> bool {
+        self.asked == asked(endpoint)
     }
 
     pub(super) fn seal(&self, sealer: &Sealer, browser: &str) -> Option<String> {
@@ -131,6 +148,11 @@ impl Flow {
         };
         seal(sealer, Purpose::ConnectState, browser, &state)
     }
+}
+
+fn asked(endpoint: &TokenEndpoint) -> (String, String) {
+    let issuer = endpoint.issuer().unwrap_or_default();
+    (issuer.to_owned(), endpoint.client_id().to_owned())
 }
 
 /// `state`: which flow and step an answer belongs to.
@@ -177,6 +199,14 @@ fn open<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use mcp_ultra_domain::SystemClock;
+    use mcp_ultra_edge::{
+        credentials::{ClientAuth, ClientSettings, EndpointPlace},
+        outbound::{Outbound, OutboundConfig},
+    };
+
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_000_000);
@@ -189,6 +219,18 @@ mod tests {
             "ana",
         );
         Link::new(&ana.into(), "tickets", None, NOW)
+    }
+
+    fn endpoint(client: &str) -> TokenEndpoint {
+        let settings = ClientSettings {
+            place: EndpointPlace::Issuer("https://as.example.com".into()),
+            id: client.to_owned(),
+            secret: None,
+            auth: ClientAuth::Basic,
+            timeout: Duration::from_secs(1),
+        };
+        let outbound = Outbound::new(&OutboundConfig::default()).unwrap();
+        TokenEndpoint::new(settings, outbound, Arc::new(SystemClock))
     }
 
     #[test]
@@ -214,7 +256,7 @@ mod tests {
     #[test]
     fn a_flow_is_of_one_browser_and_one_step() {
         let sealer = Sealer::random().unwrap();
-        let flow = Flow::new(link(), Step::Login, "v", NOW);
+        let flow = Flow::new(link(), Step::Login, &endpoint("web"), "v", NOW);
         let (sealed, state) = (
             flow.seal(&sealer, "b1").unwrap(),
             flow.state(&sealer, "b1").unwrap(),
@@ -226,7 +268,9 @@ mod tests {
         assert!(State::open(&sealer, "b1", &state, NOW + LIFETIME).is_none());
         let state = State::open(&sealer, "b1", &state, NOW).unwrap();
         assert_eq!((&state.flow, &state.step), (&flow.link.id, &flow.state));
-        let next = Flow::new(flow.link.clone(), Step::Grant, "v", NOW);
+        assert!(flow.was_asked(&endpoint("web")));
+        assert!(!flow.was_asked(&endpoint("another")));
+        let next = Flow::new(flow.link.clone(), Step::Grant, &endpoint("web"), "v", NOW);
         assert_ne!(next.state, state.step);
         // None of them is taken for another.
         assert!(State::open(&sealer, "b1", &sealed, NOW).is_none());

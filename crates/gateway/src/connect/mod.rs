@@ -27,7 +27,7 @@ mod waiting;
 use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_domain::{
-    Clock, Principal,
+    Clock, Principal, PrincipalKind,
     ports::{GrantStore, ReplayStore},
 };
 use mcp_ultra_edge::credentials::{Credentials, TokenEndpoint};
@@ -92,6 +92,11 @@ pub(crate) enum NoLink {
         "it is used in the name of people who log in in a browser, and you are known by something that can't: call with an access token of {0}"
     )]
     NoLogin(String),
+    /// They are no person, who alone could log in.
+    #[error(
+        "it is used in the name of people who log in in a browser, and your access token is of the kind {0}: call with the token of a person"
+    )]
+    NoPerson(&'static str),
     /// There is no randomness, or no server of that name.
     #[error("a link could not be made")]
     Failed,
@@ -127,7 +132,11 @@ impl Connect {
         server: &str,
         session: Option<&str>,
     ) -> Result<(String, String), NoLink> {
-        if self.login(&principal.attributes().issuer).is_none() {
+        let attributes = principal.attributes();
+        if attributes.kind != PrincipalKind::User {
+            return Err(NoLink::NoPerson(attributes.kind.as_str()));
+        }
+        if self.login(&attributes.issuer).is_none() {
             let issuers = self.logins.iter().filter_map(TokenEndpoint::issuer);
             let issuers: Vec<&str> = issuers.collect();
             return Err(NoLink::NoLogin(issuers.join(" or ")));

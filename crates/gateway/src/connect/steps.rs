@@ -15,8 +15,10 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::credentials::{
-    AuthorizationRequest, Credentials, TokenAnswer, TokenEndpoint, TokenError, Verifier,
+    AuthorizationRequest, AuthorizationServer, Credentials, TokenAnswer, TokenEndpoint, TokenError,
+    Verifier,
 };
+use mcp_ultra_edge::identity::Refused;
 use secrecy::ExposeSecret;
 
 use super::{
@@ -175,7 +177,11 @@ impl Connect {
         let Some(endpoint) = endpoint else {
             return Page::NoLink.into();
         };
-        let code = match traveller.code(query, endpoint).await {
+        if !flow.was_asked(endpoint) {
+            tracing::warn!(server = %upstream.name(), link = flow.link.id, "a browser came back from an authorization server or as a client that is no longer the configured one; what it brought was thrown away");
+            return Page::Unexpected.into();
+        }
+        let code = match traveller.code(query, endpoint, flow.step).await {
             Ok(code) => code,
             Err(answer) => return answer,
         };
@@ -249,10 +255,9 @@ impl Traveller<'_> {
         };
         let identifies = step == Step::Login || endpoint.issuer() == Some(&link.issuer);
         let verifier = Verifier::new().map_err(|_| Page::Failed)?;
-        let mut flow = Flow::new(link, step, verifier.expose(), self.now);
+        let mut flow = Flow::new(link, step, endpoint, verifier.expose(), self.now);
         flow.nonce = identifies.then(random::identifier);
-        let server = endpoint.server().await;
-        let server = server.map_err(|error| self.failed(&error))?;
+        let server = self.server(endpoint, step).await?;
         let sealer = &self.gateway.sealer;
         let state = flow.state(sealer, self.browser).ok_or(Page::Failed)?;
         let (scopes, resource) = match step {
@@ -275,14 +280,27 @@ impl Traveller<'_> {
         Ok((to, Cookie::flow(&flow.link.id, sealed)))
     }
 
+    /// What the authorization server of a step says of itself.
+    async fn server(
+        &self,
+        endpoint: &TokenEndpoint,
+        step: Step,
+    ) -> Result<AuthorizationServer, Answer> {
+        let server = match step {
+            Step::Login => endpoint.server_of_login().await,
+            Step::Grant => endpoint.server().await,
+        };
+        server.map_err(|error| self.failed(&error))
+    }
+
     /// The code of an answer, if it is of the authorization server that was asked.
     async fn code<'q>(
         &self,
         query: &'q Query,
         endpoint: &TokenEndpoint,
+        step: Step,
     ) -> Result<&'q str, Answer> {
-        let server = endpoint.server().await;
-        let server = server.map_err(|error| self.failed(&error))?;
+        let server = self.server(endpoint, step).await?;
         let right = match &query.issuer {
             Some(issuer) => endpoint.issuer() == Some(issuer),
             None => !server.says_issuer,
@@ -329,7 +347,7 @@ impl Traveller<'_> {
             .await
             .map_err(|why| {
                 tracing::warn!(%server, issuer = attributes.issuer, reason = why.as_str(), "an identity token is not accepted");
-                Page::Unexpected
+                page_of(why)
             })?;
         if subject == attributes.subject {
             return Ok(());
@@ -367,6 +385,15 @@ impl Traveller<'_> {
     }
 }
 
+/// What a person is told whose identity token is not accepted.
+fn page_of(why: Refused) -> Page<'static> {
+    match why {
+        // The issuer's keys can't be had at the moment, which says nothing of the token.
+        Refused::Unavailable => Page::Failed,
+        _ => Page::Unexpected,
+    }
+}
+
 /// What is asked for, and who has logged in.
 fn with_openid(scopes: &str) -> String {
     if scopes.split(' ').any(|scope| scope == "openid") {
@@ -379,6 +406,12 @@ fn with_openid(scopes: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_that_are_not_there_are_nobodys_fault() {
+        assert_eq!(page_of(Refused::Unavailable), Page::Failed);
+        assert_eq!(page_of(Refused::Signature), Page::Unexpected);
+    }
 
     #[test]
     fn a_login_is_asked_for_once() {

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Metrics,
-    catalog::{Board, Keepers},
+    catalog::{Board, Keepers, Unread},
     connect::{Connect, ConnectParts, Link, Revocation},
     era::{self, park::Parking},
     http::StreamSlots,
@@ -254,7 +254,7 @@ impl Gateway {
     pub(crate) fn publish(
         &self,
         upstream: &Arc<Upstream>,
-        found: Result<Offer, String>,
+        found: Result<Offer, Unread>,
         told: &[Kind],
     ) {
         self.metrics.upstream_up(upstream.name(), found.is_ok());

@@ -60,13 +60,16 @@ fn dependencies(gateway: &Gateway) -> String {
         .upstream_states()
         .iter()
         .map(|(name, state)| {
-            let state = match state {
-                State::Pending => "pending",
-                State::Ready => "ok",
-                State::Unavailable { .. } => "unavailable",
+            let (state, remedy) = match state {
+                State::Pending => ("pending", None),
+                State::Ready => ("ok", None),
+                State::Unavailable { remedy, .. } => ("unavailable", *remedy),
             };
+            let remedy = remedy.map_or_else(String::new, |remedy| {
+                format!(",\"remedy\":{}", json::quote(remedy))
+            });
             format!(
-                "{{\"name\":{},\"kind\":\"upstream\",\"status\":\"{state}\"}}",
+                "{{\"name\":{},\"kind\":\"upstream\",\"status\":\"{state}\"{remedy}}}",
                 json::quote(name)
             )
         })

@@ -31,6 +31,10 @@ pub enum UpstreamError {
     /// It refused with an HTTP status and nothing that could be passed on.
     #[error("it answered with HTTP status {0}")]
     Status(u16),
+    /// It accepts the token, and asks for more than that allows (RFC 6750, `insufficient_scope`):
+    /// these scopes, where it says which.
+    #[error("it needs more than its access token allows{}: whoever runs the gateway adds what is missing to credentials.scopes of this server", asked(.0))]
+    Scope(String),
     /// There is no token to speak to it with, so nothing was sent.
     #[error("{0}")]
     Credentials(#[from] CredentialError),
@@ -48,6 +52,7 @@ impl UpstreamError {
             Self::SessionLost => "session_lost",
             Self::Busy => "busy",
             Self::Status(_) => "status",
+            Self::Scope(_) => "scope",
             Self::Credentials(_) => "credentials",
         }
     }
@@ -85,6 +90,14 @@ impl UpstreamError {
         };
         WireError::internal(format!("The upstream server \"{upstream}\" failed: {what}"))
             .with_data(data)
+    }
+}
+
+fn asked(scopes: &str) -> String {
+    if scopes.is_empty() {
+        String::new()
+    } else {
+        format!(" (scope \"{scopes}\")")
     }
 }
 

@@ -20,6 +20,7 @@ mod incoming;
 mod outgoing;
 mod pool;
 mod probe;
+mod remedy;
 mod session;
 mod sessions;
 mod settings;

@@ -10,7 +10,7 @@ use mcp_ultra_edge::{credentials::Credentials, outbound::UpstreamTls};
 use mcp_ultra_protocol::{Era, Version, names::Naming};
 
 use super::{
-    Hello, Means, Transport,
+    Hello, Means, Transport, UpstreamError,
     http::HttpTransport,
     stdio::{StdioSpec, supervise::RestartPolicy},
 };
@@ -194,6 +194,11 @@ impl Settings {
             reach,
             source: section.clone(),
         })
+    }
+
+    /// What an operator can do about lists that could not be read.
+    pub(crate) fn remedy(&self, error: &UpstreamError) -> Option<&'static str> {
+        super::remedy::remedy(&self.source, error)
     }
 
     /// Takes over the values of headers and the client secret, which may be secrets that have

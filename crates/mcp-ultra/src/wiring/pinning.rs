@@ -145,7 +145,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         .filter_map(|(name, state)| match state {
             State::Ready => None,
             State::Pending => Some(format!("{name}: it did not answer in time")),
-            State::Unavailable { reason } => Some(format!("{name}: {reason}")),
+            State::Unavailable { reason, .. } => Some(format!("{name}: {reason}")),
         })
         .collect();
     if !failed.is_empty() || !in_time {

@@ -15,7 +15,10 @@ use mcp_ultra_domain::{Clock as _, SystemClock};
 use mcp_ultra_testkit::{
     authorization::{AuthorizationServer, CANARY, LOGIN, Registered},
     browser::{Browser, Page},
-    fixture::{self, Era, Options, http::Running},
+    fixture::{
+        self, Era, Options,
+        http::{Access, Running},
+    },
     gateway::Gateway,
     identity::hs256,
     raw::{legacy::Session, modern::Caller},
@@ -44,6 +47,8 @@ pub(crate) struct Rig {
     upstream: Running,
     /// For whom the upstream was called.
     subjects: Arc<Mutex<Vec<String>>>,
+    /// The scope that the upstream misses in every token.
+    lacks: Arc<Mutex<Option<&'static str>>>,
     folder: TempDir,
 }
 
@@ -77,7 +82,8 @@ impl Rig {
         issuer.register(client("gw-login"));
         server.register(client("gw-tickets"));
         let subjects: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (believed, noted) = (server.clone(), subjects.clone());
+        let lacks: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let (believed, noted, lacking) = (server.clone(), subjects.clone(), lacks.clone());
         let guard = move |parts: &http::request::Parts| {
             let host = parts
                 .headers
@@ -91,7 +97,10 @@ impl Rig {
             let good = subject.is_some();
             let subject = subject.unwrap_or_else(|| "nobody".to_owned());
             noted.lock().unwrap().push(subject);
-            good
+            match *lacking.lock().unwrap() {
+                Some(scope) if good => Access::Lacks(scope),
+                _ => good.into(),
+            }
         };
         let upstream = fixture::http::start_guarded(Options::new(era), Arc::new(guard)).await;
         Self {
@@ -99,6 +108,7 @@ impl Rig {
             server,
             upstream: upstream.unwrap(),
             subjects,
+            lacks,
             folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -626,6 +636,42 @@ async fn a_code_that_was_put_in_is_of_no_use() {
     );
 }
 
+/// The configuration changes while a browser is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_goes_to_whom_it_was_asked_of() {
+    let rig = Rig::start(Era::Modern).await;
+    rig.server.register(client("gw-other"));
+    let first = rig.gateway().await;
+    let (url, _) = asked(&call(&rig.caller(&first, "ana"), None).await);
+    let browser = rig.browser(&first, "ana");
+    let answer = almost(&browser, &url).await;
+    stop(first).await;
+    let yaml = rig.yaml(&[KEY]).replace("gw-tickets", "gw-other");
+    let second = gateway(&yaml).await;
+    rig.seat(&browser, &second, "ana");
+    let page = browser.open(answer.as_str()).await.unwrap();
+    assert_eq!(title(&page), "That answer was not expected");
+    assert!(second.output().contains("no longer the configured one"));
+    rig.connect(&second, "ana").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_told_why_nothing_is_listed() {
+    let rig = Rig::start(Era::Modern).await;
+    let yaml = rig.yaml(&[KEY]);
+    let yaml = yaml.replace("scopes: [tickets:read]", "catalog: none");
+    let gateway = gateway(&yaml).await;
+    until("the remedy", async || {
+        let answer = gateway.get("/readyz").await.unwrap();
+        let document = answer.json().await.unwrap();
+        let remedy = document["dependencies"][0]["remedy"].as_str();
+        remedy.is_some_and(|text| text.contains("servers[].credentials.catalog"))
+    })
+    .await;
+    let output = gateway.output();
+    assert!(output.contains("nobody can be asked to connect it"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_token_must_be_for_this_client_and_this_request() {
     let rig = Rig::start(Era::Modern).await;
@@ -705,6 +751,8 @@ async fn an_authorization_server_that_is_no_good_connects_nothing() {
     let rig = Rig::start(Era::Modern).await;
     let gateway = rig.gateway().await;
     let ana = rig.caller(&gateway, "ana");
+    // OpenID Connect says nothing of PKCE: a login needs no promise of it.
+    rig.issuer.behave(|conduct| conduct.pkce = None);
     rig.server.behave(|conduct| conduct.pkce = None);
     let (url, _) = asked(&call(&ana, None).await);
     let page = connect(&rig.browser(&gateway, "ana"), &url).await;
@@ -836,6 +884,34 @@ async fn who_can_not_log_in_is_told_who_can() {
     let message = answer["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("log in in a browser"), "{answer}");
     assert!(message.contains(rig.issuer.issuer()), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_person_is_told_so() {
+    let rig = Rig::start(Era::Modern).await;
+    let yaml = rig.yaml(&[KEY]);
+    let issuers = format!("issuers: [{{ issuer: \"{}\" }}]", rig.issuer.issuer());
+    let kinds = format!("{issuers}\n  claims: {{ kind: sub }}");
+    let gateway = gateway(&yaml.replace(&issuers, &kinds)).await;
+    let answer = call(&rig.caller(&gateway, "agent"), None).await;
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("of the kind agent"), "{answer}");
+    asked(&call(&rig.caller(&gateway, "user"), None).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_for_more_scopes_is_told_of() {
+    let rig = Rig::start(Era::Modern).await;
+    let gateway = rig.gateway().await;
+    rig.connect(&gateway, "ana").await;
+    *rig.lacks.lock().unwrap() = Some("tickets:write");
+    let answer = call(&rig.caller(&gateway, "ana"), None).await;
+    let error = &answer["error"];
+    let message = error["message"].as_str().unwrap_or_default();
+    assert!(message.contains("scope \"tickets:write\""), "{answer}");
+    assert!(message.contains("credentials.scopes"), "{answer}");
+    assert_eq!(error["data"]["kind"], "scope");
+    assert_eq!(rig.server.asked().refreshed, 0, "no other token helps");
 }
 
 #[tokio::test(flavor = "multi_thread")]

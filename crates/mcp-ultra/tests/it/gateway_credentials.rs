@@ -68,7 +68,7 @@ impl Rig {
                 token,
                 speaks_for,
             });
-            good
+            good.into()
         };
         let upstream = fixture::http::start_guarded(Options::new(era), Arc::new(guard)).await;
         Self {

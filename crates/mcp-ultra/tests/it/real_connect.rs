@@ -78,7 +78,7 @@ async fn a_server_is_connected_and_refreshed_at_oidc_provider() {
         let token = of("authorization").and_then(|value| claims(value.strip_prefix("Bearer ")?));
         let good = token.is_some() || of("mcp-method") != Some("tools/call");
         noted.lock().unwrap().extend(token);
-        good
+        good.into()
     };
     let upstream = fixture::http::start_guarded(Options::new(Era::Modern), Arc::new(guard));
     let upstream = upstream.await.unwrap();

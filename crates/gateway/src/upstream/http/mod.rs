@@ -1,6 +1,7 @@
 //! Streamable HTTP towards an upstream, both eras.
 
 mod reply;
+mod scope;
 mod session;
 mod stream;
 mod transport;

@@ -14,7 +14,7 @@ use mcp_ultra_edge::{
 };
 use mcp_ultra_protocol::{Version, headers};
 
-use super::reply::Reply;
+use super::{reply::Reply, scope};
 use crate::upstream::UpstreamError;
 
 /// How long the end of a session may take.
@@ -242,6 +242,9 @@ impl HttpTransport {
         let header = token.header().clone();
         request.headers_mut().insert(header::AUTHORIZATION, header);
         let response = self.respond(request).await?;
+        if let Some(scopes) = scope::lacking(&response) {
+            return Err(UpstreamError::Scope(scopes));
+        }
         if response.status() != StatusCode::UNAUTHORIZED || !credentials.rejected(subject, &token) {
             return Ok(response);
         }
