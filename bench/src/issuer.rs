@@ -4,6 +4,7 @@
 use std::{convert::Infallible, net::Ipv4Addr};
 
 use aws_lc_rs::{
+    digest::{SHA256, digest},
     rand::SystemRandom,
     rsa::{KeyPair as RsaKeyPair, KeySize},
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256},
@@ -45,6 +46,8 @@ impl Algorithm {
 pub(crate) struct Issuer {
     ecdsa: EcdsaKeyPair,
     rsa: RsaKeyPair,
+    /// The key of a client that tokens can be bound to.
+    client: EcdsaKeyPair,
     random: SystemRandom,
     port: u16,
     serving: JoinHandle<()>,
@@ -56,6 +59,7 @@ impl Issuer {
         let made = |_| Error::Unusable("making the issuer's keys failed".to_owned());
         let ecdsa = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(made)?;
         let rsa = RsaKeyPair::generate(KeySize::Rsa2048).map_err(made)?;
+        let client = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(made)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .map_err(io("listening for the issuer"))?;
@@ -64,6 +68,7 @@ impl Issuer {
         Ok(Self {
             ecdsa,
             rsa,
+            client,
             random: SystemRandom::new(),
             port: address.port(),
             serving: tokio::spawn(publish(listener, keys)),
@@ -81,17 +86,55 @@ impl Issuer {
 
     /// A token of `subject` with one role. Each call gives another one.
     pub(crate) fn token(&self, algorithm: Algorithm, subject: &str, role: &str) -> Result<String> {
-        let now = jiff::Timestamp::now().as_second();
-        let header = json!({ "typ": "at+jwt", "alg": algorithm.name(), "kid": algorithm.name() });
-        // What identity providers put into one: about 700 bytes of token.
+        self.issue(algorithm, &self.claims(subject, role)?)
+    }
+
+    /// The same, bound to the key of a client.
+    pub(crate) fn bound_token(
+        &self,
+        algorithm: Algorithm,
+        subject: &str,
+        role: &str,
+    ) -> Result<String> {
+        let mut claims = self.claims(subject, role)?;
+        let point = encode_point(&self.client);
+        // RFC 7638, section 3: the members in this order, without spaces.
+        let key = format!(
+            "{{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"{}\",\"y\":\"{}\"}}",
+            point[0], point[1]
+        );
+        claims["cnf"] = json!({ "jkt": hash(&key) });
+        self.issue(algorithm, &claims)
+    }
+
+    /// A proof of that client for one call with the token (RFC 9449, section 4.2).
+    pub(crate) fn proof(&self, token: &str) -> Result<String> {
+        let [x, y] = encode_point(&self.client);
+        let key = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
+        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": key });
         let claims = json!({
+            "jti": self.unique()?, "htm": "POST", "htu": AUDIENCE, "ath": hash(token),
+            "iat": jiff::Timestamp::now().as_second(),
+        });
+        let message = message(&header, &claims);
+        let signature = self.sign_by(&self.client, message.as_bytes())?;
+        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    /// What identity providers put into a token: about 700 bytes of it.
+    fn claims(&self, subject: &str, role: &str) -> Result<Value> {
+        let now = jiff::Timestamp::now().as_second();
+        Ok(json!({
             "iss": self.name(), "aud": AUDIENCE, "sub": subject, "client_id": "mcp-ultra-bench",
             "iat": now, "nbf": now, "exp": now + LIFETIME, "jti": self.unique()?,
             "scope": "openid profile mcp:tools mcp:resources", "roles": [role, "employee"],
             "tenant": "acme", "azp": "mcp-ultra-bench",
-        });
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&header), part(&claims));
+        }))
+    }
+
+    fn issue(&self, algorithm: Algorithm, claims: &Value) -> Result<String> {
+        let header = json!({ "typ": "at+jwt", "alg": algorithm.name(), "kid": algorithm.name() });
+        let message = message(&header, claims);
         let signature = self.sign(algorithm, message.as_bytes())?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
@@ -108,12 +151,8 @@ impl Issuer {
     }
 
     fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>> {
-        let failed = |_| Error::Unusable("signing a token failed".to_owned());
         match algorithm {
-            Algorithm::Es256 => {
-                let signature = self.ecdsa.sign(&self.random, message).map_err(failed)?;
-                Ok(signature.as_ref().to_vec())
-            }
+            Algorithm::Es256 => self.sign_by(&self.ecdsa, message),
             Algorithm::Rs256 => {
                 let mut signature = vec![0; self.rsa.public_modulus_len()];
                 self.rsa
@@ -123,6 +162,31 @@ impl Issuer {
             }
         }
     }
+
+    fn sign_by(&self, key: &EcdsaKeyPair, message: &[u8]) -> Result<Vec<u8>> {
+        let signature = key.sign(&self.random, message).map_err(failed)?;
+        Ok(signature.as_ref().to_vec())
+    }
+}
+
+fn failed(_: aws_lc_rs::error::Unspecified) -> Error {
+    Error::Unusable("signing a token failed".to_owned())
+}
+
+/// Header and claims as they are signed (RFC 7515, section 5.1).
+fn message(header: &Value, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", part(header), part(claims))
+}
+
+fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
+}
+
+/// The coordinates of a public key.
+fn encode_point(pair: &EcdsaKeyPair) -> [String; 2] {
+    let point = pair.public_key().as_ref();
+    [&point[1..33], &point[33..]].map(|part| URL_SAFE_NO_PAD.encode(part))
 }
 
 impl Drop for Issuer {
@@ -134,13 +198,13 @@ impl Drop for Issuer {
 /// The public halves (RFC 7517).
 fn public(ecdsa: &EcdsaKeyPair, rsa: &RsaKeyPair) -> [Value; 2] {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let point = ecdsa.public_key().as_ref();
+    let [x, y] = encode_point(ecdsa);
     let modulus = rsa.public_key().modulus();
     let exponent = rsa.public_key().exponent();
     [
         json!({
             "kid": "ES256", "alg": "ES256", "use": "sig", "kty": "EC", "crv": "P-256",
-            "x": encode(&point[1..33]), "y": encode(&point[33..]),
+            "x": x, "y": y,
         }),
         json!({
             "kid": "RS256", "alg": "RS256", "use": "sig", "kty": "RSA",

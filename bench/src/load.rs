@@ -145,6 +145,7 @@ pub(crate) async fn command(args: Args) -> Result<ExitCode> {
             port: args.port,
             path: args.path,
             token: None,
+            proof: None,
         },
         era: args.era,
         size: args.size,

@@ -21,6 +21,8 @@ pub(crate) struct Address {
     pub(crate) path: String,
     /// The access token of whoever asks.
     pub(crate) token: Option<String>,
+    /// The proof that the token is theirs (RFC 9449), where it is bound to a key.
+    pub(crate) proof: Option<String>,
 }
 
 impl Address {
@@ -30,6 +32,7 @@ impl Address {
             port,
             path: "/mcp".to_owned(),
             token: None,
+            proof: None,
         }
     }
 
@@ -38,6 +41,14 @@ impl Address {
         Self {
             token: Some(token.into()),
             ..self
+        }
+    }
+
+    /// The same, asked with a token and a proof.
+    pub(crate) fn with_proof(self, token: &str, proof: String) -> Self {
+        Self {
+            proof: Some(proof),
+            ..self.with(token)
         }
     }
 }
@@ -101,14 +112,19 @@ fn legacy(to: &Address, session: Option<&str>, body: &str) -> Request {
 }
 
 fn post(to: &Address, headers: &str, body: &str) -> Request {
-    let token = to.token.as_ref();
-    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let credentials = match (&to.token, &to.proof) {
+        (Some(token), Some(proof)) => {
+            format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n")
+        }
+        (Some(token), None) => format!("Authorization: Bearer {token}\r\n"),
+        (None, _) => String::new(),
+    };
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\n{}{headers}Content-Length: {}\r\n\r\n",
         to.path,
         to.port,
-        token.unwrap_or_default(),
+        credentials,
         body.len()
     );
     let id = FIRST_ID.to_string();
@@ -215,6 +231,9 @@ mod tests {
         assert!(head.contains("\r\nAuthorization: Bearer t\r\n"));
         let (head, _) = parts(list(&Address::on(1), None).numbered(1).0);
         assert!(!head.contains("Authorization"));
+        let to = Address::on(1).with_proof("t", "p".to_owned());
+        let (head, _) = parts(list(&to, None).numbered(1).0);
+        assert!(head.contains("\r\nAuthorization: DPoP t\r\nDPoP: p\r\n"));
     }
 
     #[test]

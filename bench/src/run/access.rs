@@ -45,6 +45,8 @@ enum Calls {
     Known(Algorithm),
     /// Each with a token that was not seen before.
     New(Algorithm),
+    /// All with one token that is bound to a key (DPoP), each with a proof of its own.
+    Proved(Algorithm),
 }
 
 /// A way to configure a gateway.
@@ -55,12 +57,17 @@ struct Setup {
 }
 
 /// A row: what is measured, of which gateway, and how.
-const ROWS: [(&str, usize, Calls); 11] = [
+const ROWS: [(&str, usize, Calls); 12] = [
     ("nothing configured", 0, Calls::Anonymous),
     ("token (ES256), known", 1, Calls::Known(Algorithm::Es256)),
     ("token (RS256), known", 1, Calls::Known(Algorithm::Rs256)),
     ("token (ES256), new", 1, Calls::New(Algorithm::Es256)),
     ("token (RS256), new", 1, Calls::New(Algorithm::Rs256)),
+    (
+        "known token, proof (DPoP)",
+        1,
+        Calls::Proved(Algorithm::Es256),
+    ),
     ("1 policy", 2, Calls::Anonymous),
     (FEW_POLICIES, 3, Calls::Anonymous),
     (MANY_POLICIES, 4, Calls::Anonymous),
@@ -201,6 +208,13 @@ async fn turn(gateway: &Gateway, issuer: &Issuer, calls: Calls, effort: &Effort)
         Calls::New(algorithm) => {
             let callers: Result<Vec<Address>> = (0..effort.new_tokens)
                 .map(|_| Ok(to.clone().with(issuer.token(algorithm, "ana", ROLE)?)))
+                .collect();
+            load::drive_each(&plan, callers?, &mut at).await?
+        }
+        Calls::Proved(algorithm) => {
+            let token = issuer.bound_token(algorithm, "ana", ROLE)?;
+            let callers: Result<Vec<Address>> = (0..effort.new_tokens)
+                .map(|_| Ok(to.clone().with_proof(&token, issuer.proof(&token)?)))
                 .collect();
             load::drive_each(&plan, callers?, &mut at).await?
         }

@@ -106,7 +106,7 @@ impl Effort {
             starts: if args.quick { 3 } else { 10 },
             listings: if args.quick { 10 } else { 40 },
             streams: 2000,
-            new_tokens: if args.quick { 500 } else { 5000 },
+            new_tokens: if args.quick { 1500 } else { 5000 },
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Sections, and parts of sections, whose changes are applied without a restart.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 12] = [
     "catalog",
     "extensions",
     "limits.concurrency",
@@ -16,6 +16,7 @@ const LIVE: [&str; 11] = [
     "limits.quotas",
     "limits.rates",
     "log.level",
+    "pinning",
     "policy",
     "server.trusted_proxies",
     "servers",

@@ -52,10 +52,10 @@ pub use sections::{
     ConcurrencySection, Config, ConnectSection, CorsSection, CredentialsKind, CredentialsSection,
     DataClass, DpopSettings, Environment, Era, Extension, Issuer, JwksSettings, KubernetesLogin,
     LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection, Login, Names,
-    OutboundSection, OverriddenRates, PolicySection, Prefix, QuotasSection, RatesSection,
-    ResourceIndicator, Restart, SealingKey, SecretsSection, ServerSection, SessionSection,
-    Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport,
-    Upstream, UpstreamTls, VaultSettings,
+    OutboundSection, OverriddenRates, PinningMode, PinningSection, PolicySection, Prefix,
+    QuotasSection, RatesSection, ResourceIndicator, Restart, SealingKey, SecretsSection,
+    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
+    TlsSection, TlsVersion, Transport, Upstream, UpstreamTls, VaultSettings,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -3,6 +3,7 @@
 //! - [`api`]: the admin API, over HTTP
 //! - [`keys`]: API keys are made, changed and ended
 //! - [`grants`]: what people have granted at servers is listed and withdrawn
+//! - [`pins`]: definitions of tools are shown and approved
 //!
 //! Nothing here knows where things are kept (that is `backends`, behind the ports of the domain)
 //! nor how calls are answered (`gateway`).
@@ -10,3 +11,4 @@
 pub mod api;
 pub mod grants;
 pub mod keys;
+pub mod pins;

@@ -11,6 +11,7 @@
 //! - [`upstream`]: the servers behind the gateway.
 //! - `limits`: which limit holds for whom.
 //! - `catalog`: keeps the snapshot of what they offer.
+//! - `pinning`: what of it nobody has agreed to.
 //! - `listen`: the notification streams of modern clients.
 //!
 //! What does not live here: policy, storage, the configuration file, the command line.
@@ -25,6 +26,7 @@ pub mod http;
 mod limits;
 mod listen;
 mod metrics;
+mod pinning;
 pub mod pipeline;
 mod random;
 mod reply;

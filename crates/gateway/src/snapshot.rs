@@ -1,6 +1,6 @@
 //! The immutable view that a call runs under; swapped whole.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use mcp_ultra_domain::{
     Principal,
@@ -13,6 +13,9 @@ use crate::{
     access::{View, Views},
     upstream::Upstream,
 };
+
+/// The identifier of an extension and the text of its settings.
+type Extension = (String, String);
 
 /// What a call sees of the world.
 #[derive(Default)]
@@ -68,6 +71,17 @@ impl Snapshot {
         }
     }
 
+    /// The extensions, with their settings, of the upstreams that the principal sees anything of.
+    pub(crate) fn extensions_for(&self, principal: &Principal) -> Cow<'_, [Extension]> {
+        match self.view(principal) {
+            None => Cow::Borrowed(&self.capabilities.extensions),
+            Some(view) => {
+                let shown = |source| view.shows_server(self, source);
+                Cow::Owned(merged_extensions(&self.upstreams, &self.catalog, shown))
+            }
+        }
+    }
+
     /// The names of the upstreams that are not answering, among those that the principal sees
     /// anything of.
     pub(crate) fn unavailable_for(&self, principal: &Principal) -> Vec<&str> {
@@ -90,7 +104,7 @@ impl Snapshot {
 /// told only once: then tools, prompts and resources are declared, since empty lists do no harm.
 fn merged_capabilities(upstreams: &[Arc<Upstream>], catalog: &Catalog) -> ServerCapabilities {
     let mut union = ServerCapabilities::default();
-    for (source, upstream) in catalog.sources().iter().zip(upstreams) {
+    for source in catalog.sources() {
         let Some(offer) = &source.offer else {
             union.tools = true;
             union.prompts = true;
@@ -105,19 +119,35 @@ fn merged_capabilities(upstreams: &[Arc<Upstream>], catalog: &Catalog) -> Server
         union.subscribe |= one.subscribe;
         union.completions |= one.completions;
         union.logging |= one.logging;
-        for (id, settings) in &one.extensions {
-            let allowed = id
-                .strip_prefix(EXTENSION_PREFIX)
-                .is_some_and(|name| upstream.settings().extensions.contains(&name));
-            if allowed && !union.extensions.iter().any(|(known, _)| known == id) {
-                union.extensions.push((id.clone(), settings.clone()));
-            }
-        }
     }
+    union.extensions = merged_extensions(upstreams, catalog, |_| true);
     // The gateway itself tells of changes: upstreams come and go.
     union.tools_changed = union.tools;
     union.prompts_changed = union.prompts;
     union.resources_changed = union.resources;
+    union
+}
+
+/// The extensions of the upstreams that are shown, by position, with the settings of the first that
+/// has each.
+fn merged_extensions(
+    upstreams: &[Arc<Upstream>],
+    catalog: &Catalog,
+    shown: impl Fn(usize) -> bool,
+) -> Vec<Extension> {
+    let mut union: Vec<Extension> = Vec::new();
+    let sources = catalog.sources().iter().zip(upstreams).enumerate();
+    for (_, (source, upstream)) in sources.filter(|(at, _)| shown(*at)) {
+        let offer = source.offer.iter();
+        for (id, settings) in offer.flat_map(|offer| &offer.capabilities.extensions) {
+            let allowed = id
+                .strip_prefix(EXTENSION_PREFIX)
+                .is_some_and(|name| upstream.settings().extensions.contains(&name));
+            if allowed && !union.iter().any(|(known, _)| known == id) {
+                union.push((id.clone(), settings.clone()));
+            }
+        }
+    }
     union
 }
 

@@ -34,3 +34,4 @@ mod api_keys;
 mod grants;
 mod idempotency;
 mod sqlite;
+mod tool_pins;

@@ -13,6 +13,7 @@ mod extension;
 mod limits;
 mod log;
 mod outbound;
+mod pinning;
 mod policy;
 mod production;
 mod secrets;
@@ -36,6 +37,7 @@ pub use limits::{
 };
 pub use log::{LogFormat, LogLevel, LogSection};
 pub use outbound::OutboundSection;
+pub use pinning::{PinningMode, PinningSection};
 pub use policy::{ClassifiedNames, DataClass, PolicySection};
 pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{
@@ -75,6 +77,8 @@ pub struct Config {
     pub connect: ConnectSection,
     /// What callers may do.
     pub policy: PolicySection,
+    /// What is done about definitions of tools that nobody has agreed to.
+    pub pinning: PinningSection,
     /// Where what must outlive the gateway is kept.
     pub storage: StorageSection,
     /// What is written to the log.
@@ -103,6 +107,7 @@ impl Default for Config {
             admin: AdminSection::default(),
             connect: ConnectSection::default(),
             policy: PolicySection::default(),
+            pinning: PinningSection::default(),
             storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
@@ -142,6 +147,12 @@ impl Config {
     /// The total deadline of a call to `server`: its own, else the general one.
     pub fn call_timeout(&self, server: &Upstream) -> Period {
         server.timeout.unwrap_or(self.limits.call_timeout)
+    }
+
+    /// What is done about definitions of `server`'s tools that nobody has agreed to: its own, else
+    /// the general one.
+    pub fn pinning_mode(&self, server: &Upstream) -> PinningMode {
+        server.pinning.unwrap_or(self.pinning.mode)
     }
 
     /// The extensions that may pass between clients and `server`.
@@ -245,6 +256,7 @@ impl Config {
         self.auth.check(findings);
         self.policy.check(findings);
         self.storage.check(findings);
+        PinningSection::check(self, findings);
         self.admin.check(findings);
         self.check_admin(findings);
         self.check_connect(findings);

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     extension::Extension,
+    pinning::PinningMode,
     policy::{ClassifiedNames, DataClass},
 };
 use crate::{
@@ -87,6 +88,10 @@ pub struct Upstream {
     /// Exceptions from `data_class`. The first that fits a name counts.
     #[serde(default)]
     pub data_classes: Vec<ClassifiedNames>,
+    /// What is done about definitions of its tools that nobody has agreed to. Without it:
+    /// `pinning.mode`.
+    #[serde(default)]
+    pub pinning: Option<PinningMode>,
 }
 
 /// Arguments as they may be shown: people put keys there, so what looks like one is masked.
@@ -261,6 +266,7 @@ impl Upstream {
             extensions: None,
             data_class: DataClass::default(),
             data_classes: Vec::new(),
+            pinning: None,
         }
     }
 

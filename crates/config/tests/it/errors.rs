@@ -488,6 +488,31 @@ fn production_names_what_is_missing() {
 }
 
 #[test]
+fn what_is_enforced_must_outlive_a_restart() {
+    let server = "servers: [{ name: crm, url: \"http://crm.example/mcp\", pinning: enforce }]\n";
+    for (text, path) in [
+        ("pinning: { mode: enforce }\n", "pinning.mode"),
+        (server, "servers[0].pinning"),
+    ] {
+        let said = refuse(text);
+        let found = said
+            .iter()
+            .any(|line| line.contains(&format!("{path}: ")) && line.contains("storage.sqlite"));
+        assert!(found, "{said:?}");
+        let kept = format!("storage: {{ sqlite: state.db }}\n{text}");
+        assert!(load_str(&kept, "c.yaml").is_ok(), "{kept}");
+    }
+    let locked = "pinning: { mode: enforce, lock_file: tools.lock }\n";
+    assert!(load_str(locked, "c.yaml").is_ok());
+    let said = refuse("pinning: { lock_file: \"\" }\n");
+    assert!(said.iter().any(|line| line.contains("pinning.lock_file")));
+    for mode in ["off", "warn"] {
+        let text = format!("pinning: {{ mode: {mode} }}\n");
+        assert!(load_str(&text, "c.yaml").is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn tls_certificates_and_pages_are_checked() {
     for (text, expected) in [
         ("server: { tls: { certificate: a.pem } }", "server.tls.key"),

@@ -14,6 +14,7 @@ auth:
   jwt_secret: "${file:/nowhere}"
   jwks: { refresh: 5m, max_age: 1d }
 policy: { files: [policies, "b.cedar"], time_zone: America/Sao_Paulo }
+pinning: { mode: enforce, lock_file: tools.lock }
 server:
   port: 8080
   host: "0.0.0.0"
@@ -39,6 +40,7 @@ servers:
     restart: { min: 1s, max: 2s }
     data_class: confidential
     data_classes: [{ names: ["get_*", é], class: personal }]
+    pinning: off
 "#;
 
 #[test]

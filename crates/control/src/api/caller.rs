@@ -107,6 +107,18 @@ impl Caller {
             .permits(&self.principal, action, tenant, self.address)
     }
 
+    /// Whether the caller may do this to what is of no tenant, but of the gateway as a whole.
+    pub(super) fn may_for_all(&self, api: &Api, action: Action) -> Result<(), Problem> {
+        if self.is_permitted(api, action, None) {
+            return Ok(());
+        }
+        let action = action.as_str();
+        Err(Problem::new(
+            Kind::FORBIDDEN,
+            format!("you may not do {action}"),
+        ))
+    }
+
     /// Whether the caller may hand on these roles and scopes: their own, or any where they may do
     /// that. Else a key would be a way to more than one has.
     pub(super) fn may_grant<'a>(

@@ -96,6 +96,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Identifier {
     }
 }
 
+/// The tool in the path.
+#[derive(Debug)]
+pub(super) struct ToolName {
+    pub(super) server: String,
+    pub(super) tool: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ToolName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = Path::<(String, String)>::from_request_parts(parts, state).await;
+        read.map(|Path((server, tool))| Self { server, tool })
+            .map_err(|rejection| Problem::invalid("tool", rejection.body_text()))
+    }
+}
+
 /// Which tenant.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -132,10 +149,15 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn limit(&self) -> Result<u32, Problem> {
-        match self.limit.unwrap_or(USUAL_PAGE) {
-            limit @ 1..=LARGEST_PAGE => Ok(limit),
-            _ => Err(Problem::invalid("limit", "it must be 1 to 200")),
-        }
+        page_limit(self.limit)
+    }
+}
+
+/// The most entries of a page, as asked for or the usual number.
+pub(super) fn page_limit(asked: Option<u32>) -> Result<u32, Problem> {
+    match asked.unwrap_or(USUAL_PAGE) {
+        limit @ 1..=LARGEST_PAGE => Ok(limit),
+        _ => Err(Problem::invalid("limit", "it must be 1 to 200")),
     }
 }
 

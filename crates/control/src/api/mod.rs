@@ -29,7 +29,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use self::rule::Rule;
-use crate::{grants::Grants, keys::Keys};
+use crate::{grants::Grants, keys::Keys, pins::Pins};
 
 /// The largest body of a request, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -47,6 +47,8 @@ pub struct Api {
     pub keys: Keys,
     /// What people have granted at servers.
     pub grants: Grants,
+    /// Definitions of tools.
+    pub pins: Pins,
     /// What was asked before.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The time.
@@ -72,6 +74,7 @@ impl std::fmt::Debug for Api {
     tags(
         (name = "grants", description = "Grants: what people have allowed the gateway to do at servers in their name"),
         (name = "keys", description = "API keys: credentials that the gateway issues itself"),
+        (name = "tools", description = "Definitions of tools, and which of them were agreed to"),
     ),
 )]
 struct Description;

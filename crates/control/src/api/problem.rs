@@ -5,7 +5,9 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{grants::GrantError, keys::KeyError};
+use mcp_ultra_domain::ports::PinStoreError;
+
+use crate::{grants::GrantError, keys::KeyError, pins::PinError};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -122,6 +124,18 @@ impl From<GrantError> for Problem {
             GrantError::Unknown(_) => Kind::NOT_FOUND,
             GrantError::Changed => Kind::CHANGED,
             GrantError::Store(why) => return Self::store(why),
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<PinError> for Problem {
+    fn from(error: PinError) -> Self {
+        let kind = match &error {
+            PinError::Locked => Kind::CONFLICT,
+            PinError::Store(PinStoreError::NotFound) => Kind::NOT_FOUND,
+            PinError::Store(PinStoreError::Changed) => Kind::CHANGED,
+            PinError::Store(PinStoreError::Failed(why)) => return Self::store(why),
         };
         Self::new(kind, error.to_string())
     }

@@ -40,7 +40,11 @@ impl IfMatch {
     /// Whether what is there is what the change is meant for (RFC 9110, 13.1.1: strong
     /// comparison).
     pub(super) fn check(&self, revision: u64) -> Result<(), Problem> {
-        let there = tag(revision);
+        self.check_tag(&tag(revision))
+    }
+
+    /// The same for something that has no revision, by its tag.
+    pub(super) fn check_tag(&self, there: &str) -> Result<(), Problem> {
         if self.0 == "*" || tags(&self.0).any(|one| one == there) {
             return Ok(());
         }
@@ -48,6 +52,14 @@ impl IfMatch {
             Kind::CHANGED,
             format!("it has the ETag {there} now; read it again"),
         ))
+    }
+
+    /// Whether it is meant for a tool whose definition with this fingerprint waits.
+    pub(super) fn has_waited(&self, fingerprint: Option<&str>) -> bool {
+        fingerprint.is_some_and(|one| {
+            let end = format!(".{one}\"");
+            tags(&self.0).any(|tag| tag.ends_with(&end))
+        })
     }
 }
 
@@ -67,7 +79,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
 
 impl IfNoneMatch {
     pub(super) fn has(&self, revision: u64) -> bool {
-        let there = tag(revision);
+        self.has_tag(&tag(revision))
+    }
+
+    /// The same for something that has no revision, by its tag.
+    pub(super) fn has_tag(&self, there: &str) -> bool {
         self.0.as_deref().is_some_and(|value| {
             value == "*" || tags(value).any(|one| one.trim_start_matches("W/") == there)
         })

@@ -28,6 +28,20 @@ pub struct Raw {
     pub private: bool,
 }
 
+impl Raw {
+    /// All but the definitions.
+    #[must_use]
+    pub fn without_definitions(&self) -> Self {
+        Self {
+            capabilities: self.capabilities.clone(),
+            instructions: self.instructions.clone(),
+            definitions: Vec::new(),
+            ttl_ms: self.ttl_ms,
+            private: self.private,
+        }
+    }
+}
+
 /// What one upstream offers, under public names.
 #[derive(Debug, Clone, Default)]
 pub struct Offer {

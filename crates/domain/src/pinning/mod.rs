@@ -2,13 +2,18 @@
 //!
 //! A server may change what a tool says of itself after it was looked at. [`fingerprint`] is of the
 //! meaning of a definition, [`Standing`] is what a definition is beside its pin, and [`Mode`]
-//! decides what follows from it.
+//! decides what follows from it. Pins come from a [`LockFile`], or are made where a tool is first
+//! seen and kept by a [`crate::ports::PinStore`].
 
+mod difference;
 mod fingerprint;
 mod lock;
+mod pin;
 
+pub use difference::{Difference, difference};
 pub use fingerprint::{Fingerprint, NoFingerprint, fingerprint};
-pub use lock::LockFile;
+pub use lock::{LockChange, LockFile};
+pub use pin::{Definition, Ground, LARGEST_TEXT, MOST_PINS, Pin, PinChange, PinHead, Sighting};
 
 /// What is done about definitions that nobody has agreed to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +32,8 @@ pub enum Mode {
 pub enum Standing {
     /// The one that was pinned, or the first that was seen.
     Approved,
-    /// There is a lock file, and the tool is not in it.
+    /// There is a lock file, and the tool is not in it; or nobody has agreed to any definition of
+    /// a tool that was not seen for the first time.
     Unknown,
     /// Another one than was pinned.
     Changed,
@@ -43,6 +49,11 @@ impl Standing {
         Self::Changed,
         Self::Suspicious,
     ];
+
+    /// The standing of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
 
     /// Its name in output and metrics.
     pub fn as_str(self) -> &'static str {

@@ -51,6 +51,10 @@ actions! {
     AdminGrantsRead = "admin/grants/read",
     /// Withdraw it.
     AdminGrantsManage = "admin/grants/manage",
+    /// See the definitions of tools, and what waits for approval.
+    AdminToolsRead = "admin/tools/read",
+    /// Agree to definitions of tools.
+    AdminToolsApprove = "admin/tools/approve",
 }
 
 /// What the ids of actions of the admin API begin with.

@@ -35,6 +35,23 @@ pub fn look_alikes(names: &[&str]) -> Vec<(usize, Finding)> {
     found
 }
 
+/// Whether a name has letters of another script that look like Latin ones, among Latin letters (UTS
+/// 39, 5.1: mixed scripts): it is made to be taken for another name, whether that one is there or
+/// not.
+pub fn mixed_scripts(name: &str) -> Option<Finding> {
+    let foreign = |c: char| {
+        let mut one = [0; 4];
+        !c.is_ascii() && c.is_alphabetic() && skeleton(c.encode_utf8(&mut one)).is_ascii()
+    };
+    let mixed = name.chars().any(foreign) && name.chars().any(|c| c.is_ascii_alphabetic());
+    mixed.then(|| Finding {
+        kind: FindingKind::LookAlike,
+        severity: Severity::High,
+        at: "name".to_owned(),
+        what: "letters of another script among Latin ones".to_owned(),
+    })
+}
+
 /// What a name looks like (after UTS 39, section 4, for the characters that are used for it).
 fn skeleton(name: &str) -> String {
     let visible = name
@@ -78,6 +95,20 @@ fn skeleton(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scripts_that_are_mixed_are_found() {
+        for (name, mixed) in [
+            ("sеnd_mail", true),
+            ("ѕend", true),
+            ("send_mail", false),
+            ("отправить", false),
+            ("buscar_ação", false),
+            ("поиск_2", false),
+        ] {
+            assert_eq!(mixed_scripts(name).is_some(), mixed, "{name}");
+        }
+    }
 
     #[test]
     fn names_that_look_alike_are_found() {

@@ -9,12 +9,14 @@ mod look_alike;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use look_alike::look_alikes;
+pub use look_alike::{look_alikes, mixed_scripts};
 
 /// How much a finding says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// It may well be meant as it reads.
     Medium,
@@ -23,7 +25,8 @@ pub enum Severity {
 }
 
 /// What kind of thing was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FindingKind {
     /// Characters that are not shown (Unicode: default ignorable code points).
     Invisible,
@@ -36,7 +39,7 @@ pub enum FindingKind {
 }
 
 /// Something that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What kind of thing.
     pub kind: FindingKind,
@@ -89,6 +92,20 @@ impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A name or another text of a server for people: what is not visible ASCII or a space is written
+/// out, as `\u{202e}`.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_graphic() || c == ' ' {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_unicode());
+        }
+    }
+    shown
 }
 
 /// What is found in the JSON text of one definition: in every string of it, keys among them. Text

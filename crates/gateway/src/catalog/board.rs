@@ -99,6 +99,22 @@ impl Board {
         Some(entries.publish(before))
     }
 
+    /// Notes that another part of what an upstream has is offered; how it is doing stays as it is.
+    pub(crate) fn offer(
+        &self,
+        upstream: &Arc<Upstream>,
+        offer: Offer,
+        before: &Snapshot,
+    ) -> Option<Published> {
+        let mut entries = self.entries.lock();
+        let at = entries
+            .upstreams
+            .iter()
+            .position(|known| Arc::ptr_eq(known, upstream))?;
+        entries.sources[at].offer = Some(Arc::new(offer));
+        Some(entries.publish(before))
+    }
+
     /// Whether every upstream has been asked once.
     pub(crate) fn is_settled(&self) -> bool {
         self.entries.lock().settled

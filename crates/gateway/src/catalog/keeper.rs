@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use mcp_ultra_domain::catalog::{Kind, Offer};
+use mcp_ultra_domain::catalog::{Kind, Offer, Raw};
 use mcp_ultra_protocol::Era;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -30,10 +30,22 @@ pub(crate) struct Keepers {
 struct Keeper {
     upstream: Arc<Upstream>,
     wake: Notify,
+    /// What may be offered of the lists may be another part of them now.
+    judge: Notify,
     /// Lists whose change the upstream has told of: told on even where nothing differs, since the
     /// caller may see more than the catalog does.
     told: Mutex<Vec<Kind>>,
     stop: CancellationToken,
+}
+
+/// Why a keeper goes on.
+enum Woken {
+    /// The lists have to be read again.
+    Read,
+    /// They have to be judged again.
+    Judge,
+    /// It is not needed any more.
+    Stop,
 }
 
 impl Keepers {
@@ -42,6 +54,7 @@ impl Keepers {
         upstream.hear(listen::sink(gateway, &upstream, &Holder::Catalog, None));
         let keeper = Arc::new(Keeper {
             wake: Notify::new(),
+            judge: Notify::new(),
             told: Mutex::default(),
             stop: CancellationToken::new(),
             upstream,
@@ -78,6 +91,13 @@ impl Keepers {
         }
     }
 
+    /// Pins have changed: the lists that were read are judged again.
+    pub(crate) fn judge_again(&self) {
+        for keeper in self.keepers.lock().values() {
+            keeper.judge.notify_one();
+        }
+    }
+
     /// A call has failed in a way that looks as if the upstream were down, or another than it was
     /// when it was read.
     pub(crate) fn suspect(&self, name: &str) {
@@ -91,6 +111,8 @@ impl Keeper {
     async fn run(self: Arc<Self>, gateway: Arc<Gateway>) {
         let mut failures = 0_u32;
         let mut feed: Option<Feed<Behalf>> = None;
+        // As they were read last.
+        let mut lists: Option<Raw> = None;
         loop {
             let began = Instant::now();
             let found = tokio::select! {
@@ -98,7 +120,9 @@ impl Keeper {
                 found = self.read(&gateway) => found,
             };
             let pause = match found {
-                Ok((era, offer)) => {
+                Ok((era, raw)) => {
+                    let offer = self.offer(&gateway, &raw).await;
+                    lists = gateway.is_pinned(self.upstream.name()).then_some(raw);
                     if failures > 0 {
                         tracing::info!(upstream = %self.upstream.name(), "the upstream answers again");
                     }
@@ -130,8 +154,20 @@ impl Keeper {
                     Some(backoff(failures))
                 }
             };
-            if !self.wait(pause, &mut feed).await {
-                return;
+            let until = pause.map(|pause| Instant::now() + pause);
+            loop {
+                match self.wait(until, &mut feed).await {
+                    Woken::Stop => return,
+                    Woken::Read => break,
+                    Woken::Judge => match &lists {
+                        Some(raw) => {
+                            let offer = self.offer(&gateway, raw).await;
+                            gateway.publish_again(&self.upstream, offer);
+                        }
+                        // Nothing was kept while nothing was pinned.
+                        None => break,
+                    },
+                }
             }
             // Neither an upstream that tells of changes without end nor calls that fail one after
             // the other make it read without a pause.
@@ -142,7 +178,7 @@ impl Keeper {
         }
     }
 
-    async fn read(&self, gateway: &Arc<Gateway>) -> Result<(Era, Offer), UpstreamError> {
+    async fn read(&self, gateway: &Arc<Gateway>) -> Result<(Era, Raw), UpstreamError> {
         let limit = gateway.settings().list_timeout;
         let behalf = self.upstream.own_behalf();
         // A child process may have to be unpacked and started first.
@@ -151,9 +187,16 @@ impl Keeper {
         } else {
             limit
         };
-        let (era, raw) = tokio::time::timeout(limit, read::all(&self.upstream, &behalf))
+        tokio::time::timeout(limit, read::all(&self.upstream, &behalf))
             .await
-            .unwrap_or(Err(UpstreamError::Timeout(limit.as_secs())))?;
+            .unwrap_or(Err(UpstreamError::Timeout(limit.as_secs())))
+    }
+
+    /// What of the lists is offered.
+    async fn offer(&self, gateway: &Gateway, raw: &Raw) -> Offer {
+        let rules = gateway.settings().pinning.clone();
+        let raw = gateway.pinning.judge(self.upstream.name(), raw, &rules);
+        let raw = raw.await;
         let (offer, unusable) = Offer::new(
             &raw,
             self.upstream.naming(),
@@ -162,7 +205,7 @@ impl Keeper {
         for (kind, reason) in unusable {
             tracing::warn!(upstream = %self.upstream.name(), list = kind.list_key(), %reason, "a definition is left out");
         }
-        Ok((era, offer))
+        offer
     }
 
     async fn open_feed(&self, gateway: &Arc<Gateway>, offer: &Offer) -> Option<Feed<Behalf>> {
@@ -213,11 +256,11 @@ impl Keeper {
         gateway.publish(&self.upstream, found, &told);
     }
 
-    /// Waits until the lists have to be read again; `false` when the keeper stops.
-    async fn wait(&self, pause: Option<Duration>, feed: &mut Option<Feed<Behalf>>) -> bool {
+    /// Waits until there is something to do.
+    async fn wait(&self, until: Option<Instant>, feed: &mut Option<Feed<Behalf>>) -> Woken {
         let pause = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
                 None => std::future::pending().await,
             }
         };
@@ -233,16 +276,17 @@ impl Keeper {
                 }
             };
             tokio::select! {
-                () = self.stop.cancelled() => return false,
-                () = &mut pause => return true,
-                () = self.wake.notified() => return true,
+                () = self.stop.cancelled() => return Woken::Stop,
+                () = &mut pause => return Woken::Read,
+                () = self.wake.notified() => return Woken::Read,
+                () = self.judge.notified() => return Woken::Judge,
                 // Another process than the one that was read, and nothing listens to it yet.
-                () = self.upstream.shared_process_started() => return true,
+                () = self.upstream.shared_process_started() => return Woken::Read,
                 notification = next => match notification {
                     Some(notification) => {
                         if let Some(kind) = changed_list(&notification.method) {
                             self.told.lock().push(kind);
-                            return true;
+                            return Woken::Read;
                         }
                     }
                     None => *feed = None,

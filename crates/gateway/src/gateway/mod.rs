@@ -16,8 +16,9 @@ use mcp_ultra_config::Config;
 use mcp_ultra_domain::{
     Clock, Grant, Principal,
     catalog::{Kind, Offer, State},
+    pinning::{LockFile, Mode},
     policy::{Decision, Failure, Policies, PolicyName},
-    ports::{LimitStore, SecretStates, SessionStore},
+    ports::{LimitStore, PinStore, SecretStates, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::{
@@ -37,6 +38,7 @@ use crate::{
     http::StreamSlots,
     limits::Exceeded,
     listen::{self, Change},
+    pinning::Pinning,
     pipeline::Refusal,
     session::{Live, Registry, VALID_FOR},
     snapshot::Snapshot,
@@ -54,6 +56,9 @@ const WARM_TIME: Duration = Duration::from_secs(5);
 /// How often idle sessions and processes are looked for, and lost ones.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether tools were approved by another process.
+const APPROVALS: Duration = Duration::from_secs(2);
+
 /// The data plane.
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
@@ -65,6 +70,7 @@ pub struct Gateway {
     warm: watch::Sender<bool>,
     draining: CancellationToken,
     pub(crate) keepers: Keepers,
+    pub(crate) pinning: Pinning,
     /// Without it nobody is asked who they are.
     pub(crate) identity: Option<Arc<Identity>>,
     /// Who everyone is then.
@@ -98,6 +104,10 @@ pub struct Parts {
     pub connect: Option<ConnectParts>,
     /// What callers may do; without it, everything.
     pub policies: Option<Arc<Policies>>,
+    /// The lock file of tools, where there is one.
+    pub lock: Option<Arc<LockFile>>,
+    /// Where is kept which definitions of tools were agreed to.
+    pub pins: Arc<dyn PinStore>,
     /// Where session state is kept.
     pub store: Arc<dyn SessionStore>,
     /// Where is kept what counts against limits.
@@ -139,13 +149,15 @@ impl Gateway {
             identity,
             connect,
             policies,
+            lock,
+            pins,
             store,
             limits,
             clock,
             secrets,
             listener,
         } = parts;
-        let settings = Settings::new(&config);
+        let settings = Settings::new(&config, lock);
         let calls = usize::try_from(config.limits.calls.get()).unwrap_or(Semaphore::MAX_PERMITS);
         let gateway = Arc::new(Self {
             snapshot: ArcSwap::default(),
@@ -162,6 +174,7 @@ impl Gateway {
             warm: watch::Sender::new(false),
             draining: CancellationToken::new(),
             keepers: Keepers::default(),
+            pinning: Pinning::new(pins, clock.clone()),
             identity,
             anonymous: Principal::anonymous(),
             clock,
@@ -200,6 +213,7 @@ impl Gateway {
             gateway.warm.send_replace(true);
         });
         tokio::spawn(sweep(Arc::downgrade(self), self.draining.clone()));
+        tokio::spawn(watch_approvals(Arc::downgrade(self), self.draining.clone()));
     }
 
     /// Upstreams and policies change together: nobody sees those of one configuration with those of
@@ -252,6 +266,30 @@ impl Gateway {
         if self.board.is_settled() {
             self.warm.send_replace(true);
         }
+    }
+
+    /// Takes over that another part of what an upstream has is offered.
+    pub(crate) fn publish_again(&self, upstream: &Arc<Upstream>, offer: Offer) {
+        let before = self.snapshot();
+        if let Some(published) = self.board.offer(upstream, offer, &before) {
+            self.snapshot.store(published.snapshot);
+            self.announce(&published.changed, &[]);
+        }
+    }
+
+    /// Whether anything is done about the definitions of an upstream's tools.
+    pub(crate) fn is_pinned(&self, upstream: &str) -> bool {
+        self.settings().pinning.mode(upstream) != Mode::Off
+    }
+
+    /// Whether tools of an upstream that are not listed are held back.
+    pub(crate) fn holds_back(&self, upstream: &str) -> bool {
+        self.settings().pinning.mode(upstream) == Mode::Enforce
+    }
+
+    /// Tools were approved: what is offered is found anew.
+    pub fn pins_changed(&self) {
+        self.keepers.judge_again();
     }
 
     fn announce(&self, changed: &std::collections::BTreeSet<usize>, told: &[Kind]) {
@@ -369,6 +407,11 @@ impl Gateway {
         [Kind::Tool, Kind::Prompt, Kind::Resource].map(|kind| snapshot.catalog.items(kind).len())
     }
 
+    /// The lock file of tools that is in force.
+    pub fn lock_file(&self) -> Option<Arc<LockFile>> {
+        self.settings().pinning.lock().cloned()
+    }
+
     /// The policies that are in force; `None` where everything is permitted.
     pub fn policies(&self) -> Option<Arc<Policies>> {
         self.snapshot().policies.clone()
@@ -431,6 +474,7 @@ impl Gateway {
             tracked: self.limits.tracked(),
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
             secrets: self.secrets.states(),
+            pins: self.pinning.tallies(),
             upstreams: snapshot
                 .upstreams
                 .iter()
@@ -505,6 +549,27 @@ async fn sweep(gateway: std::sync::Weak<Gateway>, stop: CancellationToken) {
         let before = gateway.clock.now().saturating_sub(VALID_FOR);
         if let Err(error) = gateway.store.expire(before).await {
             tracing::warn!(%error, "old tombstones of sessions could not be removed");
+        }
+    }
+}
+
+/// Looks whether tools were approved by another process, until the gateway is gone.
+async fn watch_approvals(gateway: std::sync::Weak<Gateway>, stop: CancellationToken) {
+    let mut known = None;
+    loop {
+        let Some(gateway) = gateway.upgrade() else {
+            return;
+        };
+        if let Some(now) = gateway.pinning.approvals().await {
+            if known.is_some_and(|known| known != now) {
+                gateway.pins_changed();
+            }
+            known = Some(now);
+        }
+        drop(gateway);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(APPROVALS) => {}
         }
     }
 }

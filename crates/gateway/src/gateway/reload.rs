@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use mcp_ultra_config::{
     AuthSection, Config, ConnectSection, LimitsSection, Login, ServerSection, SessionSection,
 };
-use mcp_ultra_domain::policy::Policies;
+use mcp_ultra_domain::{pinning::LockFile, policy::Policies};
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, GatewayError, Settings, sealing::sealing_secrets};
@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 impl Gateway {
     /// Takes over the parts of a new configuration that can change in flight, which are those that
-    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, trusted proxies, rates,
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, pins, trusted proxies, rates,
     /// quotas and concurrency. What was counted against limits stays. Calls under way
     /// finish with the upstreams that they have.
     ///
@@ -26,13 +26,16 @@ impl Gateway {
         self: &Arc<Self>,
         config: &Config,
         policies: Option<Arc<Policies>>,
+        lock: Option<Arc<LockFile>>,
     ) -> Result<(), GatewayError> {
         let mut running = self.config.lock();
         let config = &live_parts(&running, config);
         let wanted = self.upstreams(config)?;
         self.rotate(&running, config)?;
         *running = config.clone();
-        self.settings.store(Arc::new(Settings::new(config)));
+        let settings = Settings::new(config, lock);
+        let pins_differ = *settings.pinning != *self.settings().pinning;
+        self.settings.store(Arc::new(settings));
         let before = self.snapshot();
         for old in &before.upstreams {
             if !wanted.iter().any(|new| Arc::ptr_eq(new, old)) {
@@ -48,6 +51,11 @@ impl Gateway {
         self.set(wanted, policies);
         for upstream in new {
             self.keepers.keep(self, upstream);
+        }
+        let names = config.enabled_servers().map(|server| &*server.name);
+        self.pinning.keep(&names.collect());
+        if pins_differ {
+            self.keepers.judge_again();
         }
         Ok(())
     }
@@ -142,6 +150,7 @@ fn live_parts(running: &Config, new: &Config) -> Config {
             ..running.auth.clone()
         },
         policy: new.policy.clone(),
+        pinning: new.pinning.clone(),
         connect: with_secrets_of(&running.connect, &new.connect),
         server: ServerSection {
             trusted_proxies: new.server.trusted_proxies.clone(),

@@ -1,8 +1,9 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_config::{Config, CredentialsKind, Names, Network};
+use mcp_ultra_domain::pinning::LockFile;
 
-use crate::limits::Rules;
+use crate::{limits::Rules, pinning::PinRules};
 
 /// What a running call reads from the configuration.
 pub(crate) struct Settings {
@@ -25,12 +26,13 @@ pub(crate) struct Settings {
     pub refresh: Duration,
     pub page_size: usize,
     pub serve_metrics: bool,
+    pub pinning: Arc<PinRules>,
     /// Whether an upstream's access tokens are had in exchange for those of callers.
     pub exchanges_tokens: bool,
 }
 
 impl Settings {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, lock: Option<Arc<LockFile>>) -> Self {
         let count =
             |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
         Self {
@@ -56,6 +58,7 @@ impl Settings {
             refresh: config.catalog.refresh.get(),
             page_size: count(config.catalog.page_size),
             serve_metrics: config.server.metrics,
+            pinning: Arc::new(PinRules::new(config, lock)),
             exchanges_tokens: config.enabled_servers().any(|server| {
                 let credentials = server.credentials.as_ref();
                 credentials.is_some_and(|section| section.kind == CredentialsKind::TokenExchange)

@@ -69,3 +69,15 @@ pub(super) struct LimitLabels {
 pub(super) struct LimitLabel {
     pub(super) limit: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StandingLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) standing: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FindingLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) kind: &'static str,
+}

@@ -15,7 +15,9 @@ use std::{
 use mcp_ultra_domain::ports::SecretState;
 use mcp_ultra_domain::{
     limits::{Bound, Scope},
+    pinning::Standing,
     ports::Tracked,
+    scan::FindingKind,
 };
 use mcp_ultra_edge::{
     credentials::Fetched,
@@ -31,12 +33,13 @@ use prometheus_client::{
 
 use self::{
     labels::{
-        AnswerLabel, CallLabels, LimitLabel, LimitLabels, ListLabel, MethodLabels, ReasonLabel,
-        ResultLabel, SecretLabel, StatusLabel, TokenLabels, UpstreamLabel,
+        AnswerLabel, CallLabels, FindingLabels, LimitLabel, LimitLabels, ListLabel, MethodLabels,
+        ReasonLabel, ResultLabel, SecretLabel, StandingLabels, StatusLabel, TokenLabels,
+        UpstreamLabel,
     },
     text::prometheus_text,
 };
-use crate::{call::Ids, stages::forward::Outcome};
+use crate::{call::Ids, pinning::Tally, stages::forward::Outcome};
 
 /// Upper bounds in seconds. 0.2 and 0.5 are the thresholds of the service level objectives.
 const BUCKETS: [f64; 13] = [
@@ -69,6 +72,8 @@ pub struct Metrics {
     tracked: Family<LimitLabel, Gauge>,
     secret_read: Family<SecretLabel, Gauge>,
     secret_failing: Family<SecretLabel, Gauge>,
+    pins: Family<StandingLabels, Gauge>,
+    findings: Family<FindingLabels, Gauge>,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -137,6 +142,7 @@ pub(crate) struct Gauges {
     pub listed: [(&'static str, usize); 4],
     pub upstreams: Vec<(String, usize)>,
     pub secrets: Vec<SecretState>,
+    pub pins: Vec<(Arc<str>, Tally)>,
 }
 
 /// Measures one call.
@@ -172,6 +178,8 @@ impl Metrics {
             tracked: Family::default(),
             secret_read: Family::default(),
             secret_failing: Family::default(),
+            pins: Family::default(),
+            findings: Family::default(),
             listener,
         };
         metrics.register();
@@ -276,6 +284,7 @@ impl Metrics {
             let failing = i64::from(state.failing);
             self.secret_failing.get_or_create(&label).set(failing);
         }
+        self.pinned(&gauges.pins);
         for (upstream, count) in &gauges.upstreams {
             let label = UpstreamLabel {
                 upstream: upstream.clone(),
@@ -304,6 +313,29 @@ impl Metrics {
                 &self.refused.get_or_create(&label),
                 self.listener.refused(kind),
             );
+        }
+    }
+
+    /// Upstreams that are gone from the configuration have no series.
+    fn pinned(&self, pins: &[(Arc<str>, Tally)]) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.pins.clear();
+        self.findings.clear();
+        for (upstream, tally) in pins {
+            for (standing, count) in Standing::ALL.into_iter().zip(tally.standings) {
+                let labels = StandingLabels {
+                    upstream: upstream.clone(),
+                    standing: standing.as_str(),
+                };
+                self.pins.get_or_create(&labels).set(number(count));
+            }
+            for (kind, count) in FindingKind::ALL.into_iter().zip(tally.findings) {
+                let labels = FindingLabels {
+                    upstream: upstream.clone(),
+                    kind: kind.as_str(),
+                };
+                self.findings.get_or_create(&labels).set(number(count));
+            }
         }
     }
 

@@ -96,6 +96,16 @@ impl Metrics {
             self.secret_failing.clone(),
         );
         registry.register(
+            "mcp_pinning_tools",
+            "Tools by upstream and standing: approved, unknown to the lock file or the store, changed since they were approved, suspicious at first sight",
+            self.pins.clone(),
+        );
+        registry.register(
+            "mcp_pinning_findings",
+            "What the scan finds in the definitions that an upstream offers, by kind",
+            self.findings.clone(),
+        );
+        registry.register(
             "mcp_auth_refused",
             "HTTP requests to the MCP endpoint that nobody was identified for, by reason",
             self.auth_refused.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mcp_ultra_domain::policy::{Action, Ask, Circumstances, Decision, Target};
+use mcp_ultra_protocol::Method;
 
 use super::route;
 use crate::{
@@ -47,12 +48,19 @@ impl<T> Permitted<T> {
 
 /// Without a policy every principal may call everything, which is why the gateway listens on
 /// loopback unless it is told otherwise. With one, what may not be called is answered as what does
-/// not exist.
+/// not exist; so is a tool that is not listed where its server's pins are enforced.
 pub(crate) fn call(
     gateway: &Gateway,
     snapshot: &Snapshot,
     routed: Box<Routed>,
 ) -> Result<Permitted<Box<Routed>>, Refusal> {
+    // Whether it is one that is held back or one that its server does not have is nobody's to know.
+    if matches!(routed.subject, Subject::Unlisted(_))
+        && routed.call.method == Method::ToolsCall
+        && gateway.holds_back(routed.upstream.name())
+    {
+        return Err(route::unknown(&routed.call).into());
+    }
     let Some(view) = snapshot.view(&routed.call.caller.principal) else {
         return Ok(Permitted {
             permitted: routed,

@@ -104,7 +104,7 @@ async fn initialize(gateway: &Gateway, snapshot: &Snapshot, call: &Call, reply: 
     let result = format!(
         "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"serverInfo\":{}{instructions}}}",
         caller.version,
-        capabilities(snapshot, Era::Legacy),
+        capabilities(snapshot, &caller.principal, Era::Legacy),
         crate::identity(),
     );
     reply.opened(&result, token).await;
@@ -120,7 +120,7 @@ fn discover(gateway: &Gateway, snapshot: &Snapshot, call: &Call) -> String {
     format!(
         "{{\"resultType\":\"complete\",\"supportedVersions\":[{}],\"capabilities\":{}{},\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\",\"_meta\":{}}}",
         versions.join(","),
-        capabilities(snapshot, Era::Modern),
+        capabilities(snapshot, principal, Era::Modern),
         instructions_member(snapshot, principal),
         server_meta(snapshot, principal),
     )
@@ -176,7 +176,7 @@ fn hints(gateway: &Gateway, snapshot: &Snapshot) -> (u64, &'static str) {
     )
 }
 
-fn capabilities(snapshot: &Snapshot, era: Era) -> String {
+fn capabilities(snapshot: &Snapshot, principal: &Principal, era: Era) -> String {
     let union = &snapshot.capabilities;
     let mut parts = Vec::new();
     if union.tools {
@@ -203,8 +203,8 @@ fn capabilities(snapshot: &Snapshot, era: Era) -> String {
     if union.logging {
         parts.push("\"logging\":{}".into());
     }
-    let extensions: Vec<String> = union
-        .extensions
+    let extensions: Vec<String> = snapshot
+        .extensions_for(principal)
         .iter()
         // The tasks extension is of the modern era only.
         .filter(|(id, _)| era == Era::Modern || !id.ends_with("/tasks"))

@@ -133,9 +133,11 @@ pub(super) async fn read<T: DeserializeOwned>(mut reply: Reply) -> Result<T, Fai
     serde_json::from_slice(&body).map_err(|_| AdminError::NotTheApi.into())
 }
 
-/// As it may stand in a path or a query.
+/// As it may stand in a path or a query. Forms write a space as `+`, which a path does not read as
+/// one.
 pub(super) fn encoded(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
+    let encoded: String = byte_serialize(text.as_bytes()).collect();
+    encoded.replace('+', "%20")
 }
 
 /// `path` with one parameter more.

@@ -62,7 +62,7 @@ enum Command {
     /// List and revoke what people have granted at servers
     #[command(subcommand)]
     Grant(grant::Command),
-    /// List and call the tools of a running server
+    /// List, call and check the tools of a running server; lock and approve their definitions
     #[command(subcommand)]
     Tools(tools::Command),
     /// Show where the secrets of a configuration are

@@ -13,6 +13,7 @@ use mcp_ultra_control::{
     },
     grants::{Grants, Revoked, Withdraw},
     keys::Keys,
+    pins::Pins,
 };
 use mcp_ultra_domain::{Clock, Grant, policy::Policies, ports::IdempotencyStore};
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
@@ -60,12 +61,20 @@ impl Admin {
         let known = identity.clone();
         let changed = move |id: &str| known.forget_api_key(id);
         let keys = Keys::new(Arc::new(storage.clone()), clock.clone(), Arc::new(changed));
+        let (locked, approved) = (gateway.clone(), gateway.clone());
+        let pins = Pins::new(
+            Arc::new(storage.clone()),
+            clock.clone(),
+            Arc::new(move || locked.lock_file().is_some()),
+            Arc::new(move || approved.pins_changed()),
+        );
         let api = Api {
             identity: identity.clone(),
             rule: Rule::new(in_force(gateway, admin)?, clock.clone()),
             url: admin.url.as_deref().unwrap_or(&bound).into(),
             keys,
             grants: Grants::new(Arc::new(storage.clone()), Arc::new(Ended(gateway.clone()))),
+            pins,
             idempotency: Arc::new(storage.clone()),
             clock,
         };

@@ -1,12 +1,13 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
+//! [`policy`], pins of tools in [`pinning`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
 mod connect;
 mod identity;
 pub(crate) mod log;
+pub(crate) mod pinning;
 pub(crate) mod policy;
 mod reload;
 pub(crate) mod secrets;
@@ -76,6 +77,10 @@ pub(crate) enum ServeError {
     #[error("the policies of policy.files can't be used: {0}")]
     #[diagnostic(help("`mcp-ultra policy check FILE…` checks them without a gateway"))]
     Policy(#[from] PolicyErrors),
+    /// The lock file of tools can't be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    LockFile(#[from] pinning::LockError),
     /// The database can't be used.
     #[error(transparent)]
     #[diagnostic(help("check storage.sqlite, and who may write to that file and its folder"))]
@@ -137,6 +142,7 @@ impl Server {
         .map_err(ServeError::Issuers)?
         .map(Arc::new);
         let policies = policy::policies(&config.policy)?;
+        let lock = pinning::lock_file(&config.pinning)?;
         let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
         let gateway = Gateway::new(Parts {
             config: config.clone(),
@@ -144,6 +150,8 @@ impl Server {
             identity: identity.clone(),
             connect,
             policies,
+            lock,
+            pins: pinning::store(storage.as_ref()),
             store: Arc::new(MemorySessionStore::default()),
             limits: Arc::new(MemoryLimitStore::new(tracked)),
             clock: clock.clone(),

@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use mcp_ultra_config::{Changes, Config, ConfigError, PolicySection, SourceFile, Sources};
+use mcp_ultra_config::{Changes, Config, ConfigError, SourceFile, Sources};
 use mcp_ultra_gateway::Gateway;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    log, policy,
+    log, pinning, policy,
     secrets::Secrets,
     watch::{Place, Watch},
 };
@@ -27,7 +27,7 @@ pub(super) async fn run(
         return;
     };
     let file = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
-    let mut watch = self::watch(file.as_deref(), &running.policy);
+    let mut watch = self::watch(file.as_deref(), &running);
     let mut secret_files = secrets.watch();
     let mut ticks = tokio::time::interval(secrets.section().refresh.get());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -53,10 +53,10 @@ pub(super) async fn run(
         };
         match load(&sources, &mut secrets, file.as_deref()).await {
             Ok(new) => {
-                let other = new.policy != running.policy;
+                let other = new.policy != running.policy || new.pinning != running.pinning;
                 apply(why, &started, &mut running, new, &gateway, &log);
                 if other {
-                    watch = self::watch(file.as_deref(), &running.policy);
+                    watch = self::watch(file.as_deref(), &running);
                 }
             }
             Err(error) => {
@@ -100,15 +100,23 @@ fn apply(
             return;
         }
     };
+    let lock = match pinning::lock_file(&new.pinning) {
+        Ok(lock) => lock,
+        Err(error) => {
+            tracing::error!(why, %error, "the new lock file is refused, the old configuration stays");
+            return;
+        }
+    };
     let revision = policies
         .as_ref()
         .map(|policies| policies.revision().clone());
-    if changes.is_empty() && revision == gateway.policy_revision() {
+    let same_pins = lock == gateway.lock_file();
+    if changes.is_empty() && same_pins && revision == gateway.policy_revision() {
         tracing::info!(why, "the configuration was read again: nothing differs");
         warn_of_restart(started, &new);
         return;
     }
-    if let Err(error) = gateway.reload(&new, policies) {
+    if let Err(error) = gateway.reload(&new, policies, lock) {
         tracing::error!(why, %error, "the new configuration is refused, the old one stays");
         return;
     }
@@ -122,6 +130,7 @@ fn apply(
         changed = ?changes.servers_changed,
         values = ?changes.live,
         policies = revision.as_deref().unwrap_or("none"),
+        lock_file = if same_pins { "the same" } else { "another" },
         "the new configuration is in force"
     );
     warn_of_restart(started, &new);
@@ -137,14 +146,21 @@ fn warn_of_restart(started: &Config, new: &Config) {
     }
 }
 
-/// Watches the configuration's file and its policies.
-fn watch(file: Option<&Path>, section: &PolicySection) -> Watch {
-    let policies = section.files.iter().map(Path::new).filter_map(|path| {
-        if path.is_dir() {
-            return Some(Place::of_files(path, policy::is_ours));
-        }
-        Place::of_file(path)
-    });
-    let places = file.and_then(Place::of_file).into_iter().chain(policies);
+/// Watches the configuration's file, its policies and its lock file.
+fn watch(file: Option<&Path>, config: &Config) -> Watch {
+    let policies = config
+        .policy
+        .files
+        .iter()
+        .map(Path::new)
+        .filter_map(|path| {
+            if path.is_dir() {
+                return Some(Place::of_files(path, policy::is_ours));
+            }
+            Place::of_file(path)
+        });
+    let lock = config.pinning.lock_file.as_deref().map(Path::new);
+    let named = [file, lock].into_iter().flatten();
+    let places = named.filter_map(Place::of_file).chain(policies);
     Watch::new("the configuration", places.collect())
 }

@@ -144,6 +144,21 @@ async fn each_action_on_a_task_is_permitted_by_itself_and_with_its_tool() {
     assert!(!refused("tasks/get").await && !refused("tasks/cancel").await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn extensions_are_declared_to_those_who_see_their_server() {
+    let policies = r#"permit(principal, action, resource) when { principal.subject == "ana" };"#;
+    let rig = rig(Era::Modern, policies).await;
+    let mut caller = rig.caller();
+    let declared = async |caller: &Caller| {
+        let reply = call(caller, "server/discover", json!({})).await;
+        let extensions = reply.result()["capabilities"]["extensions"].clone();
+        extensions.get("io.modelcontextprotocol/tasks").is_some()
+    };
+    assert!(declared(&caller).await);
+    caller.extra_headers = headers("eve");
+    assert!(!declared(&caller).await);
+}
+
 /// Whether an update comes on the stream.
 async fn hears(events: &mut Events) -> bool {
     while let Some(event) = events

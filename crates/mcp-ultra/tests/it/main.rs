@@ -48,6 +48,8 @@ mod gateway_openbao;
 mod gateway_openbao_tls;
 mod gateway_operations;
 mod gateway_passing;
+mod gateway_pinning;
+mod gateway_pinning_admin;
 mod gateway_policy;
 mod gateway_policy_later;
 mod gateway_rates;

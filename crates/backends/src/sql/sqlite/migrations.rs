@@ -6,7 +6,7 @@ use sqlx::{
 };
 
 /// Number, what it is for, and the statements.
-const ALL: [(i64, &str, &str); 3] = [
+const ALL: [(i64, &str, &str); 4] = [
     (
         1,
         "API keys",
@@ -21,6 +21,11 @@ const ALL: [(i64, &str, &str); 3] = [
         3,
         "grants",
         include_str!("../../../migrations/sqlite/0003_grants.sql"),
+    ),
+    (
+        4,
+        "pins of tools",
+        include_str!("../../../migrations/sqlite/0004_tool_pins.sql"),
     ),
 ];
 

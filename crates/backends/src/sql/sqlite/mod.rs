@@ -6,6 +6,7 @@ mod api_keys;
 mod grants;
 mod idempotency;
 mod migrations;
+mod tool_pins;
 
 use std::{
     fs, io,

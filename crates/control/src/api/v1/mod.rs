@@ -3,6 +3,7 @@
 mod grants;
 mod keys;
 mod openapi;
+mod tools;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -14,4 +15,5 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(openapi::show))
         .nest("/grants", grants::routes())
         .nest("/keys", keys::routes())
+        .nest("/tools", tools::routes())
 }

@@ -1,8 +1,9 @@
 //! `mcp-ultra tools list`.
 
 use comfy_table::{ContentArrangement, Table, presets};
+use mcp_ultra_domain::scan::{self as rules, Severity};
 
-use super::Common;
+use super::{Common, scan};
 use crate::{
     cli::{
         exit::{CommandResult, print},
@@ -41,7 +42,33 @@ pub(crate) async fn run(args: Args) -> CommandResult {
     if tools.is_empty() {
         return print("The server offers no tools.");
     }
-    print(&table(&tools))
+    print(&table(&tools))?;
+    match findings(&tools) {
+        Some(found) => print(&found),
+        None => Ok(()),
+    }
+}
+
+/// The tools in which something is found, below the table.
+fn findings(tools: &[Tool]) -> Option<String> {
+    let found = scan::findings(tools);
+    let mut lines = vec![String::new()];
+    for tool in tools {
+        let of_it = found.iter().filter(|(of, _)| std::ptr::eq(*of, tool));
+        let all: Vec<_> = of_it.map(|(_, finding)| finding).collect();
+        let high = all.iter().filter(|one| one.severity == Severity::High);
+        if !all.is_empty() {
+            let (name, count, high) = (rules::printable(&tool.name), all.len(), high.count());
+            lines.push(format!(
+                "! {name}: {count} found by the scan, {high} of high severity"
+            ));
+        }
+    }
+    if lines.len() == 1 {
+        return None;
+    }
+    lines.push("`mcp-ultra tools scan` shows what was found.".to_owned());
+    Some(lines.join("\n"))
 }
 
 fn table(tools: &[Tool]) -> String {

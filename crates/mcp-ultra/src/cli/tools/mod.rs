@@ -1,9 +1,11 @@
-//! `mcp-ultra tools`: what a server offers, what is hidden in it, and one call of it.
+//! `mcp-ultra tools`: what a server offers, what is hidden in it, one call of it, and whether anybody
+//! has agreed to it.
 
 mod arguments;
 mod call;
 mod content;
 mod list;
+mod pins;
 mod scan;
 
 pub(crate) use content::{is_error, readable};
@@ -31,6 +33,14 @@ pub(crate) enum Command {
     ///
     /// Ends with 1 where something of high severity is found.
     Scan(scan::Args),
+    /// Show the tools of a gateway whose definitions wait for approval, and what differs in them
+    Pending(pins::pending::Args),
+    /// Agree to definitions of tools that wait for approval
+    Approve(pins::approve::Args),
+    /// Write a lock file: the fingerprints of all tools that the servers of a gateway offer
+    ///
+    /// The servers of the configuration are asked, or, with `--admin`, a running gateway is.
+    Lock(pins::lock::Args),
 }
 
 /// What all of them take.
@@ -52,6 +62,9 @@ pub(crate) async fn run(command: Command) -> CommandResult {
         Command::List(args) => list::run(args).await,
         Command::Call(args) => call::run(args).await,
         Command::Scan(args) => scan::run(args).await,
+        Command::Pending(args) => pins::pending::run(args).await,
+        Command::Approve(args) => pins::approve::run(args).await,
+        Command::Lock(args) => pins::lock::run(args).await,
     }
 }
 

@@ -51,28 +51,27 @@ pub(crate) async fn run(args: Args) -> CommandResult {
     Ok(())
 }
 
-fn findings(tools: &[Tool]) -> Vec<(&Tool, Finding)> {
+/// What is found in the tools of a server.
+pub(super) fn findings(tools: &[Tool]) -> Vec<(&Tool, Finding)> {
     let in_definitions = tools.iter().flat_map(|tool| {
         let findings = scan::definition(&tool.text).into_iter();
         findings.map(move |finding| (tool, finding))
     });
     let names: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
     let alike = scan::look_alikes(&names).into_iter();
+    let mixed = tools.iter().filter_map(|tool| {
+        let finding = scan::mixed_scripts(&tool.name)?;
+        Some((tool, finding))
+    });
     in_definitions
         .chain(alike.map(|(index, finding)| (&tools[index], finding)))
+        .chain(mixed)
         .collect()
 }
 
 /// A name may be of the very characters that are looked for: they are written out.
 fn line(tool: &Tool, finding: &Finding) -> String {
-    let name: String = tool
-        .name
-        .chars()
-        .flat_map(|c| match c {
-            c if c.is_ascii_graphic() => c.to_string().chars().collect::<Vec<_>>(),
-            c => c.escape_unicode().collect(),
-        })
-        .collect();
+    let name = scan::printable(&tool.name);
     let Finding {
         kind,
         severity,

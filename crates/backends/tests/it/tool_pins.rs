@@ -1,0 +1,232 @@
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_domain::{
+    pinning::{Definition, Ground, MOST_PINS, Sighting, Standing, fingerprint},
+    ports::{MemoryPinStore, PinStore, PinStoreError},
+    scan::{Finding, FindingKind, Severity},
+};
+
+contracts!(
+    MemoryPinStore,
+    the_first_sight_is_approved_and_a_change_waits,
+    what_returns_waits_no_more,
+    what_is_suspicious_waits_until_it_is_approved,
+    an_approval_is_for_what_was_meant,
+    of_two_that_see_a_tool_first_one_decides,
+    of_many_approvals_one_is_counted,
+    a_lock_file_outweighs_what_is_known,
+    what_is_gone_is_remembered,
+    pages_follow_each_other,
+    a_server_that_offers_without_end_pushes_nothing_out,
+);
+
+const AT: Duration = Duration::from_secs(100);
+const FIRST: Ground = Ground::FirstSight { suspicious: false };
+const SUSPICIOUS: Ground = Ground::FirstSight { suspicious: true };
+
+fn sighting(tool: &str, text: &str, ground: Ground) -> Sighting {
+    Sighting {
+        tool: tool.into(),
+        definition: Definition::new(&text.into()),
+        findings: Vec::new(),
+        ground,
+    }
+}
+
+async fn see(store: &dyn PinStore, tool: &str, text: &str, ground: Ground) {
+    let seen = [sighting(tool, text, ground)];
+    store.saw("crm", &seen, &[], AT).await.unwrap();
+}
+
+async fn standing(store: &dyn PinStore, tool: &str) -> Standing {
+    store.get("crm", tool).await.unwrap().unwrap().standing()
+}
+
+async fn the_first_sight_is_approved_and_a_change_waits(store: &dyn PinStore) {
+    see(store, "it's \"é\"", "1", FIRST).await;
+    let mut changed = sighting("it's \"é\"", "2", FIRST);
+    changed.findings.push(Finding {
+        kind: FindingKind::Invisible,
+        severity: Severity::High,
+        at: "title".into(),
+        what: "U+200B".into(),
+    });
+    let seen = std::slice::from_ref(&changed);
+    store.saw("crm", seen, &[], AT * 2).await.unwrap();
+    store.saw("crm", seen, &[], AT * 3).await.unwrap();
+    let pin = store.get("crm", "it's \"é\"").await.unwrap().unwrap();
+    let approved = pin.approved.as_ref().unwrap();
+    assert_eq!((approved.text.as_deref(), approved.at), (Some("1"), AT));
+    let (waiting, standing) = pin.waiting.as_ref().unwrap();
+    assert_eq!(
+        (waiting.text.as_deref(), waiting.at, *standing),
+        (Some("2"), AT * 2, Standing::Changed),
+        "what waits keeps the time at which it was first seen"
+    );
+    assert_eq!(
+        (&pin.findings, &pin.approved_by),
+        (&changed.findings, &None)
+    );
+    let heads = store.of_server("crm").await.unwrap();
+    assert_eq!(heads, [pin.head()]);
+    assert_eq!(store.of_server("cr").await.unwrap(), []);
+    assert_eq!(store.get("crm", "other").await.unwrap(), None);
+}
+
+async fn what_returns_waits_no_more(store: &dyn PinStore) {
+    for text in ["1", "2", "3", "1"] {
+        see(store, "a", text, FIRST).await;
+    }
+    let pin = store.get("crm", "a").await.unwrap().unwrap();
+    assert_eq!((pin.standing(), &pin.waiting), (Standing::Approved, &None));
+    let late = store.approve("crm", "a", fingerprint("2"), "ana", AT).await;
+    assert_eq!(late, Err(PinStoreError::Changed));
+}
+
+async fn what_is_suspicious_waits_until_it_is_approved(store: &dyn PinStore) {
+    see(store, "a", "1", SUSPICIOUS).await;
+    assert_eq!(standing(store, "a").await, Standing::Suspicious);
+    // A harmless one that comes after it was agreed to by nobody either.
+    see(store, "a", "2", FIRST).await;
+    assert_eq!(standing(store, "a").await, Standing::Unknown);
+    see(store, "a", "1", SUSPICIOUS).await;
+    let approved = store
+        .approve("crm", "a", fingerprint("1"), "ana", AT * 2)
+        .await;
+    assert_eq!(approved.unwrap().approved_by.as_deref(), Some("ana"));
+    see(store, "a", "1", SUSPICIOUS).await;
+    assert_eq!(standing(store, "a").await, Standing::Approved);
+}
+
+async fn an_approval_is_for_what_was_meant(store: &dyn PinStore) {
+    let approve = async |text| {
+        store
+            .approve("crm", "a", fingerprint(text), "ana", AT * 2)
+            .await
+    };
+    assert_eq!(approve("1").await, Err(PinStoreError::NotFound));
+    see(store, "a", "1", FIRST).await;
+    see(store, "a", "2", FIRST).await;
+    let before = store.approvals().await.unwrap();
+    assert_eq!(approve("3").await, Err(PinStoreError::Changed));
+    assert_eq!(store.approvals().await.unwrap(), before);
+    let pin = approve("2").await.unwrap();
+    let approved = pin.approved.clone().unwrap();
+    assert_eq!((approved.text.as_deref(), approved.at), (Some("2"), AT * 2));
+    assert_eq!(pin.waiting, None);
+    let after = store.approvals().await.unwrap();
+    assert_ne!(after, before);
+    // Sent again, it is the same and nothing happens.
+    assert_eq!(approve("2").await, Ok(pin));
+    assert_eq!(store.approvals().await.unwrap(), after);
+    see(store, "a", "1", FIRST).await;
+    assert_eq!(standing(store, "a").await, Standing::Changed);
+}
+
+async fn of_two_that_see_a_tool_first_one_decides(store: &dyn PinStore) {
+    let texts: Vec<String> = (0..8).map(|number| number.to_string()).collect();
+    join_all(texts.iter().map(|text| see(store, "a", text, FIRST))).await;
+    let pin = store.get("crm", "a").await.unwrap().unwrap();
+    let approved = pin.approved.unwrap().fingerprint;
+    let (waiting, standing) = pin.waiting.unwrap();
+    assert_eq!(standing, Standing::Changed);
+    assert_ne!(waiting.fingerprint, approved);
+    assert!(texts.iter().any(|text| fingerprint(text) == approved));
+}
+
+async fn of_many_approvals_one_is_counted(store: &dyn PinStore) {
+    see(store, "a", "1", FIRST).await;
+    see(store, "a", "2", FIRST).await;
+    let names: Vec<String> = (0..8).map(|number| format!("admin {number}")).collect();
+    let approvals = names
+        .iter()
+        .map(|by| store.approve("crm", "a", fingerprint("2"), by, AT));
+    for approved in join_all(approvals).await {
+        approved.unwrap();
+    }
+    let pin = store.get("crm", "a").await.unwrap().unwrap();
+    let by = pin.approved_by.unwrap();
+    assert!(names.contains(&by));
+    assert_eq!(store.approvals().await, Ok(1));
+}
+
+async fn a_lock_file_outweighs_what_is_known(store: &dyn PinStore) {
+    see(store, "a", "1", FIRST).await;
+    see(store, "a", "2", Ground::Lock(Standing::Approved)).await;
+    see(store, "b", "1", Ground::Lock(Standing::Unknown)).await;
+    assert_eq!(standing(store, "a").await, Standing::Approved);
+    assert_eq!(standing(store, "b").await, Standing::Unknown);
+    see(store, "a", "1", Ground::Lock(Standing::Changed)).await;
+    let pin = store.get("crm", "a").await.unwrap().unwrap();
+    assert_eq!(pin.approved.unwrap().text.as_deref(), Some("2"));
+}
+
+async fn what_is_gone_is_remembered(store: &dyn PinStore) {
+    see(store, "a", "1", FIRST).await;
+    let gone = ["a".to_owned(), "never".to_owned()];
+    store.saw("crm", &[], &gone, AT).await.unwrap();
+    assert!(!store.get("crm", "a").await.unwrap().unwrap().offered);
+    // Whoever takes a tool away and brings another one back has not been seen for the first time.
+    see(store, "a", "2", FIRST).await;
+    let pin = store.get("crm", "a").await.unwrap().unwrap();
+    assert_eq!((pin.standing(), pin.offered), (Standing::Changed, true));
+    store.saw("crm", &[], &gone, AT).await.unwrap();
+    see(store, "a", "1", FIRST).await;
+    let pin = store.get("crm", "a").await.unwrap().unwrap();
+    assert_eq!((pin.standing(), pin.offered), (Standing::Approved, true));
+    store.saw("crm", &[], &gone, AT).await.unwrap();
+    see(store, "a", "1", FIRST).await;
+    assert!(store.get("crm", "a").await.unwrap().unwrap().offered);
+}
+
+async fn pages_follow_each_other(store: &dyn PinStore) {
+    for server in ["b", "a"] {
+        let seen = [sighting("y", "1", FIRST), sighting("x", "1", SUSPICIOUS)];
+        store.saw(server, &seen, &[], AT).await.unwrap();
+    }
+    for (waiting, expected) in [
+        (false, &["a/x", "a/y", "b/x", "b/y"][..]),
+        (true, &["a/x", "b/x"]),
+    ] {
+        let mut seen: Vec<(String, String)> = Vec::new();
+        loop {
+            let after = seen.last().map(|(server, tool)| (&**server, &**tool));
+            let page = store.list(after, waiting, 1).await.unwrap();
+            let Some(pin) = page.into_iter().next() else {
+                break;
+            };
+            seen.push((pin.server, pin.tool));
+        }
+        let names: Vec<String> = seen.iter().map(|(s, t)| format!("{s}/{t}")).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+async fn a_server_that_offers_without_end_pushes_nothing_out(store: &dyn PinStore) {
+    see(store, "a", "1", FIRST).await;
+    for round in 0..3 {
+        let names = (0..MOST_PINS / 2).map(|number| format!("t-{round}-{number}"));
+        let seen: Vec<_> = names.map(|name| sighting(&name, "1", FIRST)).collect();
+        store.saw("crm", &seen, &[], AT).await.unwrap();
+    }
+    assert_eq!(store.of_server("crm").await.unwrap().len(), MOST_PINS);
+    see(store, "a", "2", FIRST).await;
+    assert_eq!(standing(store, "a").await, Standing::Changed);
+}
+
+#[tokio::test]
+async fn pins_outlive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = Sqlite::open(&path).await.unwrap();
+    see(&store, "a", "1", FIRST).await;
+    see(&store, "a", "2", FIRST).await;
+    let before = PinStore::get(&store, "crm", "a").await.unwrap();
+    store.close().await;
+    let store = Sqlite::open(&path).await.unwrap();
+    assert_eq!(PinStore::get(&store, "crm", "a").await.unwrap(), before);
+    let pin = store.approve("crm", "a", fingerprint("2"), "ana", AT).await;
+    assert_eq!(pin.unwrap().standing(), Standing::Approved);
+}

@@ -1,0 +1,79 @@
+use axum::{extract::State, response::Response};
+use mcp_ultra_domain::{policy::Action, scan::printable};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::shown;
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::{Parameters, ToolName},
+        problem::{Document, Problem},
+        revision::IfMatch,
+    },
+    pins::PinView,
+};
+
+/// Whether to do it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Query {
+    /// Answers as if it were done, and does nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Agrees to the definition that waits, which is the one that `If-Match` names: it is offered at
+/// once. Sent again, it is answered the same.
+#[utoipa::path(
+    post,
+    path = "/{server}/{tool}/approve",
+    operation_id = "approveTool",
+    tag = "tools",
+    params(
+        ("server" = String, Path, description = "The server's name in the configuration"),
+        ("tool" = String, Path, description = "The server's own name of the tool"),
+        Query,
+        ("If-Match" = String, Header, description = "The ETag of what was read"),
+    ),
+    responses(
+        (status = 200, description = "The tool as it is then, or as it is for a dry run", body = PinView, headers(("ETag" = String, description = "The fingerprint that was agreed to, and the one that waits"))),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn approve(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(query): Parameters<Query>,
+    ToolName { server, tool }: ToolName,
+    meant: IfMatch,
+) -> Result<Response, Problem> {
+    caller.may_for_all(&api, Action::AdminToolsApprove)?;
+    api.pins.check()?;
+    let found = api.pins.get(&server, &tool).await?;
+    let view = PinView::of(&found);
+    let current = found.current().map(|one| one.fingerprint);
+    // Sent again after it was done: what waited then is what is approved now.
+    let again = !view.waits() && meant.has_waited(view.approved.as_deref());
+    if !again {
+        meant.check_tag(&view.tag())?;
+    }
+    let (Some(current), false) = (current, query.dry_run) else {
+        return Ok(shown(&found));
+    };
+    let by = caller.principal().id();
+    let approved = api.pins.approve(&server, &tool, current, by).await?;
+    if found.waiting.is_some() {
+        let (server, tool) = (printable(&server), printable(&tool));
+        tracing::info!(
+            upstream = server,
+            tool,
+            fingerprint = current.short(),
+            "the definition of a tool was approved"
+        );
+    }
+    Ok(shown(&approved))
+}

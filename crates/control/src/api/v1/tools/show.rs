@@ -1,0 +1,51 @@
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use mcp_ultra_domain::policy::Action;
+
+use super::{etag, shown};
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::ToolName,
+        problem::{Document, Problem},
+        revision::IfNoneMatch,
+    },
+    pins::PinView,
+};
+
+/// One tool, with what differs from what was agreed to.
+#[utoipa::path(
+    get,
+    path = "/{server}/{tool}",
+    operation_id = "getTool",
+    tag = "tools",
+    params(
+        ("server" = String, Path, description = "The server's name in the configuration"),
+        ("tool" = String, Path, description = "The server's own name of the tool"),
+    ),
+    responses(
+        (status = 200, description = "The tool", body = PinView, headers(("ETag" = String, description = "The fingerprint that was agreed to, and the one that waits"))),
+        (status = 304, description = "It is the one that If-None-Match names"),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    ToolName { server, tool }: ToolName,
+    known: IfNoneMatch,
+) -> Result<Response, Problem> {
+    caller.may_for_all(&api, Action::AdminToolsRead)?;
+    let found = api.pins.get(&server, &tool).await?;
+    let view = PinView::of(&found);
+    if known.has_tag(&view.tag()) {
+        let tag = [(header::ETAG, etag(&view))];
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    Ok(shown(&found))
+}

@@ -1,0 +1,165 @@
+//! Definitions of tools that somebody has to agree to: `tools pending`, `approve` and `lock`.
+//!
+//! Like `mcp-ultra key` they speak to the admin API of a running gateway (`--admin`), or open the
+//! store of a configuration (`storage.sqlite`) themselves. A running gateway takes over what was
+//! approved in its store within two seconds.
+
+pub(super) mod approve;
+pub(super) mod lock;
+pub(super) mod pending;
+mod show;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use http::Method;
+use mcp_ultra_backends::sql::{OpenError, Sqlite};
+use mcp_ultra_config::{Config, Sources};
+use mcp_ultra_control::pins::{PinError, PinView, Pins};
+use mcp_ultra_domain::{SystemClock, ports::PinStoreError};
+
+use crate::{
+    cli::{
+        admin::{AdminApi, encoded, read},
+        config,
+        exit::Failure,
+        target,
+    },
+    wiring::secrets::{self, Secrets},
+};
+
+const PATH: &str = "/api/v1/tools";
+/// Who approved what was approved in the store itself.
+const BY: &str = "mcp-ultra tools approve";
+
+/// Which gateway's tools.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Configuration file that names the store [default: the one that `MCP_ULTRA_CONFIG` names]
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    config: Option<PathBuf>,
+    /// Admin API of a running gateway, such as `http://127.0.0.1:9090`, instead of the configuration
+    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN")]
+    admin: Option<String>,
+    /// Environment variable that holds the credential for the admin API [default:
+    /// `MCP_ULTRA_TOKEN`, if set]
+    #[arg(long, value_name = "NAME", requires = "admin")]
+    token_env: Option<String>,
+}
+
+/// Tools can't be shown or approved.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+enum ToolsError {
+    /// No store is configured.
+    #[error("the configuration names no place where it is kept which definitions were agreed to")]
+    #[diagnostic(help(
+        "set storage.sqlite and name the file with --config, or ask a running gateway with --admin"
+    ))]
+    NoStore,
+    /// The store can't be opened.
+    #[error(transparent)]
+    #[diagnostic(help("check storage.sqlite, and whether this user may write to that file"))]
+    Open(#[from] OpenError),
+    /// A rule was broken, or the store failed.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// Nothing of that name waits.
+    #[error("no tool `{0}` waits for approval")]
+    #[diagnostic(help("`mcp-ultra tools pending` lists those that do, as SERVER/TOOL"))]
+    NotWaiting(String),
+    /// Another definition waits.
+    #[error("of {tool} another definition waits, {there}")]
+    #[diagnostic(help("`mcp-ultra tools pending` shows it"))]
+    Other {
+        /// The tool.
+        tool: String,
+        /// The fingerprint of what waits.
+        there: String,
+    },
+}
+
+impl From<ToolsError> for Failure {
+    fn from(error: ToolsError) -> Self {
+        match error {
+            ToolsError::NoStore | ToolsError::Pin(PinError::Locked) => Self::usage(error),
+            error => Self::failed(error),
+        }
+    }
+}
+
+/// Where it is known which definitions were agreed to.
+enum Desk {
+    Store(Pins, Sqlite),
+    Remote(AdminApi),
+}
+
+impl Common {
+    async fn open(&self) -> Result<Desk, Failure> {
+        if let Some(admin) = &self.admin {
+            let transport = target::transport(admin, self.token_env.as_deref())?;
+            return Ok(Desk::Remote(AdminApi::new(transport, None)));
+        }
+        let (config, _) = self.load().await?;
+        let path = config.storage.sqlite.as_deref().map(Path::new);
+        let path = path.ok_or(ToolsError::NoStore)?;
+        let file = Sqlite::open(path).await.map_err(ToolsError::Open)?;
+        let locked = config.pinning.lock_file.is_some();
+        let pins = Pins::new(
+            Arc::new(file.clone()),
+            Arc::new(SystemClock),
+            Arc::new(move || locked),
+            Arc::new(|| ()),
+        );
+        Ok(Desk::Store(pins, file))
+    }
+
+    async fn load(&self) -> Result<(Config, Secrets), Failure> {
+        let sources = Sources::from_process(self.config.as_deref())
+            .map_err(|error| config::failure(&error))?;
+        let (loaded, secrets) = secrets::load(&sources)
+            .await
+            .map_err(config::load_failure)?;
+        Ok((loaded.config, secrets))
+    }
+}
+
+impl Desk {
+    /// All tools, or those that wait.
+    async fn all(&self, waiting: bool) -> Result<Vec<PinView>, Failure> {
+        match self {
+            Self::Store(pins, _) => {
+                let all = pins.all(waiting).await.map_err(ToolsError::Pin)?;
+                Ok(all.iter().map(PinView::of).collect())
+            }
+            Self::Remote(api) => api.all(&format!("{PATH}?waiting={waiting}")).await,
+        }
+    }
+
+    /// Approves the definition that waits, as it was shown.
+    async fn approve(&self, seen: &PinView) -> Result<PinView, Failure> {
+        match self {
+            Self::Store(pins, _) => {
+                let meant = seen.fingerprint.as_deref().and_then(|one| one.parse().ok());
+                let meant = meant.ok_or(PinError::Store(PinStoreError::Changed));
+                let meant = meant.map_err(ToolsError::Pin)?;
+                let approved = pins.approve(&seen.server, &seen.tool, meant, BY).await;
+                Ok(PinView::of(&approved.map_err(ToolsError::Pin)?))
+            }
+            Self::Remote(api) => {
+                let (server, tool) = (encoded(&seen.server), encoded(&seen.tool));
+                let path = format!("{PATH}/{server}/{tool}/approve");
+                let tag = seen.tag();
+                let headers = [("if-match", &*tag)];
+                read(api.send(Method::POST, &path, &headers, None).await?).await
+            }
+        }
+    }
+
+    async fn close(self) {
+        if let Self::Store(_, file) = self {
+            file.close().await;
+        }
+    }
+}
