@@ -11,7 +11,7 @@ use axum::{
 };
 use http::StatusCode;
 use mcp_ultra_domain::{
-    Attributes, ManualClock, PrincipalKind,
+    Attributes, Clock, ManualClock, PrincipalKind,
     ports::{GrantStore, MemoryGrantStore},
 };
 use mcp_ultra_edge::{
