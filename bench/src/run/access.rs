@@ -45,7 +45,7 @@ enum Calls {
     Known(Algorithm),
     /// Each with a token that was not seen before.
     New(Algorithm),
-    /// All with one token that is bound to a key (DPoP), each with a proof of its own.
+    /// All with one token that is bound to a key (`DPoP`), each with a proof of its own.
     Proved(Algorithm),
 }
 
