@@ -26,7 +26,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::connect::vault::Vault;
 
-const START: Duration = Duration::from_secs(1_800_000_000);
+const START: Duration = Duration::from_hours(500_000);
+const ELSEWHERE: &str = "https://elsewhere.example.com/mcp";
 const URL: &str = "https://tickets.example.com/mcp";
 
 /// How the authorization server answers a refresh.
@@ -130,29 +131,26 @@ struct Store {
     read_only: AtomicBool,
 }
 
-impl Store {
-    fn check(&self, fails: &AtomicBool) -> Result<(), GrantStoreError> {
-        let failed = || GrantStoreError::Failed("as the test wants it".into());
-        (!fails.load(Ordering::SeqCst))
-            .then_some(())
-            .ok_or_else(failed)
-    }
+fn check(fails: &AtomicBool) -> Result<(), GrantStoreError> {
+    let failed = || GrantStoreError::Failed("as the test wants it".into());
+    let works = !fails.load(Ordering::SeqCst);
+    works.then_some(()).ok_or_else(failed)
 }
 
 #[async_trait]
 impl GrantStore for Store {
     async fn find(&self, principal: &str, server: &str) -> Result<Option<Grant>, GrantStoreError> {
-        self.check(&self.unreadable)?;
+        check(&self.unreadable)?;
         self.inner.find(principal, server).await
     }
 
     async fn put(&self, grant: &Grant) -> Result<(), GrantStoreError> {
-        self.check(&self.read_only)?;
+        check(&self.read_only)?;
         self.inner.put(grant).await
     }
 
     async fn replace(&self, grant: &Grant, revision: u64) -> Result<(), GrantStoreError> {
-        self.check(&self.read_only)?;
+        check(&self.read_only)?;
         self.inner.replace(grant, revision).await
     }
 
@@ -171,7 +169,7 @@ impl GrantStore for Store {
     }
 
     async fn remove(&self, tenant: &str, id: &str, revision: u64) -> Result<(), GrantStoreError> {
-        self.check(&self.read_only)?;
+        check(&self.read_only)?;
         self.inner.remove(tenant, id, revision).await
     }
 }
@@ -203,13 +201,12 @@ impl Rig {
     async fn start() -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let store = Arc::<Store>::default();
-        let rig = Self {
+        Self {
             server: Server::start().await,
             shared: shared(&store, &clock),
             store,
             clock,
-        };
-        rig
+        }
     }
 
     fn pass(&self, seconds: u64) {
@@ -485,7 +482,6 @@ async fn a_grant_is_of_use_for_what_it_was_given_for_only() {
     rig.connect("ana", &given, granted(Some(3600), true)).await;
     assert!(rig.grants().has(&person("ana"), &given).await);
     assert_eq!(token_of("ana", &given).await.unwrap(), "access-1");
-    const ELSEWHERE: &str = "https://elsewhere.example.com/mcp";
     let changes: [fn(&mut CredentialSettings); 3] = [
         |settings| {
             settings.resource = None;
