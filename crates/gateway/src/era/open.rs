@@ -133,9 +133,10 @@ impl OnBehalf for ForCall<'_> {
 fn holder(routed: &Routed) -> Holder {
     let caller = &routed.call.caller;
     match &caller.session {
-        Some(session) => Holder::Session(session.id.clone()),
+        Some(session) => session.holder(),
         None => Holder::Caller {
             principal: caller.principal.shared_id(),
+            tenant: caller.principal.tenant().clone(),
             // A copy: the session outlives the request that the text is a slice of.
             capabilities: caller.capabilities.to_string().into(),
         },

@@ -42,7 +42,7 @@ use crate::{
     pipeline::Refusal,
     session::{Live, Registry, VALID_FOR},
     snapshot::Snapshot,
-    upstream::{Holder, SettingsError, Upstream},
+    upstream::{SettingsError, Upstream},
 };
 
 use self::sealing::sealer;
@@ -328,7 +328,7 @@ impl Gateway {
 
     /// Passes a notification of a client on to the upstream sessions of its session.
     pub(crate) fn tell_upstreams(&self, session: &Live, notification: &Notification) {
-        let holder = Holder::Session(session.id.clone());
+        let holder = session.holder();
         for upstream in &self.snapshot().upstreams {
             let Some(open) = upstream.open_session(&holder) else {
                 continue;

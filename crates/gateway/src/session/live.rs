@@ -21,6 +21,7 @@ use crate::{
     http::Identified,
     reply::{Down, Reply},
     room::Room,
+    upstream::Holder,
 };
 
 /// How long a client has to answer a question. People answer elicitations.
@@ -112,6 +113,14 @@ impl Live {
             streams_ended: ended.child_token(),
             ended,
             subscribed: Mutex::default(),
+        }
+    }
+
+    /// Whose its sessions with upstreams are.
+    pub(crate) fn holder(&self) -> Holder {
+        Holder::Session {
+            id: self.id.clone(),
+            tenant: self.principal.tenant().clone(),
         }
     }
 

@@ -4,11 +4,7 @@ use mcp_ultra_domain::{Principal, ports::SessionState};
 use parking_lot::Mutex;
 
 use super::{Live, Negotiated};
-use crate::{
-    Gateway,
-    http::Identified,
-    upstream::{Holder, Session},
-};
+use crate::{Gateway, http::Identified, upstream::Session};
 
 /// The legacy sessions that live in this process.
 #[derive(Debug, Default)]
@@ -180,7 +176,7 @@ impl Registry {
 
 /// Takes the session's own sessions with upstreams out of their pools.
 fn take_upstream(gateway: &Gateway, live: &Live) -> Vec<Session> {
-    let holder = Holder::Session(live.id.clone());
+    let holder = live.holder();
     let snapshot = gateway.snapshot();
     let upstreams = snapshot.upstreams.iter();
     upstreams

@@ -17,14 +17,31 @@ pub enum Holder {
     /// All callers', where the operator has said so.
     Shared,
     /// One legacy downstream session's.
-    Session(Arc<str>),
+    Session {
+        /// The session's id.
+        id: Arc<str>,
+        /// Of whom the session's principal is one.
+        tenant: Arc<str>,
+    },
     /// A modern principal's, for one set of capabilities.
     Caller {
         /// The principal's id.
         principal: Arc<str>,
+        /// Of whom the principal is one.
+        tenant: Arc<str>,
         /// The text of the capabilities.
         capabilities: bytestring::ByteString,
     },
+}
+
+impl Holder {
+    /// The tenant whose session it is; `None` where it is the gateway's own or all callers'.
+    fn tenant(&self) -> Option<&str> {
+        match self {
+            Self::Catalog | Self::Shared => None,
+            Self::Session { tenant, .. } | Self::Caller { tenant, .. } => Some(tenant),
+        }
+    }
 }
 
 /// The sessions that are open with one upstream.
@@ -158,7 +175,7 @@ impl Pool {
         if let Some(slot) = slots.get(&key) {
             return Ok(slot.clone());
         }
-        if slots.len() >= self.limit && !evict(&mut slots) {
+        if slots.len() >= self.limit && !evict(&mut slots, holder) {
             return Err(UpstreamError::Busy);
         }
         Ok(slots.entry(key).or_default().clone())
@@ -270,11 +287,26 @@ impl Pool {
     }
 }
 
-/// Ends the session that has been idle for longest; `false` where none is.
-fn evict(slots: &mut HashMap<Key, Arc<Slot>>) -> bool {
+/// Ends the session that goes for a new one of `holder`: the one that has been idle for longest, of
+/// the tenants that have at least as many as that of `holder` would have. `false` where there is
+/// none. The same as for downstream sessions: no tenant loses one to a tenant that has more.
+fn evict(slots: &mut HashMap<Key, Arc<Slot>>, holder: &Holder) -> bool {
+    let mut held: HashMap<&str, usize> = HashMap::new();
+    for tenant in slots.keys().filter_map(|(holder, _)| holder.tenant()) {
+        *held.entry(tenant).or_default() += 1;
+    }
+    // What is of no tenant serves all of them, and may have anybody's place.
+    let wanted = holder.tenant().map_or(0, |tenant| {
+        let held = held.entry(tenant).or_default();
+        *held += 1;
+        *held
+    });
     let idlest = slots
         .iter()
-        .filter(|(key, _)| !matches!(key.0, Holder::Catalog | Holder::Shared))
+        .filter(|((holder, _), _)| {
+            let tenant = holder.tenant();
+            tenant.is_some_and(|tenant| held[tenant] >= wanted)
+        })
         .filter_map(|(key, slot)| Some((slot.idle_for()?, key)))
         .max_by_key(|(idle, _)| *idle)
         .map(|(_, key)| key.clone());
@@ -292,8 +324,13 @@ mod tests {
     use super::*;
 
     fn caller(name: &str) -> Holder {
+        of("acme", name)
+    }
+
+    fn of(tenant: &str, name: &str) -> Holder {
         Holder::Caller {
             principal: name.into(),
+            tenant: tenant.into(),
             capabilities: "{}".into(),
         }
     }
@@ -327,5 +364,49 @@ mod tests {
         drop(opening_b);
         assert!(pool.slot(&caller("c"), None).is_ok());
         assert_eq!(pool.slots.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn no_tenant_loses_a_session_to_one_that_has_more() {
+        let pool = Pool::new(4);
+        let held = |tenant: &str| {
+            let slots = pool.slots.lock();
+            let theirs = slots
+                .keys()
+                .filter(|(holder, _)| holder.tenant() == Some(tenant));
+            theirs.count()
+        };
+        pool.slot(&Holder::Catalog, None).unwrap();
+        // It has been idle for longest of all.
+        pool.slot(&of("quiet", "ana"), None).unwrap();
+        for name in 0..20 {
+            let session = Holder::Session {
+                id: name.to_string().into(),
+                tenant: "greedy".into(),
+            };
+            pool.slot(&session, None).unwrap();
+        }
+        assert_eq!((held("quiet"), held("greedy")), (1, 2));
+        // Who has nothing finds room, with the one that has been idle for longest.
+        pool.slot(&of("new", "caio"), None).unwrap();
+        assert_eq!((held("new"), held("quiet"), held("greedy")), (1, 0, 2));
+        // Who has fewer is given of what the other has.
+        let caio = pool.slot(&of("new", "caio"), None).unwrap();
+        let opening = caio.opening.lock().await;
+        pool.slot(&of("new", "davi"), None).unwrap();
+        drop(opening);
+        assert_eq!((held("new"), held("greedy")), (2, 1));
+        assert_eq!(pool.slots.lock().len(), 4);
+        // Where all of its own are needed it is refused, though another has an idle one.
+        let pool = Pool::new(2);
+        pool.slot(&of("quiet", "ana"), None).unwrap();
+        let busy = pool.slot(&of("greedy", "ana"), None).unwrap();
+        let _opening = busy.opening.lock().await;
+        let refused = pool.slot(&of("greedy", "bia"), None);
+        assert_eq!(refused.unwrap_err(), UpstreamError::Busy);
+        assert!(
+            pool.slot(&Holder::Catalog, None).is_ok(),
+            "the gateway's own has a place"
+        );
     }
 }
