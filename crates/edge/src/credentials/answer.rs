@@ -41,19 +41,6 @@ pub struct TokenRefusal {
     pub description: Option<String>,
 }
 
-impl TokenRefusal {
-    /// The same without a description that repeats `secret`.
-    pub(super) fn without(self, secret: Option<&str>) -> Self {
-        let repeats = |text: &String| secret.is_some_and(|secret| text.contains(secret));
-        Self {
-            code: Some(self.code)
-                .filter(|code| !repeats(code))
-                .unwrap_or_else(|| "***".to_owned()),
-            description: self.description.filter(|words| !repeats(words)),
-        }
-    }
-}
-
 impl fmt::Display for TokenRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.code)?;
@@ -87,8 +74,13 @@ struct Failure {
     error_description: Option<String>,
 }
 
-/// Reads the answer of a token endpoint.
-pub(super) fn read(status: StatusCode, body: &Bytes) -> Result<TokenAnswer, TokenError> {
+/// Reads the answer of a token endpoint. Of `secrets`, which were in the request, nothing is shown in
+/// a refusal.
+pub(super) fn read(
+    status: StatusCode,
+    body: &Bytes,
+    secrets: &[&str],
+) -> Result<TokenAnswer, TokenError> {
     if status == StatusCode::OK {
         return success(body);
     }
@@ -96,10 +88,10 @@ pub(super) fn read(status: StatusCode, body: &Bytes) -> Result<TokenAnswer, Toke
         && let Ok(failure) = serde_json::from_slice::<Failure>(body)
     {
         return Err(TokenError::Refused(TokenRefusal {
-            code: shown(&failure.error).into_owned(),
+            code: shown(&failure.error, secrets),
             description: failure
                 .error_description
-                .map(|words| shown(&words).into_owned())
+                .map(|words| shown(&words, secrets))
                 .filter(|words| !words.is_empty()),
         }));
     }
@@ -161,9 +153,15 @@ fn whole(seconds: f64) -> Option<u64> {
     Some(bounded.as_secs())
 }
 
-/// What may be logged of foreign words: printable, bounded, and without long words, which may be a
-/// token or a key.
-fn shown(words: &str) -> Cow<'_, str> {
+/// What may be logged of foreign words: printable, bounded, and without secrets and long words, which
+/// may be a token or a key.
+fn shown(words: &str, secrets: &[&str]) -> String {
+    let mut words = Cow::Borrowed(words);
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        if words.contains(secret) {
+            words = words.replace(secret, "***").into();
+        }
+    }
     let mut out = String::new();
     for word in words.split(|c: char| c.is_whitespace() || c.is_control()) {
         if word.is_empty() {
@@ -183,7 +181,7 @@ fn shown(words: &str) -> Cow<'_, str> {
             out.push_str(word);
         }
     }
-    Cow::Owned(out)
+    out
 }
 
 #[cfg(test)]
@@ -192,7 +190,11 @@ mod tests {
 
     fn of(status: u16, body: &str) -> Result<TokenAnswer, TokenError> {
         let status = StatusCode::from_u16(status).unwrap();
-        read(status, &Bytes::copy_from_slice(body.as_bytes()))
+        read(
+            status,
+            &Bytes::copy_from_slice(body.as_bytes()),
+            &["short one", "", "r-1"],
+        )
     }
 
     #[test]
@@ -250,6 +252,16 @@ mod tests {
             r#"{"error":"invalid_request","error_description":"no\nsuch token: eyJhbGciOiJSUzI1NiIsImtpZCI6IjEyMzQ1Njc4OTAifQ.x"}"#,
         );
         assert_eq!(said, "invalid_request: no such token: ***");
+        for (body, shown) in [
+            (
+                r#"{"error":"e","error_description":"not r-1: short one."}"#,
+                "e: not ***: ***.",
+            ),
+            (r#"{"error":"no_r-1"}"#, "no_***"),
+            (r#"{"error":"e","error_description":"r-1"}"#, "e: ***"),
+        ] {
+            assert_eq!(refused(body), shown, "what was sent is not shown");
+        }
         let long = format!(
             r#"{{"error":"e","error_description":"{}"}}"#,
             "word ".repeat(10_000)

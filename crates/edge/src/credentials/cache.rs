@@ -5,24 +5,23 @@ use mcp_ultra_domain::Clock;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{AccessToken, CredentialError};
+use super::{
+    AccessToken, CredentialError,
+    gate::{Failure, Failures},
+};
 use crate::recent::Recent;
 
 /// How many tokens are kept for one upstream.
 const MOST: usize = 10_000;
-/// The first and the longest wait after a failure before the next request.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How old a token is at least that is replaced because the upstream does not accept it: where it
 /// accepts none, not every call asks for another one.
 const LEAST_AGE: Duration = Duration::from_secs(2);
 
 /// Access tokens by whom they are for. One request is made for all who wait, in a task of its own,
 /// so that none who goes away ends it for the others. A token that is due is replaced in the
-/// background while it still serves. After a failure nobody asks for a while: after a refusal for
-/// the same key, where the authorization server is not there for any.
+/// background while it still serves. After a failure nobody asks for the same key for a while.
 pub struct TokenCache<K> {
     slots: Mutex<Recent<K, Arc<Slot>>>,
-    gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
 }
 
@@ -40,83 +39,28 @@ struct Turn {
     failed: Failures,
 }
 
-#[derive(Default)]
-struct Failures {
-    count: u32,
-    last: Option<(CredentialError, Duration)>,
-}
-
-impl Failures {
-    fn count(&mut self, error: CredentialError, now: Duration) {
-        let pause = PAUSE
-            .0
-            .saturating_mul(2_u32.saturating_pow(self.count.min(16)));
-        self.count += 1;
-        self.last = Some((error, now.saturating_add(pause.min(PAUSE.1))));
-    }
-
-    /// Notes a failure that keeps nobody from asking again at once.
-    fn tell(&mut self, error: CredentialError, now: Duration) {
-        self.last = Some((error, now));
-    }
-
-    /// The failure that still counts.
-    fn standing(&self, now: Duration) -> Option<CredentialError> {
-        let (error, until) = self.last?;
-        (now < until).then_some(error)
-    }
-}
-
-/// Whether the authorization server is asked at all.
-#[derive(Default)]
-struct Gate(Mutex<Failures>);
-
-impl Gate {
-    /// Lets a request pass, or says why not. After a failure one passes at a time.
-    fn pass(&self, now: Duration) -> Result<(), CredentialError> {
-        let mut failures = self.0.lock();
-        if let Some(error) = failures.standing(now) {
-            return Err(error);
-        }
-        if let Some((_, until)) = &mut failures.last {
-            *until = now.saturating_add(PAUSE.0);
-        }
-        Ok(())
-    }
-
-    fn take(&self, outcome: Result<(), CredentialError>, now: Duration) {
-        let mut failures = self.0.lock();
-        match outcome {
-            Err(error @ CredentialError::Unavailable) => failures.count(error, now),
-            // A refusal is an answer too.
-            _ => *failures = Failures::default(),
-        }
-    }
-}
-
 impl<K: Hash + Eq + Clone> TokenCache<K> {
     /// An empty cache.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             slots: Mutex::default(),
-            gate: Arc::default(),
             clock,
         }
     }
 
-    /// The token of `key`, or the one that `fetch` gets. That is called where a request is to be
-    /// made; its future runs to its end whoever waits, and has to bound its time itself. Must be
-    /// called within a tokio runtime.
+    /// The token of `key`, or the one that `fetch` gets. That is called with what is held where
+    /// another one is needed; its future runs to its end whoever waits, and has to bound its time
+    /// itself. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`CredentialError`] of the request, or of the one before where that has failed just now.
     pub async fn get<F>(
         &self,
         key: &K,
-        fetch: impl FnOnce() -> F,
+        fetch: impl FnOnce(Option<Arc<AccessToken>>) -> F,
     ) -> Result<Arc<AccessToken>, CredentialError>
     where
-        F: Future<Output = Result<AccessToken, CredentialError>> + Send + 'static,
+        F: Future<Output = Result<AccessToken, Failure>> + Send + 'static,
     {
         let now = self.clock.now();
         let slot = self.slot(key);
@@ -142,7 +86,7 @@ impl<K: Hash + Eq + Clone> TokenCache<K> {
         let now = self.clock.now();
         let slot = self.slot(key);
         let held = slot.held.load_full();
-        if held.is_some_and(|held| !Arc::ptr_eq(&held, token)) {
+        if held.is_some_and(|held| held.header() != token.header()) {
             return true;
         }
         if now < token.fetched().saturating_add(LEAST_AGE) {
@@ -159,7 +103,6 @@ impl<K: Hash + Eq + Clone> TokenCache<K> {
 
     /// Forgets failures, since what they were about has changed.
     pub fn forgive(&self) {
-        *self.gate.0.lock() = Failures::default();
         self.slots.lock().retain(|slot| {
             slot.turn.lock().failed = Failures::default();
             true
@@ -201,28 +144,25 @@ impl<K: Hash + Eq + Clone> TokenCache<K> {
         &self,
         slot: &Arc<Slot>,
         now: Duration,
-        fetch: impl FnOnce() -> F,
+        fetch: impl FnOnce(Option<Arc<AccessToken>>) -> F,
     ) -> Result<watch::Receiver<()>, CredentialError>
     where
-        F: Future<Output = Result<AccessToken, CredentialError>> + Send + 'static,
+        F: Future<Output = Result<AccessToken, Failure>> + Send + 'static,
     {
         let mut turn = slot.turn.lock();
         if let Some(running) = turn.running.as_ref().filter(|running| is_running(running)) {
             return Ok(running.clone());
         }
-        if let Some(error) = turn.failed.standing(now) {
+        if let Some((error, _)) = turn.failed.standing(now) {
             return Err(error);
         }
-        self.gate.pass(now)?;
         let (end, running) = watch::channel(());
         turn.running = Some(running.clone());
-        let (fetching, slot) = (fetch(), slot.clone());
-        let (gate, clock) = (self.gate.clone(), self.clock.clone());
+        let (fetching, slot) = (fetch(slot.held.load_full()), slot.clone());
+        let clock = self.clock.clone();
         tokio::spawn(async move {
             let outcome = fetching.await;
-            let now = clock.now();
-            gate.take(outcome.as_ref().map(drop).map_err(|error| *error), now);
-            slot.take(outcome, now);
+            slot.take(outcome, clock.now());
             drop(end);
         });
         Ok(running)
@@ -239,16 +179,25 @@ impl Slot {
         held.as_ref().filter(|token| token.is_good(now)).cloned()
     }
 
-    fn take(&self, outcome: Result<AccessToken, CredentialError>, now: Duration) {
+    fn take(&self, outcome: Result<AccessToken, Failure>, now: Duration) {
         let mut turn = self.turn.lock();
-        match outcome {
+        let Failure { error, until } = match outcome {
             Ok(token) => {
                 self.held.store(Some(Arc::new(token)));
                 turn.failed = Failures::default();
+                return;
             }
-            // It can be granted at any moment, and nobody but the store is asked.
-            Err(CredentialError::NotGranted) => turn.failed.tell(CredentialError::NotGranted, now),
-            Err(error) => turn.failed.count(error, now),
+            Err(failure) => failure,
+        };
+        match until {
+            Some(until) => turn.failed.tell(error, until),
+            // It can be granted at any moment, and nobody but the store is asked. What was granted
+            // before is no more.
+            None if error == CredentialError::NotGranted => {
+                self.held.store(None);
+                turn.failed.tell(error, now);
+            }
+            None => turn.failed.count(error, now),
         }
     }
 }
@@ -261,10 +210,11 @@ mod tests {
     use mcp_ultra_domain::ManualClock;
 
     use super::*;
-    use crate::credentials::TokenAnswer;
+    use crate::credentials::{TokenAnswer, gate::Gate};
 
     struct Rig {
         clock: Arc<ManualClock>,
+        gate: Arc<Gate>,
         cache: TokenCache<&'static str>,
         asked: Arc<AtomicUsize>,
     }
@@ -274,6 +224,7 @@ mod tests {
         Rig {
             cache: TokenCache::new(clock.clone()),
             clock,
+            gate: Arc::default(),
             asked: Arc::default(),
         }
     }
@@ -316,11 +267,14 @@ mod tests {
             way: Way,
         ) -> Result<Arc<AccessToken>, CredentialError> {
             let (asked, clock) = (self.asked.clone(), self.clock.clone());
-            let fetch = || async move {
+            let gate = self.gate.clone();
+            let fetch = |_| async move {
+                gate.pass(clock.now())?;
                 let number = asked.fetch_add(1, Ordering::SeqCst) + 1;
                 tokio::time::sleep(Duration::from_millis(way.takes)).await;
+                gate.take(way.fails, clock.now());
                 if let Some(error) = way.fails {
-                    return Err(error);
+                    return Err(error.into());
                 }
                 let answer = TokenAnswer {
                     access_token: format!("{key}{number}").into(),
@@ -464,7 +418,7 @@ mod tests {
         let clock = Arc::new(ManualClock::at(Duration::from_secs(1_000)));
         let cache = TokenCache::new(clock);
         for number in 0..MOST * 3 {
-            let failed = || async { Err(CredentialError::CallerRefused) };
+            let failed = |_| async { Err(CredentialError::CallerRefused.into()) };
             assert!(cache.get(&number, failed).await.is_err());
         }
         assert!(cache.len() <= MOST, "{}", cache.len());

@@ -27,6 +27,14 @@ use crate::{
 const AT_ONCE: usize = 16;
 /// How long what was found by discovery is used.
 const FOUND_FOR: Duration = Duration::from_hours(1);
+/// The parameters that nobody else may see.
+const SECRETS: [&str; 5] = [
+    "code",
+    "code_verifier",
+    "refresh_token",
+    "subject_token",
+    "token",
+];
 
 /// The token endpoint of an authorization server, and the gateway as its client (RFC 6749, 3.2).
 pub struct TokenEndpoint {
@@ -140,14 +148,11 @@ impl TokenEndpoint {
         };
         let request = self.message(&uri, parameters);
         let (status, body) = self.fetcher.send(request, origin.as_ref()).await?;
-        answer::read(status, &body).map_err(|error| match error {
-            TokenError::Refused(refusal) => {
-                let secret = self.secret.load();
-                let secret = secret.as_deref().map(SecretString::expose_secret);
-                TokenError::Refused(refusal.without(secret))
-            }
-            other => other,
-        })
+        let secret = self.secret.load();
+        let secret = secret.as_deref().map(SecretString::expose_secret);
+        let shown = parameters.iter().filter(|(name, _)| SECRETS.contains(name));
+        let secrets: Vec<&str> = secret.into_iter().chain(shown.map(|(_, v)| *v)).collect();
+        answer::read(status, &body, &secrets)
     }
 
     async fn find(&self, issuer: &str) -> Result<Uri, DiscoveryError> {

@@ -3,8 +3,8 @@ use std::{fmt, sync::Arc};
 use mcp_ultra_domain::{Clock, Principal};
 
 use super::{
-    AccessToken, Asking, CallerToken, CredentialError, CredentialSettings, Fetched, Grant, Subject,
-    TokenAnswer, TokenCache, TokenEndpoint, TokenError,
+    AccessToken, Asking, CallerToken, CredentialError, CredentialSettings, Failure, Fetched, Grant,
+    Subject, TokenAnswer, TokenCache, TokenEndpoint, TokenError, gate::Gate,
 };
 use crate::outbound::Outbound;
 
@@ -28,15 +28,25 @@ enum Key {
 }
 
 /// What tokens are asked for with.
-struct Source {
+pub(super) struct Source {
     upstream: Arc<str>,
-    endpoint: TokenEndpoint,
+    pub(super) endpoint: TokenEndpoint,
+    gate: Gate,
     grant: Grant,
     /// Separated by spaces.
     scope: String,
-    resource: String,
+    pub(super) resource: String,
+    url: String,
     clock: Arc<dyn Clock>,
     told: Box<dyn Fn(Fetched) + Send + Sync>,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Own,
+    Exchange,
+    Refresh,
 }
 
 /// For whom a request is made.
@@ -67,9 +77,11 @@ impl Credentials {
         let source = Source {
             upstream,
             endpoint: TokenEndpoint::new(settings.client, outbound, clock.clone()),
+            gate: Gate::default(),
             grant: settings.grant,
             scope: settings.scopes.join(" "),
             resource: settings.resource.unwrap_or_default(),
+            url: settings.url,
             clock: clock.clone(),
             told: Box::new(told),
         };
@@ -93,7 +105,10 @@ impl Credentials {
         let Some(key) = self.source.key(subject)? else {
             return Ok(None);
         };
-        let fetch = || self.source.clone().fetch(self.source.party(subject));
+        let fetch = |held| {
+            let party = self.source.party(subject);
+            self.source.clone().fetch(party, held)
+        };
         self.cache.get(&key, fetch).await.map(Some)
     }
 
@@ -110,6 +125,12 @@ impl Credentials {
     /// The resource that tokens are asked for; empty where none is named.
     pub fn resource(&self) -> &str {
         &self.source.resource
+    }
+
+    /// What a token that was got for this is good for: the resource, and where none is named, the
+    /// place that it is sent to.
+    pub fn bound_to(&self) -> &str {
+        self.source.bound_to()
     }
 
     /// Whether callers have to grant access in a browser.
@@ -142,6 +163,7 @@ impl Credentials {
     /// again.
     pub fn take_secret_of(&self, other: &Self) {
         if self.source.endpoint.take_secret_of(&other.source.endpoint) {
+            self.source.gate.forgive();
             self.cache.forgive();
         }
     }
@@ -153,6 +175,14 @@ impl Credentials {
 }
 
 impl Source {
+    pub(super) fn bound_to(&self) -> &str {
+        if self.resource.is_empty() {
+            &self.url
+        } else {
+            &self.resource
+        }
+    }
+
     fn party(&self, subject: &Subject) -> Party {
         match (&self.grant, subject) {
             (Grant::AuthorizationCode { .. }, Subject::Caller { principal, .. }) => {
@@ -212,27 +242,60 @@ impl Source {
         Ok(token)
     }
 
-    async fn fetch(self: Arc<Self>, party: Party) -> Result<AccessToken, CredentialError> {
+    async fn fetch(
+        self: Arc<Self>,
+        party: Party,
+        held: Option<Arc<AccessToken>>,
+    ) -> Result<AccessToken, Failure> {
         let asked = self.clock.now();
-        let (answer, until) = match (&party, &self.grant) {
+        match (&party, &self.grant) {
             (Party::Person(principal), Grant::AuthorizationCode { granted, .. }) => {
                 let asking = Asking {
-                    endpoint: &self.endpoint,
-                    resource: &self.resource,
-                    told: &*self.told,
+                    source: &self,
+                    held: held.as_deref(),
                 };
-                return granted.token(principal, asking).await;
+                granted.token(principal, asking).await
             }
             (Party::Caller(principal, token), _) => {
-                (self.exchange(token).await, principal.attributes().expires)
+                let until = principal.attributes().expires;
+                let request =
+                    async { AccessToken::new(&self.exchange(token).await?, asked, until) };
+                self.ask(Purpose::Exchange, request).await
             }
-            _ => (self.own().await, None),
-        };
-        let token = answer.and_then(|answer| AccessToken::new(&answer, asked, until));
-        token.map_err(|error| self.failed(&error, matches!(party, Party::Caller(..))))
+            _ => {
+                let request = async { AccessToken::new(&self.own().await?, asked, None) };
+                self.ask(Purpose::Own, request).await
+            }
+        }
+    }
+
+    /// Makes a request where the authorization server is to be asked, tells the operator how it came
+    /// out, and says what a caller is told.
+    pub(super) async fn ask<T>(
+        &self,
+        purpose: Purpose,
+        request: impl Future<Output = Result<T, TokenError>>,
+    ) -> Result<T, Failure> {
+        self.gate.pass(self.clock.now())?;
+        let outcome = request.await;
+        let failed = outcome.as_ref().err().map(|error| why(error, purpose));
+        self.gate.take(failed, self.clock.now());
+        (self.told)(match failed {
+            None => Fetched::Token,
+            Some(CredentialError::Unavailable) => Fetched::Unavailable,
+            Some(_) => Fetched::Refused,
+        });
+        outcome
             .inspect(|_| {
-                (self.told)(Fetched::Token);
                 tracing::debug!(upstream = %self.upstream, "there is another access token for the upstream");
+            })
+            .map_err(|error| {
+                let why = why(&error, purpose);
+                // A grant that has ended is told by who keeps it.
+                if why != CredentialError::NotGranted {
+                    tracing::warn!(upstream = %self.upstream, %error, "there is no access token for the upstream");
+                }
+                why.into()
             })
     }
 
@@ -285,30 +348,21 @@ impl Source {
             Grant::ClientCredentials | Grant::AuthorizationCode { .. } => "",
         }
     }
-
-    /// Tells the operator of a failure, and says what a caller is told.
-    fn failed(&self, error: &TokenError, exchanged: bool) -> CredentialError {
-        let why = why(error, exchanged);
-        let told = match why {
-            CredentialError::Unavailable => Fetched::Unavailable,
-            _ => Fetched::Refused,
-        };
-        (self.told)(told);
-        tracing::warn!(upstream = %self.upstream, %error, "there is no access token for the upstream");
-        why
-    }
 }
 
-fn why(error: &TokenError, exchanged: bool) -> CredentialError {
+fn why(error: &TokenError, purpose: Purpose) -> CredentialError {
     let TokenError::Refused(refusal) = error else {
         return CredentialError::Unavailable;
     };
-    match refusal.code.as_str() {
-        "temporarily_unavailable" | "server_error" | "slow_down" => CredentialError::Unavailable,
+    match (refusal.code.as_str(), purpose) {
+        ("temporarily_unavailable" | "server_error" | "slow_down", _) => {
+            CredentialError::Unavailable
+        }
         // What is said of a subject token that is not valid, or not acceptable (RFC 8693, 2.2.2).
-        "invalid_request" | "invalid_grant" | "access_denied" if exchanged => {
+        ("invalid_request" | "invalid_grant" | "access_denied", Purpose::Exchange) => {
             CredentialError::CallerRefused
         }
+        ("invalid_grant", Purpose::Refresh) => CredentialError::NotGranted,
         _ => CredentialError::Refused,
     }
 }

@@ -7,7 +7,8 @@
 //! - `answer`: what it answers, good or bad
 //! - `token`: an access token and how long it is used
 //! - `cache`: tokens by whom they are for; one request for all who wait, a new token before the old
-//!   one ends, and no hurry where it fails
+//!   one ends
+//! - `gate`: no hurry where it fails
 //! - `code`: the authorization code flow with PKCE, for grants of people
 //! - `granted`: where what people have granted is kept
 //! - `grants`: which request is made for whom
@@ -24,6 +25,7 @@ mod cache;
 mod code;
 mod endpoint;
 mod error;
+mod gate;
 mod granted;
 mod grants;
 mod settings;
@@ -35,6 +37,7 @@ pub use cache::TokenCache;
 pub use code::{AuthorizationRequest, AuthorizationServer, Verifier};
 pub use endpoint::{TokenEndpoint, TokenError};
 pub use error::{CredentialError, Fetched};
+pub use gate::Failure;
 pub use granted::{Asking, Granted};
 pub use grants::Credentials;
 pub use settings::{ClientAuth, ClientSettings, CredentialSettings, EndpointPlace, Grant};

@@ -16,6 +16,8 @@ pub struct CredentialSettings {
     pub scopes: Vec<String>,
     /// The resource that they are to be good for (RFC 8707, 2).
     pub resource: Option<String>,
+    /// Where they are sent to.
+    pub url: String,
 }
 
 /// The gateway as a client of an authorization server.

@@ -63,6 +63,40 @@ impl AccessToken {
         })
     }
 
+    /// A token that a person has granted. It serves until its end, where that was said, and else
+    /// until the upstream does not accept it: nobody but the person can give another one. With a
+    /// refresh token (`refreshable`) it is due as any other is, and without one not before its end.
+    ///
+    /// # Errors
+    /// As of [`AccessToken::new`].
+    pub fn granted(
+        answer: &TokenAnswer,
+        asked: Duration,
+        refreshable: bool,
+    ) -> Result<Self, TokenError> {
+        let token = Self::new(answer, asked, None)?;
+        let end = answer.expires_in.map_or(Duration::MAX, |lifetime| {
+            let margin = MARGIN.min(lifetime / 10);
+            asked.saturating_add(lifetime.saturating_sub(margin))
+        });
+        let due = if refreshable { token.due } else { end };
+        Ok(Self { due, end, ..token })
+    }
+
+    /// The same, due at `time` at the latest.
+    #[must_use]
+    pub fn due_at(self, time: Duration) -> Self {
+        Self {
+            due: self.due.min(time),
+            ..self
+        }
+    }
+
+    /// Whether it is the same token of the same answer as `other`, when ever each is due.
+    pub fn is(&self, other: &Self) -> bool {
+        self.fetched == other.fetched && self.header == other.header
+    }
+
     /// What stands in `Authorization` (RFC 6750, 2.1).
     pub fn header(&self) -> &HeaderValue {
         &self.header
@@ -122,6 +156,32 @@ mod tests {
     fn a_token_ends_with_whom_it_is_for() {
         assert_eq!(times(Some(3600), Some(1100)), (1100, 1100));
         assert_eq!(times(Some(60), Some(9000)), times(Some(60), None));
+    }
+
+    #[test]
+    fn what_was_granted_serves_until_its_end() {
+        let granted = |expires_in: Option<u64>, refreshable| {
+            let answer = TokenAnswer {
+                access_token: "t".into(),
+                expires_in: expires_in.map(Duration::from_secs),
+                refresh_token: None,
+                issued_token_type: None,
+                scope: None,
+                id_token: None,
+            };
+            let token = AccessToken::granted(&answer, Duration::from_secs(1000), refreshable);
+            let token = token.unwrap();
+            (token.due, token.end)
+        };
+        let month = 30 * 24 * 3600;
+        let end = Duration::from_secs(1000 + month - 10);
+        assert_eq!(granted(Some(month), false), (end, end));
+        let due = Duration::from_secs(times(Some(month), None).0);
+        assert_eq!(granted(Some(month), true), (due, end));
+        let due = Duration::from_secs(times(None, None).0);
+        assert_eq!(granted(None, true), (due, Duration::MAX));
+        assert_eq!(granted(None, false), (Duration::MAX, Duration::MAX));
+        assert_eq!(granted(Some(u64::MAX), false).1, Duration::MAX);
     }
 
     #[test]

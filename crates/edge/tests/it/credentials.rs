@@ -53,6 +53,7 @@ impl Rig {
             grant: Grant::ClientCredentials,
             scopes: Vec::new(),
             resource: Some("https://crm.example.com/mcp".into()),
+            url: "https://crm.example.com/mcp".into(),
         }
     }
 

@@ -1,31 +1,46 @@
 //! The tokens that people have granted for one server: from the store to an access token, and back
 //! where they are renewed or have ended.
+//!
+//! Refresh tokens that rotate make this delicate: once a refresh has begun, the one before may be of
+//! no more use, so what is answered must be kept (`renew`), also at the end of the process
+//! (`Shared::finish`); and who is refused may only have been slower than another process
+//! (`has_ended`).
+
+mod shared;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use mcp_ultra_domain::{
-    Clock, Grant, Principal,
-    ports::{GrantStore, GrantStoreError},
-};
+use mcp_ultra_domain::{Grant, Principal, ports::GrantStoreError};
 use mcp_ultra_edge::credentials::{
-    AccessToken, Asking, CredentialError, Fetched, Granted, TokenAnswer, TokenEndpoint, TokenError,
+    AccessToken, Asking, CredentialError, Credentials, Failure, Granted, TokenAnswer, TokenEndpoint,
 };
 use parking_lot::Mutex;
 
-use super::vault::{Of, Tokens, Vault};
+pub(super) use self::shared::Shared;
+use super::vault::{Of, Tokens};
 use crate::random;
 
 /// How many rejected tokens are remembered; they are forgotten one by one when others take their
 /// place, and all where there are too many.
 const MOST_REJECTED: usize = 10_000;
+/// How often it is looked whether a grant is still there: it may have been withdrawn elsewhere.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// How often a grant is looked at that changes all the time.
+const LOOKS: usize = 3;
+/// How long another process may take to keep what it has refreshed.
+const OTHERS: Duration = Duration::from_millis(1500);
+/// When a write that failed is tried again.
+const WRITE_AGAIN: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
 
 /// What people have granted for one server.
 pub(crate) struct Grants {
     server: Arc<str>,
-    store: Arc<dyn GrantStore>,
-    vault: Arc<Vault>,
-    clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
     /// When the token was asked for that the server does not accept, by whose it is.
     rejected: Mutex<HashMap<Arc<str>, Duration>>,
 }
@@ -49,46 +64,42 @@ pub enum Revocation {
     Failed,
 }
 
-/// A refresh that did not bring a token.
-enum Unrefreshed {
-    /// The authorization server says that the grant has ended (`invalid_grant`).
-    Ended,
-    Failed(CredentialError),
+/// A grant as it is now.
+struct Current {
+    grant: Grant,
+    /// Whether the store has it like that.
+    is_written: bool,
 }
 
 impl Grants {
-    pub(crate) fn new(
-        server: Arc<str>,
-        store: Arc<dyn GrantStore>,
-        vault: Arc<Vault>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(server: Arc<str>, shared: Arc<Shared>) -> Self {
         Self {
             server,
-            store,
-            vault,
-            clock,
+            shared,
             rejected: Mutex::default(),
         }
     }
 
     /// Whether `principal` has a grant that can be used.
-    pub(super) async fn has(&self, principal: &Principal, endpoint: &TokenEndpoint) -> bool {
-        let found = self.store.find(principal.id(), &self.server).await;
+    pub(super) async fn has(&self, principal: &Principal, credentials: &Credentials) -> bool {
+        let found = self.shared.store.find(principal.id(), &self.server).await;
         let grant = found.ok().flatten();
-        grant.is_some_and(|grant| self.opened(&grant, endpoint, None).is_ok())
+        let (endpoint, bound_to) = (credentials.endpoint(), credentials.bound_to());
+        grant.is_some_and(|grant| self.usable(&grant, endpoint, bound_to).is_ok())
     }
 
     /// Keeps what `principal` has granted now.
     pub(super) async fn keep(
         &self,
         principal: &Principal,
-        endpoint: &TokenEndpoint,
-        resource: &str,
+        credentials: &Credentials,
         answer: TokenAnswer,
         asked: Duration,
     ) -> Result<(), GrantStoreError> {
         let attributes = principal.attributes();
+        let endpoint = credentials.endpoint();
+        // Where nothing is said, it is what was asked for (RFC 6749, 5.1).
+        let granted = answer.scope.as_deref().unwrap_or(credentials.scopes());
         let mut grant = Grant {
             id: random::identifier(),
             tenant: attributes.tenant.to_string(),
@@ -96,7 +107,7 @@ impl Grants {
             issuer: attributes.issuer.clone(),
             subject: attributes.subject.clone(),
             server: self.server.to_string(),
-            scopes: scopes(answer.scope.as_deref()),
+            scopes: scopes(granted),
             tokens: String::new(),
             created: asked,
             renewed: asked,
@@ -104,170 +115,201 @@ impl Grants {
         };
         let tokens = Tokens {
             issuer: endpoint.issuer().unwrap_or_default().to_owned(),
-            resource: resource.to_owned(),
+            client: endpoint.client_id().to_owned(),
+            resource: credentials.bound_to().to_owned(),
             access: answer.access_token,
-            asked,
+            asked: whole(asked),
             lifetime: answer.expires_in,
             refresh: answer.refresh_token,
         };
-        let sealed = self.vault.seal(Of::grant(&grant), &tokens);
+        let sealed = self.shared.vault.seal(Of::grant(&grant), &tokens);
         grant.tokens = sealed.map_err(|error| GrantStoreError::Failed(error.to_string()))?;
-        self.store.put(&grant).await
+        self.shared.store.put(&grant).await?;
+        self.shared
+            .no_longer_unwritten(&grant.principal, &self.server);
+        Ok(())
     }
 
-    /// The tokens of a grant, where they are of this authorization server and resource: they are
-    /// shown to no other, also where the configuration has changed since.
-    fn opened(
+    /// The tokens of a grant, where they are of this authorization server: they are shown to no
+    /// other, also where the configuration has changed since.
+    fn opened(&self, grant: &Grant, endpoint: &TokenEndpoint) -> Result<Tokens, &'static str> {
+        let tokens = self.shared.vault.open(Of::grant(grant), &grant.tokens);
+        let tokens = tokens.ok_or("its tokens can't be decrypted by any of storage.keys")?;
+        if endpoint.issuer() == Some(tokens.issuer.as_str()) {
+            Ok(tokens)
+        } else {
+            Err("it is of another authorization server than is configured")
+        }
+    }
+
+    /// The same, where they can be used for what is configured.
+    fn usable(
         &self,
         grant: &Grant,
         endpoint: &TokenEndpoint,
-        resource: Option<&str>,
+        bound_to: &str,
     ) -> Result<Tokens, &'static str> {
-        let tokens = self.vault.open(Of::grant(grant), &grant.tokens);
-        let tokens = tokens.ok_or("its tokens can't be decrypted by any of storage.keys")?;
-        let same = endpoint.issuer() == Some(tokens.issuer.as_str())
-            && resource.is_none_or(|resource| resource == tokens.resource);
-        if same {
+        let tokens = self.opened(grant, endpoint)?;
+        if tokens.client == endpoint.client_id() && tokens.resource == bound_to {
             Ok(tokens)
         } else {
-            Err("it is of another authorization server or resource than is configured")
+            Err("it is of another client, resource or URL than is configured")
         }
     }
 
     async fn find(&self, principal: &str) -> Result<Option<Grant>, CredentialError> {
-        let found = self.store.find(principal, &self.server).await;
+        let found = self.shared.store.find(principal, &self.server).await;
         found.map_err(|error| {
             tracing::error!(server = %self.server, %error, "what people have granted can't be read");
             CredentialError::Unavailable
         })
     }
 
-    /// The token of a grant, renewed where it is time; `None` where the grant has ended and was not
-    /// given anew meanwhile.
+    /// What a principal has granted, with what of it could not be written before.
+    async fn current(
+        &self,
+        principal: &str,
+        endpoint: &TokenEndpoint,
+    ) -> Result<Option<Current>, CredentialError> {
+        if let Some(grant) = self.shared.unwritten(principal, &self.server) {
+            match self.shared.write(&grant).await {
+                Ok(()) => {
+                    tracing::info!(server = %self.server, grant = grant.id, "refreshed tokens are kept now");
+                }
+                Err(GrantStoreError::Changed) => {
+                    if self.find(principal).await?.is_none() {
+                        self.revoke(&grant, endpoint).await;
+                    }
+                }
+                Err(GrantStoreError::Failed(_)) => {
+                    return Ok(Some(Current {
+                        grant,
+                        is_written: false,
+                    }));
+                }
+            }
+            self.shared.no_longer_unwritten(principal, &self.server);
+        }
+        let found = self.find(principal).await?;
+        Ok(found.map(|grant| Current {
+            grant,
+            is_written: true,
+        }))
+    }
+
+    /// The token of a grant, renewed where it is time; `None` where the grant has changed meanwhile.
     async fn token_of(
         &self,
-        grant: &Grant,
+        current: &Current,
         asking: Asking<'_>,
-    ) -> Result<Option<AccessToken>, CredentialError> {
-        let tokens = match self.opened(grant, asking.endpoint, Some(asking.resource)) {
+    ) -> Result<Option<AccessToken>, Failure> {
+        let grant = &current.grant;
+        let tokens = match self.usable(grant, asking.endpoint(), asking.bound_to()) {
             Ok(tokens) => tokens,
             Err(why) => {
                 tracing::warn!(server = %self.server, grant = grant.id, why, "a grant is of no use, so its person is asked to connect the server again");
-                return Ok(None);
+                return Err(CredentialError::NotGranted.into());
             }
         };
-        let rejected = self.rejected.lock().get(&*grant.principal).copied();
-        let kept = kept(&tokens);
-        let now = self.clock.now();
-        let good = kept
-            .filter(|token| token.is_good(now) && rejected.is_none_or(|when| tokens.asked > when));
-        if let Some(token) = &good
-            && !token.is_due(now)
-        {
-            return Ok(good);
+        if let Some(token) = self.serving(grant, &tokens, asking.held()) {
+            return Ok(Some(token));
         }
-        let Some(refresh) = &tokens.refresh else {
-            if good.is_none() {
-                self.end(grant, "its token has ended, and there is no refresh token")
-                    .await;
-            }
-            return Ok(good);
+        let Some(refresh) = tokens.refresh.clone() else {
+            let why = "its token has ended, and there is no refresh token";
+            return self.end(grant, why).await;
         };
-        let asked = self.clock.now();
-        let answer = asking.endpoint.refresh(refresh, asking.resource).await;
-        match self.refreshed(answer, asking) {
+        if !current.is_written {
+            return Err(CredentialError::Unavailable.into());
+        }
+        let _under_way = self.shared.under_way.token();
+        let asked = whole(self.shared.clock.now());
+        match asking.refresh(&refresh).await {
             Ok(answer) => {
+                let scope = answer.scope;
                 let renewed = Tokens {
-                    refresh: answer.refresh_token.clone().or(tokens.refresh.clone()),
-                    access: answer.access_token.clone(),
+                    refresh: answer.refresh_token.or(Some(refresh)),
+                    access: answer.access_token,
                     lifetime: answer.expires_in,
                     asked,
                     ..tokens
                 };
-                self.renew(grant, &renewed, answer.scope.as_deref()).await
+                self.renew(grant, &renewed, scope.as_deref(), asking.endpoint())
+                    .await
             }
-            Err(Unrefreshed::Failed(_)) if good.is_some() => Ok(good),
-            Err(Unrefreshed::Failed(error)) => Err(error),
-            Err(Unrefreshed::Ended) => {
-                self.end(grant, "the authorization server says that it has ended")
-                    .await;
-                Ok(None)
+            Err(failure) if failure.error == CredentialError::NotGranted => {
+                self.has_ended(grant).await
             }
+            Err(failure) => Err(failure),
         }
     }
 
-    fn refreshed(
+    /// The access token that is kept, where it can be used. One that is due serves until somebody
+    /// comes who holds it already.
+    fn serving(
         &self,
-        answer: Result<TokenAnswer, TokenError>,
-        asking: Asking<'_>,
-    ) -> Result<TokenAnswer, Unrefreshed> {
-        let error = match answer {
-            Ok(answer) => {
-                (asking.told)(Fetched::Token);
-                return Ok(answer);
-            }
-            Err(error) => error,
-        };
-        let ended =
-            matches!(&error, TokenError::Refused(refusal) if refusal.code == "invalid_grant");
-        let refused = matches!(error, TokenError::Refused(_));
-        (asking.told)(if refused {
-            Fetched::Refused
-        } else {
-            Fetched::Unavailable
-        });
-        if ended {
-            return Err(Unrefreshed::Ended);
-        }
-        tracing::warn!(server = %self.server, %error, "the tokens of a grant could not be refreshed");
-        Err(Unrefreshed::Failed(if refused {
-            CredentialError::Refused
-        } else {
-            CredentialError::Unavailable
-        }))
+        grant: &Grant,
+        tokens: &Tokens,
+        held: Option<&AccessToken>,
+    ) -> Option<AccessToken> {
+        let token = kept(tokens)?;
+        let rejected = self.rejected.lock().get(&*grant.principal).copied();
+        let now = self.shared.clock.now();
+        let good = token.is_good(now) && rejected.is_none_or(|when| tokens.asked > when);
+        let is_old = token.is_due(now) && held.is_some_and(|held| held.is(&token));
+        (good && !is_old).then(|| token.due_at(now.saturating_add(LOOK_AGAIN)))
     }
 
-    /// Keeps new tokens. Where the grant has changed meanwhile, what is there now counts.
+    /// Keeps new tokens. `None` where the grant has changed meanwhile: what is there now counts.
     async fn renew(
         &self,
         grant: &Grant,
         tokens: &Tokens,
         scope: Option<&str>,
-    ) -> Result<Option<AccessToken>, CredentialError> {
-        let sealed = self.vault.seal(Of::grant(grant), tokens).map_err(|error| {
+        endpoint: &TokenEndpoint,
+    ) -> Result<Option<AccessToken>, Failure> {
+        let sealed = self.shared.vault.seal(Of::grant(grant), tokens);
+        let sealed = sealed.map_err(|error| {
             tracing::error!(server = %self.server, %error, "tokens can't be encrypted");
             CredentialError::Unavailable
         })?;
-        let granted = match scope {
-            Some(_) => scopes(scope),
-            None => grant.scopes.clone(),
-        };
+        let granted = scope.map_or_else(|| grant.scopes.clone(), scopes);
         let renewed = grant.renewed(sealed, granted, tokens.asked);
-        match self.store.replace(&renewed, grant.revision).await {
+        let mut written = self.shared.write(&renewed).await;
+        for pause in WRITE_AGAIN {
+            if !matches!(written, Err(GrantStoreError::Failed(_))) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            written = self.shared.write(&renewed).await;
+        }
+        match written {
             Ok(()) => {
-                self.rejected.lock().remove(&*grant.principal);
                 tracing::debug!(server = %self.server, grant = grant.id, "the tokens of a grant were refreshed");
-                Ok(kept(tokens))
             }
-            // Withdrawn, given anew, or refreshed by another process, while this one asked.
+            // Withdrawn, given anew, or refreshed by another process, while this one asked; or a
+            // write was said to have failed and has not.
             Err(GrantStoreError::Changed) => {
-                let now = self.find(&grant.principal).await?;
-                Ok(now
-                    .filter(|now| now.id != grant.id || now.revision > grant.revision)
-                    .and_then(|now| kept(&self.vault.open(Of::grant(&now), &now.tokens)?)))
+                if self.find(&grant.principal).await?.is_some() {
+                    return Ok(None);
+                }
+                // Nobody else knows of these.
+                self.revoke(&renewed, endpoint).await;
+                return Err(CredentialError::NotGranted.into());
             }
-            // The refresh token before may have ended: the new one serves until this process does.
             Err(error) => {
-                tracing::error!(server = %self.server, grant = grant.id, %error, "refreshed tokens could not be kept; if this goes on, their person has to connect the server again");
-                Ok(kept(tokens))
+                tracing::error!(server = %self.server, grant = grant.id, %error, "refreshed tokens could not be kept yet; if this process ends before they are, their person has to connect the server again");
+                self.shared.set_unwritten(renewed);
             }
         }
+        self.rejected.lock().remove(&*grant.principal);
+        let next = self.shared.clock.now().saturating_add(LOOK_AGAIN);
+        Ok(kept(tokens).map(|token| token.due_at(next)))
     }
 
     /// Ends the tokens of a grant at the authorization server: with the refresh token all that came
     /// of it ends (RFC 7009, 2.1).
     pub(crate) async fn revoke(&self, grant: &Grant, endpoint: &TokenEndpoint) -> Revocation {
-        let tokens = match self.opened(grant, endpoint, None) {
+        let tokens = match self.opened(grant, endpoint) {
             Ok(tokens) => tokens,
             Err(why) => {
                 tracing::warn!(server = %self.server, grant = grant.id, why, "the tokens of a grant can't be revoked");
@@ -288,18 +330,32 @@ impl Grants {
         }
     }
 
-    /// Removes a grant that is of no more use.
-    async fn end(&self, grant: &Grant, why: &'static str) {
-        let removed = self.store.remove(&grant.tenant, &grant.id, grant.revision);
+    /// The authorization server says that a grant has ended. It says so too where another process
+    /// has used the refresh token first, and that one may be about to keep what it got.
+    async fn has_ended(&self, grant: &Grant) -> Result<Option<AccessToken>, Failure> {
+        tokio::time::sleep(OTHERS).await;
+        let now = self.find(&grant.principal).await?;
+        if now.is_some_and(|now| now != *grant) {
+            return Ok(None);
+        }
+        let why = "the authorization server says that it has ended";
+        self.end(grant, why).await
+    }
+
+    /// Removes a grant that is of no more use; `None` where it has changed meanwhile.
+    async fn end(&self, grant: &Grant, why: &'static str) -> Result<Option<AccessToken>, Failure> {
+        let store = &self.shared.store;
+        let removed = store.remove(&grant.tenant, &grant.id, grant.revision);
         match removed.await {
             Ok(()) => {
                 tracing::info!(server = %self.server, grant = grant.id, why, "a grant has ended; its person is asked again");
             }
-            Err(GrantStoreError::Changed) => {}
+            Err(GrantStoreError::Changed) => return Ok(None),
             Err(error) => {
                 tracing::warn!(server = %self.server, grant = grant.id, %error, "a grant that has ended could not be removed");
             }
         }
+        Err(CredentialError::NotGranted.into())
     }
 }
 
@@ -309,21 +365,17 @@ impl Granted for Grants {
         &self,
         principal: &Principal,
         asking: Asking<'_>,
-    ) -> Result<AccessToken, CredentialError> {
-        let mut seen: Option<Grant> = None;
-        // A second time where the grant has changed meanwhile: another process may have used the
-        // refresh token first.
-        for _ in 0..2 {
-            let found = self.find(principal.id()).await?;
-            let Some(grant) = found.filter(|grant| seen.as_ref() != Some(grant)) else {
-                break;
-            };
-            if let Some(token) = self.token_of(&grant, asking).await? {
+    ) -> Result<AccessToken, Failure> {
+        // Again where the grant has changed meanwhile: another process may have used the refresh
+        // token first.
+        for _ in 0..LOOKS {
+            let current = self.current(principal.id(), asking.endpoint()).await?;
+            let current = current.ok_or(CredentialError::NotGranted)?;
+            if let Some(token) = self.token_of(&current, asking).await? {
                 return Ok(token);
             }
-            seen = Some(grant);
         }
-        Err(CredentialError::NotGranted)
+        Err(CredentialError::Unavailable.into())
     }
 
     fn rejected(&self, principal: &str, token: &AccessToken) {
@@ -344,13 +396,21 @@ fn kept(tokens: &Tokens) -> Option<AccessToken> {
         scope: None,
         id_token: None,
     };
-    AccessToken::new(&answer, tokens.asked, None).ok()
+    AccessToken::granted(&answer, tokens.asked, tokens.refresh.is_some()).ok()
 }
 
-fn scopes(text: Option<&str>) -> std::collections::BTreeSet<String> {
-    let words = text.unwrap_or_default().split(' ');
+fn scopes(text: &str) -> std::collections::BTreeSet<String> {
+    let words = text.split(' ');
     words
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
         .collect()
 }
+
+/// In whole milliseconds, as it is kept.
+fn whole(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -73,9 +73,8 @@ impl std::fmt::Debug for ConnectParts {
 pub(crate) struct Connect {
     base: String,
     logins: Vec<TokenEndpoint>,
-    store: Arc<dyn GrantStore>,
+    granted: Arc<grants::Shared>,
     used: Arc<dyn ReplayStore>,
-    vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     done: broadcast::Sender<(Arc<str>, String)>,
 }
@@ -97,10 +96,13 @@ impl Connect {
     pub(crate) fn new(parts: ConnectParts, clock: Arc<dyn Clock>) -> Result<Self, KeyError> {
         let keys = parts.keys.iter().map(|(id, secret)| (*id, &secret[..]));
         Ok(Self {
-            vault: Arc::new(Vault::new(keys)?),
+            granted: Arc::new(grants::Shared::new(
+                parts.grants,
+                Vault::new(keys)?,
+                clock.clone(),
+            )),
             base: parts.base,
             logins: parts.logins,
-            store: parts.grants,
             used: parts.used,
             clock,
             done: broadcast::Sender::new(DONE),
@@ -109,8 +111,13 @@ impl Connect {
 
     /// What people grant for a server.
     pub(crate) fn grants(&self, server: &str) -> Grants {
-        let (store, vault) = (self.store.clone(), self.vault.clone());
-        Grants::new(server.into(), store, vault, self.clock.clone())
+        Grants::new(server.into(), self.granted.clone())
+    }
+
+    /// Completes when what is being refreshed is kept: who is cut off in between may have lost the
+    /// refresh token. It is bounded in time.
+    pub(crate) async fn finish(&self) {
+        self.granted.finish().await;
     }
 
     /// A link by which `principal` connects `server`: its id and the URL. `session` is told when it
@@ -158,7 +165,7 @@ impl Connect {
         // Before the first look, so that nothing is missed in between.
         let mut done = self.done.subscribe();
         let waiting = async {
-            while !grants.has(principal, credentials.endpoint()).await {
+            while !grants.has(principal, credentials).await {
                 let heard = heard(&mut done, principal.id(), server);
                 drop(tokio::time::timeout(LOOK, heard).await);
             }

@@ -346,8 +346,7 @@ impl Traveller<'_> {
     ) -> Answer {
         let server = self.upstream.name();
         let grants = self.connect.grants(server);
-        let (endpoint, resource) = (credentials.endpoint(), credentials.resource());
-        let keeping = grants.keep(&self.principal, endpoint, resource, answer, asked);
+        let keeping = grants.keep(&self.principal, credentials, answer, asked);
         if let Err(error) = keeping.await {
             tracing::error!(%server, %error, "what somebody has granted could not be kept");
             return Page::Failed.into();

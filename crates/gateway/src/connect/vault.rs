@@ -13,11 +13,14 @@ use zeroize::Zeroizing;
 pub(crate) struct Tokens {
     /// Who has issued them: they are shown to nobody else (RFC 9700, 4.4).
     pub issuer: String,
-    /// What they are good for (RFC 8707), as it was asked; empty where none was named.
+    /// The client that they were issued to.
+    pub client: String,
+    /// What they are good for (RFC 8707), as it was asked; where no resource was named, the URL that
+    /// they are sent to.
     pub resource: String,
     /// The access token.
     pub access: SecretString,
-    /// When it was asked for, since the Unix epoch.
+    /// When it was asked for, since the Unix epoch, in whole milliseconds.
     pub asked: Duration,
     /// How long it is good from there, where that was said.
     pub lifetime: Option<Duration>,
@@ -29,6 +32,7 @@ pub(crate) struct Tokens {
 #[derive(Serialize)]
 struct Writing<'t> {
     issuer: &'t str,
+    client: &'t str,
     resource: &'t str,
     access: &'t str,
     asked: u64,
@@ -40,6 +44,7 @@ struct Writing<'t> {
 #[derive(Deserialize)]
 struct Written {
     issuer: String,
+    client: String,
     resource: String,
     access: SecretString,
     asked: u64,
@@ -99,6 +104,7 @@ impl Vault {
     pub(crate) fn seal(&self, of: Of<'_>, tokens: &Tokens) -> Result<String, KeyError> {
         let written = Writing {
             issuer: &tokens.issuer,
+            client: &tokens.client,
             resource: &tokens.resource,
             access: tokens.access.expose_secret(),
             asked: millis(tokens.asked),
@@ -116,6 +122,7 @@ impl Vault {
         let written: Written = serde_json::from_slice(&opened).ok()?;
         Some(Tokens {
             issuer: written.issuer,
+            client: written.client,
             resource: written.resource,
             access: written.access,
             asked: Duration::from_millis(written.asked),
@@ -142,6 +149,7 @@ mod tests {
     fn tokens() -> Tokens {
         Tokens {
             issuer: "https://as.example.com".into(),
+            client: "gateway".into(),
             resource: "https://tickets.example.com/mcp".into(),
             access: "the-access-token".into(),
             asked: Duration::from_secs(1000),

@@ -443,7 +443,8 @@ impl Gateway {
         self.draining.cancelled().await;
     }
 
-    /// Stops keepers and ends all upstream sessions and processes.
+    /// Stops keepers, ends all upstream sessions and processes, and waits until what is being
+    /// refreshed of what people have granted is kept.
     pub async fn stop(&self) {
         self.draining.cancel();
         self.keepers.stop();
@@ -453,6 +454,10 @@ impl Gateway {
             .iter()
             .map(|upstream| upstream.close_all());
         futures_util::future::join_all(closing).await;
+        // Last: sessions are ended with tokens, which may have to be refreshed for that.
+        if let Some(connect) = &self.connect {
+            connect.finish().await;
+        }
     }
 
     /// What is counted.

@@ -77,6 +77,7 @@ pub(super) fn credentials(
         },
         scopes: section.scopes.clone(),
         resource: section.resource_of(url),
+        url: CredentialsSection::server_uri(url),
     };
     let name: Arc<str> = server.name.as_str().into();
     let told = means.metrics.token_requests(&name);

@@ -160,20 +160,23 @@ impl CredentialsSection {
         match &self.resource {
             ResourceIndicator::None => None,
             ResourceIndicator::Uri(uri) => Some(uri.clone()),
-            ResourceIndicator::Server => {
-                // A query may hold keys, and says nothing of which server it is.
-                let mut url = url.url().clone();
-                url.set_query(None);
-                // MCP, Authorization, Canonical Server URI: without a slash that means nothing.
-                let text = url.as_str();
-                let bare = if url.path() == "/" {
-                    text.trim_end_matches('/')
-                } else {
-                    text
-                };
-                Some(bare.to_owned())
-            }
+            ResourceIndicator::Server => Some(Self::server_uri(url)),
         }
+    }
+
+    /// What the server at `url` is called (MCP, Authorization, Canonical Server URI).
+    pub fn server_uri(url: &UpstreamUrl) -> String {
+        // A query may hold keys, and says nothing of which server it is.
+        let mut url = url.url().clone();
+        url.set_query(None);
+        // Without a slash that means nothing.
+        let text = url.as_str();
+        let bare = if url.path() == "/" {
+            text.trim_end_matches('/')
+        } else {
+            text
+        };
+        bare.to_owned()
     }
 
     /// Whether each caller has tokens of their own.
