@@ -10,7 +10,7 @@ use mcp_ultra_domain::{Attributes, ManualClock, Principal, PrincipalKind};
 use mcp_ultra_edge::{
     credentials::{
         CallerToken, ClientAuth, ClientSettings, CredentialError, CredentialSettings, Credentials,
-        EndpointPlace, Fetched, Grant, Subject,
+        EndpointPlace, Fetched, Grant, Subject, TokenEndpoint, Verifier,
     },
     outbound::{Outbound, OutboundConfig},
 };
@@ -225,6 +225,28 @@ async fn a_client_that_is_refused_is_not_told_why_and_its_operator_is() {
         header(&credentials, &Subject::Gateway).await.unwrap(),
         token
     );
+}
+
+#[tokio::test]
+async fn a_refusal_that_repeats_what_was_sent_does_not_show_it() {
+    let rig = Rig::start(Discovery::OAuth).await;
+    let outbound = Outbound::new(&OutboundConfig::default()).unwrap();
+    let endpoint = TokenEndpoint::new(rig.settings().client, outbound, rig.clock.clone());
+    let sent = ["a-code", "a-verifier", "a-refresh", SECRET];
+    let words = format!("not {}", sent.join(", nor "));
+    let refusal = json!({ "error": "invalid_grant", "error_description": words });
+    rig.provider
+        .issue(TokenMood::Says(400, refusal.to_string()));
+    let verifier = Verifier::kept("a-verifier");
+    let redeemed = endpoint.redeem("a-code", &verifier, "https://mcp.example.com", "");
+    let shown = redeemed.await.unwrap_err().to_string();
+    for secret in ["a-code", "a-verifier", SECRET] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    let refreshed = endpoint.refresh(&"a-refresh".into(), "").await;
+    let shown = refreshed.unwrap_err().to_string();
+    assert!(shown.contains("invalid_grant: not a-code"), "{shown}");
+    assert!(!shown.contains("a-refresh"), "{shown}");
 }
 
 #[tokio::test]

@@ -700,6 +700,30 @@ async fn tokens_are_refreshed_once_for_all_who_call() {
     assert!(!gateway.output().contains(CANARY));
 }
 
+/// The authorization server may have ended the refresh token before when its answer comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_under_way_is_kept_when_the_gateway_stops() {
+    let rig = Rig::start(Era::Modern).await;
+    let first = rig.gateway().await;
+    rig.server
+        .behave(|conduct| conduct.lifetime = Duration::from_secs(1));
+    rig.connect(&first, "ana").await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    rig.server.behave(|conduct| {
+        conduct.lifetime = Duration::from_hours(1);
+        conduct.takes = Duration::from_secs(4);
+    });
+    let ana = rig.caller(&first, "ana");
+    let calling = tokio::time::timeout(Duration::from_millis(500), call(&ana, None));
+    assert!(calling.await.is_err(), "the caller has gone");
+    stop(first).await;
+    assert_eq!(rig.server.asked().refreshed, 1);
+    let second = rig.gateway().await;
+    assert!(worked(&call(&rig.caller(&second, "ana"), None).await));
+    let asked = rig.server.asked();
+    assert_eq!((asked.refreshed, asked.refused), (1, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_that_has_ended_is_asked_for_anew() {
     let rig = Rig::start(Era::Modern).await;
