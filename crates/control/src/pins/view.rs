@@ -49,7 +49,7 @@ pub struct PinView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ToolFinding)]
 pub struct FindingView {
-    /// `invisible`, `bidirectional`, `instruction` or `look_alike`.
+    /// `invisible`, `bidirectional`, `instruction`, `look_alike` or `too_large`.
     pub kind: String,
     /// `medium` or `high`.
     pub severity: String,

@@ -1,3 +1,8 @@
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
+
 use super::{FindingKind, Severity};
 
 use Severity::{High, Medium};
@@ -61,18 +66,54 @@ const MARKS: &[(Severity, &str)] = &[
 /// How many words `*` may stand for.
 const GAP: usize = 3;
 
+/// The patterns by their first words.
+static PHRASES: LazyLock<HashMap<&str, Vec<Phrase>>> = LazyLock::new(|| {
+    let mut phrases: HashMap<&str, Vec<Phrase>> = HashMap::new();
+    for (place, (_, pattern)) in PATTERNS.iter().enumerate() {
+        let mut words = pattern.split(' ');
+        if let Some(first) = words.next() {
+            let rest = words.collect();
+            phrases
+                .entry(first)
+                .or_default()
+                .push(Phrase { place, rest });
+        }
+    }
+    phrases
+});
+
+/// A pattern without its first word.
+struct Phrase {
+    /// Its place among the patterns.
+    place: usize,
+    rest: Vec<&'static str>,
+}
+
 /// Instructions to the model in `text`.
 pub(super) fn find(text: &str) -> Vec<(FindingKind, Severity, String)> {
     let lower = text.to_lowercase();
-    let marks = MARKS.iter().filter(|(_, mark)| lower.contains(mark));
-    let words = words(&lower);
-    let phrases = PATTERNS
-        .iter()
-        .filter(|(_, pattern)| occurs(pattern, &words));
-    marks
-        .chain(phrases)
+    let mut found: Vec<&(Severity, &str)> = Vec::new();
+    if lower.contains(['<', '[']) {
+        found.extend(MARKS.iter().filter(|(_, mark)| lower.contains(mark)));
+    }
+    found.extend(phrases(&words(&lower)).into_iter().map(|at| &PATTERNS[at]));
+    found
+        .into_iter()
         .map(|(severity, what)| (FindingKind::Instruction, *severity, (*what).to_owned()))
         .collect()
+}
+
+/// The places of the patterns that occur in these words.
+fn phrases(words: &[String]) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    for (at, word) in words.iter().enumerate() {
+        for phrase in PHRASES.get(&**word).into_iter().flatten() {
+            if begins(&phrase.rest, &words[at + 1..]) {
+                found.insert(phrase.place);
+            }
+        }
+    }
+    found
 }
 
 /// The words of a text in lower case: letters and digits, without accents and apostrophes, so that
@@ -105,11 +146,6 @@ fn plain(c: char) -> char {
         '\u{2010}'..='\u{2015}' | '\u{2028}' | '\u{2029}' | '\u{00A0}' | '\u{3000}' => ' ',
         other => other,
     }
-}
-
-fn occurs(pattern: &str, words: &[String]) -> bool {
-    let parts: Vec<&str> = pattern.split(' ').collect();
-    (0..words.len()).any(|start| begins(&parts, &words[start..]))
 }
 
 /// Whether `words` begin as the pattern does, which is of a handful of words.

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::read;
+use super::{calm::Calm, read};
 use crate::{
     Gateway,
     listen::{self, Feed, changed_list},
@@ -86,7 +86,7 @@ impl Keepers {
     /// An upstream has told that one of its lists changed.
     pub(crate) fn list_changed(&self, name: &str, kind: Kind) {
         if let Some(keeper) = self.keepers.lock().get(name) {
-            keeper.told.lock().push(kind);
+            keeper.tell(kind);
             keeper.wake.notify_one();
         }
     }
@@ -113,6 +113,7 @@ impl Keeper {
         let mut feed: Option<Feed<Behalf>> = None;
         // As they were read last.
         let mut lists: Option<Raw> = None;
+        let mut calm = Calm::default();
         loop {
             let began = Instant::now();
             let found = tokio::select! {
@@ -121,7 +122,10 @@ impl Keeper {
             };
             let pause = match found {
                 Ok((era, raw)) => {
-                    let offer = self.offer(&gateway, &raw).await;
+                    let Some((offer, scanned)) = self.offer(&gateway, &raw).await else {
+                        return;
+                    };
+                    calm.read(scanned, Instant::now());
                     lists = gateway.is_pinned(self.upstream.name()).then_some(raw);
                     if failures > 0 {
                         tracing::info!(upstream = %self.upstream.name(), "the upstream answers again");
@@ -159,22 +163,37 @@ impl Keeper {
                 match self.wait(until, &mut feed).await {
                     Woken::Stop => return,
                     Woken::Read => break,
-                    Woken::Judge => match &lists {
-                        Some(raw) => {
-                            let offer = self.offer(&gateway, raw).await;
-                            gateway.publish_again(&self.upstream, offer);
-                        }
+                    Woken::Judge => {
                         // Nothing was kept while nothing was pinned.
-                        None => break,
-                    },
+                        let Some(raw) = &lists else { break };
+                        self.judge_again(&gateway, raw).await;
+                    }
                 }
             }
             // Neither an upstream that tells of changes without end nor calls that fail one after
             // the other make it read without a pause.
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep_until(began + LEAST_PAUSE) => {}
+            let earliest = calm.earliest().map_or(began + LEAST_PAUSE, |earliest| {
+                earliest.max(began + LEAST_PAUSE)
+            });
+            loop {
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    () = tokio::time::sleep_until(earliest) => break,
+                    () = self.judge.notified() => {
+                        if let Some(raw) = &lists {
+                            self.judge_again(&gateway, raw).await;
+                        }
+                    }
+                }
             }
+        }
+    }
+
+    /// A list has changed: told on once, however often it is told.
+    fn tell(&self, kind: Kind) {
+        let mut told = self.told.lock();
+        if !told.contains(&kind) {
+            told.push(kind);
         }
     }
 
@@ -192,20 +211,30 @@ impl Keeper {
             .unwrap_or(Err(UpstreamError::Timeout(limit.as_secs())))
     }
 
-    /// What of the lists is offered.
-    async fn offer(&self, gateway: &Gateway, raw: &Raw) -> Offer {
+    /// What of the lists is offered, and how many definitions were new; `None` where it is not
+    /// needed any more.
+    async fn offer(&self, gateway: &Gateway, raw: &Raw) -> Option<(Offer, usize)> {
         let rules = gateway.settings().pinning.clone();
-        let raw = gateway.pinning.judge(self.upstream.name(), raw, &rules);
-        let raw = raw.await;
-        let (offer, unusable) = Offer::new(
-            &raw,
-            self.upstream.naming(),
-            &self.upstream.settings().labels,
-        );
+        let (name, stop) = (self.upstream.name(), &self.stop);
+        let verdict = gateway.pinning.judge(name, raw, &rules, stop).await?;
+        let upstream = self.upstream.clone();
+        // Many definitions take longer than a task may hold up others.
+        let work = tokio::task::spawn_blocking(move || {
+            let labels = &upstream.settings().labels;
+            Offer::new(&verdict.offered, upstream.naming(), labels)
+        });
+        // Else the runtime is about to end.
+        let (offer, unusable) = work.await.ok()?;
         for (kind, reason) in unusable {
             tracing::warn!(upstream = %self.upstream.name(), list = kind.list_key(), %reason, "a definition is left out");
         }
-        offer
+        Some((offer, verdict.scanned))
+    }
+
+    async fn judge_again(&self, gateway: &Gateway, raw: &Raw) {
+        if let Some((offer, _)) = self.offer(gateway, raw).await {
+            gateway.publish_again(&self.upstream, offer);
+        }
     }
 
     async fn open_feed(&self, gateway: &Arc<Gateway>, offer: &Offer) -> Option<Feed<Behalf>> {
@@ -285,7 +314,7 @@ impl Keeper {
                 notification = next => match notification {
                     Some(notification) => {
                         if let Some(kind) = changed_list(&notification.method) {
-                            self.told.lock().push(kind);
+                            self.tell(kind);
                             return Woken::Read;
                         }
                     }

@@ -2,6 +2,7 @@
 //! they find is merged into a new snapshot.
 
 mod board;
+mod calm;
 mod keeper;
 mod read;
 

@@ -3,19 +3,27 @@ use std::{
     sync::Arc,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytestring::ByteString;
 use mcp_ultra_domain::{
     Clock,
-    catalog::{Kind, Raw},
-    pinning::{Definition, Fingerprint, Ground, Mode, PinHead, Sighting, Standing, fingerprint},
+    catalog::Raw,
+    pinning::{Definition, Fingerprint, Ground, Mode, PinHead, Sighting, Standing},
     ports::{PinStore, PinStoreError},
     scan::{self, Finding, FindingKind, Severity},
 };
-use mcp_ultra_protocol::json::Object;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-use super::{PinRules, report};
+use super::{
+    PinRules,
+    examine::{self, Memory, Seen},
+    report,
+};
+
+/// How many upstreams have their definitions examined at the same moment: one that takes long does
+/// not hold up all others, and many at once do not take the processor from calls.
+const AT_ONCE: usize = 2;
 
 /// Judges the tools that upstreams offer.
 pub(crate) struct Pinning {
@@ -23,6 +31,25 @@ pub(crate) struct Pinning {
     clock: Arc<dyn Clock>,
     /// The tools of each upstream as they were judged last.
     judged: Mutex<HashMap<Arc<str>, Arc<Judged>>>,
+    /// What need not be read again of each upstream.
+    memories: Mutex<HashMap<Arc<str>, Arc<Mutex<Memory>>>>,
+    examining: Semaphore,
+}
+
+/// What came of a list of definitions.
+pub(crate) struct Verdict {
+    /// What may be offered.
+    pub offered: Raw,
+    /// How many texts had to be scanned, since they were not known.
+    pub scanned: usize,
+}
+
+/// A reading whose tools have no standing yet.
+struct Examination {
+    found: Vec<Candidate>,
+    /// The positions of definitions that are not offered.
+    left_out: HashSet<usize>,
+    scanned: usize,
 }
 
 /// The tools of one upstream.
@@ -33,8 +60,6 @@ struct Judged {
 
 /// A tool as it was judged.
 struct Tool {
-    /// Of the text as it came: the same text is not read again.
-    text: [u8; 32],
     fingerprint: Fingerprint,
     standing: Standing,
     /// What the scan finds in the definition alone.
@@ -65,20 +90,35 @@ impl Pinning {
             store,
             clock,
             judged: Mutex::default(),
+            memories: Mutex::default(),
+            examining: Semaphore::new(AT_ONCE),
         }
     }
 
     /// What of `raw` may be offered: all, but for tools that `rules` hold back. Of several tools of
-    /// one name the first is meant, here as in the catalog.
-    pub(crate) async fn judge(&self, server: &Arc<str>, raw: &Raw, rules: &PinRules) -> Raw {
+    /// one name the first is meant, here as in the catalog. `None` when it was told to `stop`.
+    pub(crate) async fn judge(
+        &self,
+        server: &Arc<str>,
+        raw: &Raw,
+        rules: &PinRules,
+        stop: &CancellationToken,
+    ) -> Option<Verdict> {
         let mode = rules.mode(server);
         if mode == Mode::Off {
             self.judged.lock().remove(server);
-            return raw.clone();
+            self.memories.lock().remove(server);
+            return Some(Verdict {
+                offered: raw.clone(),
+                scanned: 0,
+            });
         }
         let before = self.judged.lock().get(server).cloned();
-        let (mut found, mut left_out) = candidates(raw, before.as_deref());
-        self.look_for_alikes(server, before.as_deref(), &mut found);
+        let Examination {
+            mut found,
+            mut left_out,
+            scanned,
+        } = self.examine(server, before.clone(), raw, stop).await?;
         self.decide(server, rules, &mut found).await;
         let known = |name: &str| before.as_ref().and_then(|before| before.tools.get(name));
         let news = found.iter().filter(|one| {
@@ -104,10 +144,51 @@ impl Pinning {
         self.judged.lock().insert(server.clone(), judged);
         let all = raw.definitions.iter().enumerate();
         let offered = all.filter(|(at, _)| !left_out.contains(at));
-        Raw {
-            definitions: offered.map(|(_, one)| one.clone()).collect(),
-            ..raw.without_definitions()
-        }
+        Some(Verdict {
+            offered: Raw {
+                definitions: offered.map(|(_, one)| one.clone()).collect(),
+                ..raw.without_definitions()
+            },
+            scanned,
+        })
+    }
+
+    /// Reads the definitions, on a thread that may be held up.
+    async fn examine(
+        &self,
+        server: &Arc<str>,
+        before: Option<Arc<Judged>>,
+        raw: &Raw,
+        stop: &CancellationToken,
+    ) -> Option<Examination> {
+        // It is never closed.
+        let _turn = self.examining.acquire().await.ok()?;
+        let memory = self
+            .memories
+            .lock()
+            .entry(server.clone())
+            .or_default()
+            .clone();
+        let others = self.others(server);
+        let (raw, stop) = (raw.clone(), stop.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let reading = examine::examine(&raw, &mut memory.lock(), &stop)?;
+            let mut found: Vec<_> = reading.seen.into_iter().map(Candidate::new).collect();
+            look_for_alikes(&others, before.as_deref(), &mut found);
+            Some(Examination {
+                found,
+                left_out: reading.again,
+                scanned: reading.scanned,
+            })
+        });
+        // Else the runtime is about to end.
+        work.await.ok().flatten()
+    }
+
+    fn others(&self, server: &Arc<str>) -> Vec<Arc<Judged>> {
+        let judged = self.judged.lock();
+        let others = judged.iter().filter(|(name, _)| *name != server);
+        others.map(|(_, judged)| judged.clone()).collect()
     }
 
     /// How the tools of each upstream are.
@@ -121,9 +202,9 @@ impl Pinning {
 
     /// Forgets the upstreams that are not among these.
     pub(crate) fn keep(&self, servers: &HashSet<&str>) {
-        self.judged
-            .lock()
-            .retain(|name, _| servers.contains(&**name));
+        let is_kept = |name: &str| servers.contains(name);
+        self.judged.lock().retain(|name, _| is_kept(name));
+        self.memories.lock().retain(|name, _| is_kept(name));
     }
 
     /// Another number after each approval, by whatever process; `None` where the store can't say.
@@ -133,41 +214,6 @@ impl Pinning {
             Err(error) => {
                 tracing::debug!(%error, "it is not known whether tools were approved");
                 None
-            }
-        }
-    }
-
-    /// Names that look like those of other upstreams, which were here first: a name that was here
-    /// `before` without looking like one is not reported for a newcomer. A name in ASCII is not held
-    /// back for what imitates it.
-    fn look_for_alikes(&self, server: &Arc<str>, before: Option<&Judged>, found: &mut [Candidate]) {
-        let judged = self.judged.lock();
-        let others = judged.iter().filter(|(name, _)| *name != server);
-        let mut names: Vec<&str> = others
-            .flat_map(|(_, one)| one.tools.keys().map(String::as_str))
-            .collect();
-        // In an order that does not depend on a hash, so that the same name is found each time.
-        names.sort_unstable();
-        let first = names.len();
-        names.extend(found.iter().map(|one| &*one.name));
-        let alike: Vec<_> = scan::look_alikes(&names)
-            .into_iter()
-            .filter_map(|(at, finding)| Some((at.checked_sub(first)?, finding)))
-            .collect();
-        drop(judged);
-        for (at, mut finding) in alike {
-            let known = before.and_then(|before| before.tools.get(&found[at].name));
-            if known.is_some_and(|known| known.alike.is_none()) {
-                continue;
-            }
-            if found[at].name.is_ascii() {
-                finding.severity = Severity::Medium;
-            }
-            found[at].tool.alike = Some(finding);
-        }
-        for one in found.iter_mut().filter(|one| !one.name.is_ascii()) {
-            if let Some(finding) = scan::mixed_scripts(&one.name) {
-                one.tool.alike.get_or_insert(finding);
             }
         }
     }
@@ -239,6 +285,21 @@ impl Pinning {
 }
 
 impl Candidate {
+    /// One without a standing.
+    fn new(seen: Seen) -> Self {
+        Self {
+            at: seen.at,
+            name: seen.name,
+            text: seen.text,
+            tool: Tool {
+                fingerprint: seen.examined.fingerprint,
+                inside: seen.examined.findings,
+                standing: Standing::Unknown,
+                alike: None,
+            },
+        }
+    }
+
     /// Whether the store does not know it as it is.
     fn is_news(&self, head: Option<&PinHead>, locked: bool) -> bool {
         let Some(head) = head.filter(|head| head.offered) else {
@@ -297,48 +358,35 @@ impl Judged {
     }
 }
 
-/// The tools of `raw`, each name once, and the positions of those that come again under a name;
-/// what was judged `before` is not read again.
-fn candidates(raw: &Raw, before: Option<&Judged>) -> (Vec<Candidate>, HashSet<usize>) {
-    let mut names = HashSet::new();
-    let (mut found, mut again) = (Vec::new(), HashSet::new());
-    for (at, (kind, text)) in raw.definitions.iter().enumerate() {
-        let name = Some(text).filter(|_| *kind == Kind::Tool);
-        let Some(name) = name.and_then(|text| name_of(text)) else {
-            continue;
-        };
-        if !names.insert(name.clone()) {
-            again.insert(at);
+/// Names that look like those of other upstreams, which were here first: a name that was here
+/// `before` without looking like one is not reported for a newcomer. A name in ASCII is not held
+/// back for what imitates it.
+fn look_for_alikes(others: &[Arc<Judged>], before: Option<&Judged>, found: &mut [Candidate]) {
+    let names = others.iter().flat_map(|one| one.tools.keys());
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
+    // In an order that does not depend on a hash, so that the same name is found each time.
+    names.sort_unstable();
+    let first = names.len();
+    names.extend(found.iter().map(|one| &*one.name));
+    let alike: Vec<_> = scan::look_alikes(&names)
+        .into_iter()
+        .filter_map(|(at, finding)| Some((at.checked_sub(first)?, finding)))
+        .collect();
+    for (at, mut finding) in alike {
+        let known = before.and_then(|before| before.tools.get(&found[at].name));
+        if known.is_some_and(|known| known.alike.is_none()) {
             continue;
         }
-        found.push(Candidate {
-            at,
-            tool: tool(text, before.and_then(|before| before.tools.get(&name))),
-            text: text.clone(),
-            name,
-        });
+        if found[at].name.is_ascii() {
+            finding.severity = Severity::Medium;
+        }
+        found[at].tool.alike = Some(finding);
     }
-    (found, again)
-}
-
-fn tool(text: &ByteString, before: Option<&Tool>) -> Tool {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    let same = before.filter(|before| before.text == hash);
-    Tool {
-        text: hash,
-        fingerprint: same.map_or_else(|| fingerprint(text), |same| same.fingerprint),
-        inside: same.map_or_else(|| scan::definition(text).into(), |same| same.inside.clone()),
-        standing: Standing::Unknown,
-        alike: None,
+    for one in found.iter_mut().filter(|one| !one.name.is_ascii()) {
+        if let Some(finding) = scan::mixed_scripts(&one.name) {
+            one.tool.alike.get_or_insert(finding);
+        }
     }
-}
-
-/// The name in a definition; `None` where it is left out of the catalog too.
-fn name_of(definition: &str) -> Option<String> {
-    let object = Object::parse(definition).ok()?;
-    let name = object.get_str("name").filter(|name| !name.is_empty())?;
-    Some(name.into_owned())
 }
 
 fn by_name(heads: Vec<PinHead>) -> HashMap<String, PinHead> {
