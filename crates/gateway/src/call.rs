@@ -17,9 +17,8 @@ use mcp_ultra_protocol::{
     headers,
     json::Object,
 };
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{session::Live, upstream::Upstream};
+use crate::{limits::CallPlace, session::Live, upstream::Upstream};
 
 /// Who calls, and how.
 #[derive(Debug, Clone)]
@@ -58,13 +57,13 @@ impl Caller {
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     /// Among the calls of the whole gateway (`limits.calls`).
-    _gateway: Option<OwnedSemaphorePermit>,
+    _gateway: Option<CallPlace>,
     /// Among those of the principal and of the tenant, where they are limited.
     _caller: [Option<Place>; 2],
 }
 
 impl Places {
-    pub(crate) fn new(gateway: OwnedSemaphorePermit, caller: [Option<Place>; 2]) -> Self {
+    pub(crate) fn new(gateway: CallPlace, caller: [Option<Place>; 2]) -> Self {
         Self {
             _gateway: Some(gateway),
             _caller: caller,

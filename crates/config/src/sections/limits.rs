@@ -45,7 +45,9 @@ pub struct LimitsSection {
     pub streams_per_client: NonZeroU32,
     /// The most live sessions of clients that speak 2025-11-25 or earlier.
     pub sessions: NonZeroU32,
-    /// The most calls in flight in the whole gateway; more are answered 503.
+    /// The most calls in flight in the whole gateway; more are answered 503. Of the last quarter a
+    /// tenant gets none while it has its share: as many as there are, divided by the tenants that
+    /// want any.
     pub calls: NonZeroU32,
     /// The most calls in flight to one server; more are answered 503.
     pub calls_per_server: NonZeroU32,

@@ -27,7 +27,7 @@ use mcp_ultra_protocol::{
     seal::{KeyError, Sealer},
 };
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -36,7 +36,7 @@ use crate::{
     connect::{Connect, ConnectParts, Link, Revocation},
     era::{self, park::Parking},
     http::StreamSlots,
-    limits::Exceeded,
+    limits::{CallPlaces, Exceeded},
     listen::{self, Change},
     pinning::Pinning,
     pipeline::Refusal,
@@ -86,7 +86,7 @@ pub struct Gateway {
     pub(crate) parking: Parking,
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) streams: StreamSlots,
-    pub(crate) calls: Arc<Semaphore>,
+    pub(crate) calls: CallPlaces,
     pub(crate) metrics: Arc<Metrics>,
     /// Policies that could not be evaluated, so that each is told of once.
     failed_policies: Mutex<HashSet<PolicyName>>,
@@ -158,7 +158,7 @@ impl Gateway {
             listener,
         } = parts;
         let settings = Settings::new(&config, lock);
-        let calls = usize::try_from(config.limits.calls.get()).unwrap_or(Semaphore::MAX_PERMITS);
+        let calls = usize::try_from(config.limits.calls.get()).unwrap_or(usize::MAX);
         let gateway = Arc::new(Self {
             snapshot: ArcSwap::default(),
             board: Board::new(settings.page_size),
@@ -185,7 +185,7 @@ impl Gateway {
             parking: Parking::default(),
             changes: broadcast::Sender::new(CHANGES),
             streams: StreamSlots::default(),
-            calls: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
+            calls: CallPlaces::new(calls),
             metrics: Arc::new(Metrics::new(listener)),
             failed_policies: Mutex::default(),
         });
@@ -338,7 +338,8 @@ impl Gateway {
                 continue;
             }
             // It counts as a call: a client must not have any number of them under way.
-            let Ok(place) = self.calls.clone().try_acquire_owned() else {
+            let now = || self.clock.now();
+            let Ok(place) = self.calls.enter(session.principal.tenant(), now) else {
                 return;
             };
             let notification = notification.clone();

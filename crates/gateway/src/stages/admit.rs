@@ -11,16 +11,15 @@ use mcp_ultra_protocol::WireError;
 use crate::{
     Gateway,
     call::Places,
-    limits::{Exceeded, Rules, Subject},
+    limits::{Exceeded, NoPlace, Rules, Subject},
     pipeline::Refusal,
 };
 
 /// Places for a request of `principal`. Of principal and tenant, the principal is asked first: what
 /// it is refused does not count for its tenant.
 pub(crate) fn call(gateway: &Gateway, principal: &Principal) -> Result<Places, Refusal> {
-    let Ok(place) = gateway.calls.clone().try_acquire_owned() else {
-        return Err(busy());
-    };
+    let now = || gateway.clock.now();
+    let place = gateway.calls.enter(principal.tenant(), now).map_err(busy)?;
     let settings = gateway.settings();
     let caller = limited(gateway, &settings.limits, principal)
         .map_err(|exceeded| gateway.refused_by_limit(exceeded))?;
@@ -72,8 +71,12 @@ pub(super) fn enter(
     }
 }
 
-fn busy() -> Refusal {
-    let error =
-        WireError::internal("the gateway is at its limit of calls (limits.calls); try again");
-    Refusal::with_status(error, 503)
+fn busy(why: NoPlace) -> Refusal {
+    let message = match why {
+        NoPlace::Full => "the gateway is at its limit of calls (limits.calls); try again",
+        NoPlace::Share => {
+            "the gateway is near its limit of calls (limits.calls), and this tenant has its share; try again"
+        }
+    };
+    Refusal::with_status(WireError::internal(message), 503)
 }

@@ -327,6 +327,46 @@ async fn requests_in_flight_are_bounded() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_scarce_places_a_tenant_gets_its_share() {
+    let upstream = fixture(Era::Dual).await;
+    // That of a principal is there to see who is in.
+    let limits = "limits: { calls: 2, concurrency: { principal: 9 } }";
+    let gateway = gateway(&configuration(&upstream.url(), limits)).await;
+    let wait = |subject: &str, milliseconds: u64| {
+        let caller = caller(&gateway, token("greedy", subject, &[]));
+        let params = json!({ "name": "test_wait", "arguments": { "milliseconds": milliseconds } });
+        tokio::spawn(async move { caller.call("tools/call", params).await.unwrap() })
+    };
+    let in_flight = async |count: u64| {
+        let keys = "mcp_limit_keys{limit=\"concurrency\"} ";
+        until("the call has its place", async || {
+            sample(&gateway, keys).await == count
+        })
+        .await;
+    };
+    let first = wait("ana", 5_000);
+    in_flight(1).await;
+    let second = wait("bea", 30_000);
+    in_flight(2).await;
+    // All are taken by one tenant. Another has wanted one, and gets the first that is free,
+    // however often the one that has its share asks before.
+    let (greedy, quiet) = (
+        caller(&gateway, token("greedy", "carl", &[])),
+        caller(&gateway, token("quiet", "ana", &[])),
+    );
+    assert_eq!(status(&quiet, SIMPLE).await, 503);
+    until("the other tenant has a place", async || {
+        let message = send(&greedy, SIMPLE).await.json().await.unwrap();
+        let said = message["error"]["message"].as_str().unwrap();
+        assert!(said.contains("limits.calls"), "{said}");
+        status(&quiet, SIMPLE).await == 200
+    })
+    .await;
+    assert_eq!(text(&first.await.unwrap()), "Waited 5000 ms");
+    second.abort();
+}
+
 /// A call as a proxy passes it on.
 async fn through(gateway: &Gateway, forwarded: &str) -> Answer {
     let value = HeaderValue::try_from(forwarded).unwrap();
