@@ -18,4 +18,4 @@ pub mod scan;
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use grant::Grant;
-pub use principal::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind, Withdrawal};
+pub use principal::{Attributes, DEFAULT_TENANT, Login, Principal, PrincipalKind, Withdrawal};

@@ -62,11 +62,26 @@ pub struct Attributes {
     pub roles: BTreeSet<String>,
     /// What it was allowed by who vouches for it (OAuth 2.1, `scope`).
     pub scopes: BTreeSet<String>,
+    /// How it logged in, as far as who vouches for it says so.
+    pub login: Login,
     /// When its credential ends, since the Unix epoch; streams end with it.
     pub expires: Option<Duration>,
     /// Whether its credential was ended before its time; streams end with that too.
     pub withdrawal: Withdrawal,
     id: Arc<str>,
+}
+
+/// How a principal logged in: how strongly, by what, and when. It is of one credential: the next one
+/// of the same principal may tell of another login. API keys and certificates tell of none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// The class that the login satisfied: a token's `acr` (`OpenID` Connect Core, 2; RFC 9470). Its
+    /// values are agreed upon with the issuer.
+    pub acr: Option<String>,
+    /// What it was proven by: a token's `amr`, with values such as `mfa` and `hwk` (RFC 8176).
+    pub amr: BTreeSet<String>,
+    /// When it was, since the Unix epoch: a token's `auth_time`.
+    pub auth_time: Option<Duration>,
 }
 
 /// Whether a credential was ended before its time. All clones are one: who ends the credential
@@ -123,6 +138,7 @@ impl Attributes {
             tenant: tenant.into(),
             roles: BTreeSet::new(),
             scopes: BTreeSet::new(),
+            login: Login::default(),
             expires: None,
             withdrawal: Withdrawal::default(),
             id: identifier(kind, tenant, issuer, subject).into(),
@@ -250,6 +266,9 @@ mod tests {
         let mut attributes = Attributes::new(PrincipalKind::User, "acme", "idp", "ana");
         let before = Principal::from(attributes.clone());
         attributes.roles.insert("admin".into());
+        attributes.login.acr = Some("strong".into());
+        attributes.login.amr.insert("mfa".into());
+        attributes.login.auth_time = Some(Duration::from_secs(1));
         attributes.expires = Some(Duration::from_secs(1));
         assert_eq!(Principal::from(attributes).id(), before.id());
     }

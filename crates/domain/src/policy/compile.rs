@@ -206,6 +206,9 @@ impl OfPrincipal {
         self.identity |= other.identity;
         self.roles |= other.roles;
         self.scopes |= other.scopes;
+        self.acr |= other.acr;
+        self.amr |= other.amr;
+        self.auth_time |= other.auth_time;
         self.named.extend(other.named.iter().cloned());
     }
 

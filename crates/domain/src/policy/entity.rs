@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use super::{
     Action,
     resource::{Resource, Target},
-    value::Functions,
+    value::{Functions, datetime},
 };
 use crate::Attributes;
 
@@ -182,14 +182,23 @@ impl Vocabulary {
         let words = |words: &std::collections::BTreeSet<String>| {
             Value::set(words.iter().map(|word| Value::from(word.as_str())), None)
         };
-        let attributes: [(SmolStr, PartialValue); 6] = [
+        let login = &principal.login;
+        let mut attributes: Vec<(SmolStr, PartialValue)> = vec![
             member("kind", uid(&self.kind, principal.kind.as_str())),
             member("subject", principal.subject.as_str()),
             member("issuer", principal.issuer.as_str()),
             member("tenant", &*principal.tenant),
             ("roles".into(), words(&principal.roles).into()),
             ("scopes".into(), words(&principal.scopes).into()),
+            ("amr".into(), words(&login.amr).into()),
         ];
+        if let Some(acr) = &login.acr {
+            attributes.push(member("acr", acr.as_str()));
+        }
+        let time = login.auth_time;
+        if let Some(time) = time.and_then(|time| datetime(&self.functions, time)) {
+            attributes.push(member("authTime", time));
+        }
         let parents = ancestors(principal)
             .into_iter()
             .map(|(kind, id)| self.uid(kind, &id))

@@ -33,6 +33,10 @@ pub(super) struct OfPrincipal {
     /// Roles or scopes that are named nowhere.
     pub roles: bool,
     pub scopes: bool,
+    /// How strongly, by what and when it logged in.
+    pub acr: bool,
+    pub amr: bool,
+    pub auth_time: bool,
     /// Entities that it may be, or be in.
     pub named: BTreeSet<(SmolStr, SmolStr)>,
 }
@@ -101,6 +105,9 @@ impl Needs {
                 "tenant" | "kind" => {}
                 "roles" => self.principal.roles = true,
                 "scopes" => self.principal.scopes = true,
+                "acr" => self.principal.acr = true,
+                "amr" => self.principal.amr = true,
+                "authTime" => self.principal.auth_time = true,
                 _ => self.principal.identity = true,
             },
             ExprKind::Var(Var::Resource) if attr != "name" => {}
@@ -136,6 +143,9 @@ impl Needs {
         self.principal.identity = true;
         self.principal.roles = true;
         self.principal.scopes = true;
+        self.principal.acr = true;
+        self.principal.amr = true;
+        self.principal.auth_time = true;
     }
 }
 
@@ -250,10 +260,12 @@ mod tests {
         assert_eq!(needs.named, [("Role".into(), "a".into())].into());
         assert!(of(r#"principal.roles.contains("x")"#).principal.roles);
         assert!(of(r#"principal.subject == "x""#).principal.identity);
-        assert!(
-            of(r#"[principal].contains(Principal::"x")"#)
-                .principal
-                .identity
-        );
+        let login = of("principal has acr && principal has authTime").principal;
+        assert!(login.acr && login.auth_time && !login.amr && !login.identity);
+        let amr = of(r#"principal.amr.contains("mfa")"#).principal;
+        assert!(amr.amr && !amr.acr && !amr.auth_time && !amr.identity);
+        let whole = of(r#"[principal].contains(Principal::"x")"#).principal;
+        assert!(whole.identity && whole.roles && whole.scopes);
+        assert!(whole.acr && whole.amr && whole.auth_time);
     }
 }

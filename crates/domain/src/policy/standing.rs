@@ -9,6 +9,27 @@ use super::{
 };
 use crate::{Attributes, Principal};
 
+/// A text that no other parts give: lengths stand in front of what callers and issuers have chosen.
+#[derive(Default)]
+struct Key(String);
+
+impl Key {
+    fn part(&mut self, part: &str) {
+        self.0.push_str(&part.len().to_string());
+        self.0.push(':');
+        self.0.push_str(part);
+    }
+
+    /// Some parts, and where they end.
+    fn list<'a>(&mut self, parts: impl Iterator<Item = &'a String>) {
+        for part in parts {
+            self.0.push('+');
+            self.part(part);
+        }
+        self.0.push(';');
+    }
+}
+
 /// What of a set of policies concerns one principal.
 #[derive(Debug)]
 pub struct Standing {
@@ -53,32 +74,27 @@ impl Policies {
     pub fn key(&self, principal: &Principal) -> String {
         let attributes = principal.attributes();
         let told = self.told_apart_by();
-        let mut key = String::new();
-        let mut add = |part: &str| {
-            // Lengths stand in front of what callers and issuers have chosen.
-            key.push_str(&part.len().to_string());
-            key.push(':');
-            key.push_str(part);
-        };
-        add(attributes.kind.as_str());
-        add(&attributes.tenant);
         let id = principal_id(attributes);
         let named = |kind: Kind, id: &str| told.names(kind.as_str(), id);
-        add(if told.identity || named(Kind::Principal, &id) {
+        let told_by_role = |role: &&String| {
+            told.roles || named(Kind::Role, role) || self.names_tenant_role(attributes, role)
+        };
+        let login = &attributes.login;
+        let auth_time = login.auth_time.map(|time| time.as_millis().to_string());
+        let mut key = Key::default();
+        key.part(attributes.kind.as_str());
+        key.part(&attributes.tenant);
+        key.part(if told.identity || named(Kind::Principal, &id) {
             &id
         } else {
             ""
         });
-        for role in &attributes.roles {
-            if told.roles || named(Kind::Role, role) || self.names_tenant_role(attributes, role) {
-                add(role);
-            }
-        }
-        add("");
-        if told.scopes {
-            attributes.scopes.iter().for_each(|scope| add(scope));
-        }
-        key
+        key.list(attributes.roles.iter().filter(told_by_role));
+        key.list(attributes.scopes.iter().filter(|_| told.scopes));
+        key.list(login.acr.iter().filter(|_| told.acr));
+        key.list(login.amr.iter().filter(|_| told.amr));
+        key.list(auth_time.iter().filter(|_| told.auth_time));
+        key.0
     }
 
     fn names_tenant_role(&self, attributes: &Attributes, role: &str) -> bool {

@@ -35,12 +35,21 @@ pub(super) fn network(vocabulary: &Vocabulary, address: IpAddr) -> Option<Value>
     Some(Value::record(members, None))
 }
 
+/// A time since the Unix epoch; `None` where it is too late to be written as one.
+pub(super) fn datetime(functions: &Functions, time: Duration) -> Option<Value> {
+    let utc = timestamp(time)?.to_zoned_datetime(TimeZone::UTC);
+    let text = utc.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    extension(&functions.datetime, &text)
+}
+
+fn timestamp(time: Duration) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(time.as_millis()).ok()?).ok()
+}
+
 /// `context.time`
 pub(super) fn time(vocabulary: &Vocabulary, zone: &TimeZone, now: Duration) -> Option<Value> {
-    let now = Timestamp::from_millisecond(i64::try_from(now.as_millis()).ok()?).ok()?;
-    let local = now.to_zoned_datetime(zone.clone());
-    let utc = now.to_zoned_datetime(TimeZone::UTC);
-    let text = utc.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    let moment = timestamp(now)?;
+    let local = moment.to_zoned_datetime(zone.clone());
     let weekday = match local.weekday() {
         jiff::civil::Weekday::Monday => "monday",
         jiff::civil::Weekday::Tuesday => "tuesday",
@@ -51,10 +60,7 @@ pub(super) fn time(vocabulary: &Vocabulary, zone: &TimeZone, now: Duration) -> O
         jiff::civil::Weekday::Sunday => "sunday",
     };
     let members: [(SmolStr, Value); 4] = [
-        (
-            "now".into(),
-            extension(&vocabulary.functions.datetime, &text)?,
-        ),
+        ("now".into(), datetime(&vocabulary.functions, now)?),
         ("weekday".into(), vocabulary.weekday(weekday)),
         ("hour".into(), i64::from(local.hour()).into()),
         ("minute".into(), i64::from(local.minute()).into()),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use mcp_ultra_domain::{
-    Attributes, Principal, PrincipalKind,
+    Attributes, Login, Principal, PrincipalKind,
     policy::{
         Action, Annotations, Ask, Circumstances, DataClass, Policies, Resource, Source, Target,
     },
@@ -287,6 +287,77 @@ fn principals_that_policies_do_not_tell_apart_have_one_key() {
     ));
     let set = policies("");
     assert_ne!(set.key(&ana), set.key(&principal("b", "ana", &[])));
+}
+
+#[test]
+fn the_login_of_a_token_decides_where_a_policy_asks_for_it() {
+    let set = policies(
+        r#"@id("by-two") permit(principal, action, resource == Tool::"drop") when { principal.amr.contains("mfa") };
+           @id("gold") permit(principal, action, resource == Tool::"pay") when { principal has acr && principal.acr == "gold" };
+           @id("recent") permit(principal, action, resource == Tool::"ship")
+             when { principal has authTime && context.time.now.durationSince(principal.authTime) <= duration("15m") };"#,
+    );
+    let noon = Duration::from_hours(12);
+    let at = |now| Circumstances {
+        now,
+        ..Circumstances::default()
+    };
+    let logged_in = |acr: Option<&str>, amr: &[&str], auth_time| {
+        let mut attributes = principal("acme", "ana", &[]).attributes().clone();
+        attributes.login = Login {
+            acr: acr.map(str::to_owned),
+            amr: amr.iter().map(|&one| one.to_owned()).collect(),
+            auth_time,
+        };
+        Principal::from(attributes)
+    };
+    let may = |who: &Principal, name, now| asked(&set, who, &tool(name), Ask::Call, &at(now)).0;
+    let strong = logged_in(Some("gold"), &["pwd", "mfa"], Some(noon));
+    for name in ["drop", "pay", "ship"] {
+        assert!(may(&strong, name, noon), "{name}");
+        for weak in [
+            logged_in(None, &[], None),
+            logged_in(Some("silver"), &["pwd"], Some(Duration::ZERO)),
+        ] {
+            assert!(!may(&weak, name, noon), "{name}");
+            assert_ne!(set.key(&strong), set.key(&weak));
+        }
+    }
+    // The login grows old while the token is good.
+    let end = noon + Duration::from_mins(15);
+    assert!(may(&strong, "ship", end));
+    assert!(!may(&strong, "ship", end + Duration::from_millis(1)));
+    // Each by itself, and nothing where nobody asks.
+    for (condition, told) in [
+        (r#"principal.amr.contains("mfa")"#, [false, true, false]),
+        (
+            r#"principal has acr && principal.acr like "*""#,
+            [true, false, false],
+        ),
+        ("principal has authTime", [false, false, true]),
+        ("principal == Principal::\"x|y\"", [false; 3]),
+        ("[principal].contains(principal)", [true; 3]),
+    ] {
+        let set = policies(&format!(
+            "permit(principal, action, resource) when {{ {condition} }};"
+        ));
+        let one = logged_in(None, &[], None);
+        let others = [
+            logged_in(Some(""), &[], None),
+            logged_in(None, &[""], None),
+            logged_in(None, &[], Some(Duration::ZERO)),
+        ];
+        let apart = others
+            .each_ref()
+            .map(|other| set.key(other) != set.key(&one));
+        assert_eq!(apart, told, "{condition}");
+        if told == [true; 3] {
+            assert_ne!(set.key(&others[0]), set.key(&others[1]));
+        }
+    }
+    // A time that can't be written is none.
+    let never = logged_in(None, &[], Some(Duration::MAX));
+    assert!(!may(&never, "ship", noon));
 }
 
 #[test]

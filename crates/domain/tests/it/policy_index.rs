@@ -1,13 +1,13 @@
 //! The index of policies against Cedar with the whole set.
 
-use std::{collections::BTreeSet, str::FromStr, sync::LazyLock};
+use std::{collections::BTreeSet, str::FromStr, sync::LazyLock, time::Duration};
 
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request, Schema,
     ValidationMode, Validator,
 };
 use mcp_ultra_domain::{
-    Attributes, Principal, PrincipalKind,
+    Attributes, Login, Principal, PrincipalKind,
     policy::{
         Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, SCHEMA,
         Source, Target,
@@ -59,7 +59,7 @@ const RESOURCES: [&str; 18] = [
     r#"resource == Administration::"gateway""#,
     r#"resource in Administration::"tenant:t""#,
 ];
-const CONDITIONS: [&str; 21] = [
+const CONDITIONS: [&str; 26] = [
     "",
     "",
     "",
@@ -77,6 +77,11 @@ const CONDITIONS: [&str; 21] = [
     "when { resource has readOnly && resource.readOnly }",
     r#"when { action in Action::"tools" }"#,
     r#"when { principal.subject == "ana" } unless { resource in Server::"s2" }"#,
+    r#"when { principal.amr.contains("mfa") }"#,
+    r#"when { principal has acr && principal.acr == "gold" }"#,
+    "unless { principal has acr }",
+    r#"when { principal has authTime && principal.authTime > datetime("1970-01-01T00:01:00Z") }"#,
+    r#"unless { principal has authTime && context.time.now.durationSince(principal.authTime) <= duration("15m") }"#,
     "when { context.arguments has n && context.arguments.n > 3 }",
     "when { resource has tenant && resource.tenant == principal.tenant }",
     r#"unless { resource in Tenant::"t" }"#,
@@ -98,6 +103,13 @@ fn policy() -> impl Strategy<Value = String> {
         })
 }
 
+/// When everything is asked: 15 minutes and a bit after one of the logins.
+const NOW: Circumstances<'static> = Circumstances {
+    now: Duration::from_millis(960_001),
+    address: None,
+    arguments: None,
+};
+
 #[derive(Debug, Clone)]
 struct Asked {
     principal: Principal,
@@ -106,15 +118,30 @@ struct Asked {
     n: Option<i64>,
 }
 
+fn login() -> impl Strategy<Value = Login> {
+    (
+        proptest::option::of(select(&["gold", "silver", ""][..])),
+        proptest::collection::btree_set(select(&["mfa", "pwd"][..]), 0..3),
+        proptest::option::of(select(&[0, 60_000, 60_001, 900_000][..])),
+    )
+        .prop_map(|(acr, amr, auth_time)| Login {
+            acr: acr.map(ToOwned::to_owned),
+            amr: amr.into_iter().map(ToOwned::to_owned).collect(),
+            auth_time: auth_time.map(Duration::from_millis),
+        })
+}
+
 fn asked() -> impl Strategy<Value = Asked> {
     let principal = (
         select(&["t", "u"][..]),
         select(&["ana", "eve"][..]),
         proptest::collection::btree_set(select(&["a", "b", "c"][..]), 0..3),
+        login(),
     )
-        .prop_map(|(tenant, subject, roles)| {
+        .prop_map(|(tenant, subject, roles, login)| {
             let mut attributes = Attributes::new(PrincipalKind::User, tenant, "idp", subject);
             attributes.roles = roles.into_iter().map(ToOwned::to_owned).collect();
+            attributes.login = login;
             Principal::from(attributes)
         });
     let target = prop_oneof![
@@ -183,6 +210,14 @@ static WHOLE_SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     Schema::from_cedarschema_str(&text).unwrap().0
 });
 
+/// Within the hour after the Unix epoch.
+fn datetime(time: Duration) -> serde_json::Value {
+    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
+    let (minutes, seconds) = (seconds / 60, seconds % 60);
+    let text = format!("1970-01-01T00:{minutes:02}:{seconds:02}.{millis:03}Z");
+    json!({"__extn": {"fn": "datetime", "arg": text}})
+}
+
 /// What Cedar says with all policies and with entities that it reads and closes itself.
 fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
     let set = PolicySet::from_str(text).unwrap();
@@ -237,15 +272,22 @@ fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
         within.extend([server, class]);
     }
     let resource = entity(of, &asked.resource.name);
+    let mut own = json!({
+        "kind": {"__entity": entity("Kind", "user")}, "subject": who.subject, "issuer": "idp",
+        "tenant": &*who.tenant, "roles": who.roles, "scopes": who.scopes, "amr": who.login.amr});
+    if let Some(acr) = &who.login.acr {
+        own["acr"] = json!(acr);
+    }
+    if let Some(time) = who.login.auth_time {
+        own["authTime"] = datetime(time);
+    }
     let entities = json!([
-        {"uid": principal, "parents": parents, "attrs": {
-            "kind": {"__entity": entity("Kind", "user")}, "subject": who.subject, "issuer": "idp",
-            "tenant": &*who.tenant, "roles": who.roles, "scopes": who.scopes}},
+        {"uid": principal, "parents": parents, "attrs": own},
         {"uid": resource, "parents": within, "attrs": extra},
     ]);
     let entities = Entities::from_json_value(entities, Some(&WHOLE_SCHEMA)).unwrap();
     let arguments = asked.n.map_or(json!({}), |n| json!({"n": n}));
-    let context = json!({"arguments": arguments});
+    let context = json!({"arguments": arguments, "time": {"now": datetime(NOW.now)}});
     let context = Context::from_json_value(context, None).unwrap();
     let uid = |value: &serde_json::Value| EntityUid::from_json(value.clone()).unwrap();
     let action = uid(&entity("Action", asked.action.as_str()));
@@ -291,11 +333,11 @@ proptest! {
         let (text, policies) = compiled(lines);
         // A list is answered as each of its entries is.
         let standing = policies.standing(&requests[0].principal);
-        let mut lister = Lister::new(&policies, &standing, Circumstances::default());
+        let mut lister = Lister::new(&policies, &standing, NOW);
         for asked in &requests {
             let shown = lister.shows(asked.action, &asked.resource);
             let verdict = policies.decide(
-                &standing, asked.action, &asked.resource, Ask::List, &Circumstances::default(),
+                &standing, asked.action, &asked.resource, Ask::List, &NOW,
             );
             prop_assert_eq!(
                 (shown.allowed, shown.fixed),
@@ -308,7 +350,7 @@ proptest! {
             let arguments = asked.n.map(|n| format!("{{\"n\":{n}}}"));
             let circumstances = Circumstances {
                 arguments: arguments.as_deref(),
-                ..Circumstances::default()
+                ..NOW
             };
             let standing = policies.standing(&asked.principal);
             let verdict = policies.decide(
@@ -326,7 +368,7 @@ proptest! {
             // What is called with whatever arguments is listed.
             if ours.allowed {
                 let listed = policies.decide(
-                    &standing, asked.action, &asked.resource, Ask::List, &Circumstances::default(),
+                    &standing, asked.action, &asked.resource, Ask::List, &NOW,
                 );
                 prop_assert!(listed.decision.allowed, "{}\n{:?}", text, asked);
             }
@@ -344,10 +386,32 @@ proptest! {
             let answer = |principal: &Principal| {
                 let standing = policies.standing(principal);
                 policies.decide(
-                    &standing, one.action, &one.resource, Ask::Call, &Circumstances::default(),
+                    &standing, one.action, &one.resource, Ask::Call, &NOW,
                 )
             };
             prop_assert_eq!(answer(&one.principal), answer(&other.principal), "{}", text);
+        }
+    }
+
+    #[test]
+    fn logins_with_one_key_are_answered_alike(
+        lines in proptest::collection::vec(policy(), 1..6),
+        one in asked(),
+        other in login(),
+    ) {
+        let (text, policies) = compiled(lines);
+        let mut attributes = one.principal.attributes().clone();
+        attributes.login = other;
+        let other = Principal::from(attributes);
+        let answer = |principal: &Principal| {
+            let standing = policies.standing(principal);
+            let ask = |ask| policies.decide(&standing, one.action, &one.resource, ask, &NOW);
+            (ask(Ask::Call), ask(Ask::List))
+        };
+        let same = policies.key(&one.principal) == policies.key(&other);
+        prop_assert!(same || one.principal != other);
+        if same {
+            prop_assert_eq!(answer(&one.principal), answer(&other), "{}", text);
         }
     }
 }

@@ -1,29 +1,48 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use mcp_ultra_domain::{Attributes, DEFAULT_TENANT, Principal, PrincipalKind, Withdrawal};
+use mcp_ultra_domain::{Attributes, DEFAULT_TENANT, Login, Principal, PrincipalKind, Withdrawal};
 use serde_json::Value;
 
-use super::{ClaimPaths, Refused};
+use super::{ClaimPaths, Refused, verify::time};
 
 /// The longest subject and tenant, in bytes: both become parts of keys.
 const LONGEST_NAME: usize = 256;
 
+/// The times of a verified token, since the Unix epoch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// The latest time that may be past for the issuer's clock.
+    pub latest: Duration,
+    /// When the token ends.
+    pub expires: Duration,
+}
+
 impl ClaimPaths {
-    /// The principal that a verified token of the issuer with these claims would have.
+    /// The principal that a verified token of the issuer with these claims would have. `latest` is
+    /// the time since the Unix epoch with the skew of clocks: nobody has logged in after it.
     ///
     /// # Errors
     /// [`Refused::Claim`]: something that a principal needs is missing, or not a text.
-    pub fn principal(&self, claims: &Value, issuer: &str) -> Result<Principal, Refused> {
-        principal(claims, self, issuer, Duration::MAX, &Withdrawal::default())
+    pub fn principal(
+        &self,
+        claims: &Value,
+        issuer: &str,
+        latest: Duration,
+    ) -> Result<Principal, Refused> {
+        let times = Times {
+            latest,
+            expires: Duration::MAX,
+        };
+        principal(claims, self, issuer, times, &Withdrawal::default())
     }
 }
 
-/// The principal of verified claims; its credential ends at `expires`, or with `withdrawal`.
+/// The principal of verified claims; its credential ends at its time, or with `withdrawal`.
 pub(super) fn principal(
     claims: &Value,
     paths: &ClaimPaths,
     issuer: &str,
-    expires: Duration,
+    times: Times,
     withdrawal: &Withdrawal,
 ) -> Result<Principal, Refused> {
     // RFC 9068, 2.2: a client on its own account is its own subject. Some issuers leave it out.
@@ -51,7 +70,8 @@ pub(super) fn principal(
         Some(path) => words(at(claims, path)),
         None => words(claims.get("scope").or_else(|| claims.get("scp"))),
     };
-    attributes.expires = Some(expires);
+    attributes.login = login(claims, times.latest);
+    attributes.expires = Some(times.expires);
     attributes.withdrawal = withdrawal.clone();
     Ok(attributes.into())
 }
@@ -75,6 +95,26 @@ fn kind(
         .and_then(PrincipalKind::parse)
         .filter(|kind| *kind != PrincipalKind::Anonymous)
         .ok_or(Refused::Claim)
+}
+
+/// What the token says of the login that it was issued for (RFC 9068, 2.2.1). A claim that is not
+/// what `OpenID` Connect Core, 2 says is as if it were not there: policies ask for the strength that
+/// they need, so nobody gets more by it, and tokens are good with whom nobody asks.
+fn login(claims: &Value, latest: Duration) -> Login {
+    let methods = claims.get("amr").and_then(Value::as_array);
+    let methods = methods.and_then(|methods| {
+        let texts = methods.iter().map(|one| one.as_str().map(str::to_owned));
+        texts.collect::<Option<BTreeSet<_>>>()
+    });
+    Login {
+        acr: text(claims, "acr").map(str::to_owned),
+        amr: methods.unwrap_or_default(),
+        // One in the future would be a recent login for ever.
+        auth_time: time(claims, "auth_time")
+            .ok()
+            .flatten()
+            .filter(|time| *time <= latest),
+    }
 }
 
 fn text<'a>(claims: &'a Value, name: &str) -> Option<&'a str> {
@@ -110,13 +150,49 @@ mod tests {
     use super::*;
 
     fn of(claims: &Value, paths: &ClaimPaths) -> Result<Principal, Refused> {
-        principal(
-            claims,
-            paths,
-            "idp",
-            Duration::from_secs(9),
-            &Withdrawal::default(),
-        )
+        let times = Times {
+            latest: Duration::from_secs(5),
+            expires: Duration::from_secs(9),
+        };
+        principal(claims, paths, "idp", times, &Withdrawal::default())
+    }
+
+    #[test]
+    fn what_a_token_says_of_the_login_is_believed_where_it_is_said_as_it_should() {
+        let login = |claims: Value| {
+            let mut whole = json!({ "sub": "ana" });
+            let members = whole.as_object_mut().unwrap();
+            members.extend(claims.as_object().unwrap().clone());
+            let principal = of(&whole, &ClaimPaths::default()).unwrap();
+            principal.attributes().login.clone()
+        };
+        let said = login(json!({ "acr": "gold", "amr": ["mfa", "pwd"], "auth_time": 5 }));
+        assert_eq!(said.acr.as_deref(), Some("gold"));
+        assert_eq!(said.amr, ["mfa", "pwd"].map(str::to_owned).into());
+        assert_eq!(said.auth_time, Some(Duration::from_secs(5)));
+        let early = login(json!({ "auth_time": 1.5 }));
+        assert_eq!(early.auth_time, Some(Duration::from_millis(1500)));
+        // Each of these is nothing, and takes nothing else with it.
+        for (name, value) in [
+            ("acr", json!(2)),
+            ("acr", json!(["gold"])),
+            ("acr", json!(null)),
+            ("amr", json!("mfa")),
+            ("amr", json!(["mfa", 1])),
+            ("amr", json!({ "mfa": true })),
+            ("auth_time", json!("5")),
+            ("auth_time", json!(6)),
+            ("auth_time", json!(f64::MAX)),
+            ("auth_time", json!(null)),
+        ] {
+            let mut claims = json!({ "acr": "gold", "amr": ["mfa"], "auth_time": 5 });
+            claims[name] = value;
+            let login = login(claims.clone());
+            assert_eq!(login.acr.is_none(), name == "acr", "{claims}");
+            assert_eq!(login.amr.is_empty(), name == "amr", "{claims}");
+            assert_eq!(login.auth_time.is_none(), name == "auth_time", "{claims}");
+        }
+        assert_eq!(login(json!({})), Login::default());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     Algorithm, ClaimPaths, IssuerSettings, KeyTimes, Refused, SharedSecret,
     api_keys::Held,
     binding::Binding,
-    claims::principal,
+    claims::{Times, principal},
     keys::Key,
     source::KeySource,
     token::{Claimed, Signed},
@@ -134,9 +134,15 @@ impl Issuer {
     ) -> Result<Verified, Refused> {
         let (claims, key) = self.claims(token, claimed, clock).await?;
         let ours = |audience: &str| self.audiences.iter().any(|own| own == audience);
-        let until = self.check(&claims, ours, clock.now(), skew)?;
+        let now = clock.now();
+        let until = self.check(&claims, ours, now, skew)?;
+        let times = Times {
+            latest: now.saturating_add(skew),
+            expires: until,
+        };
+        let withdrawal = key.withdrawal();
         Ok(Verified {
-            principal: principal(&claims, &self.claims, &self.name, until, key.withdrawal())?,
+            principal: principal(&claims, &self.claims, &self.name, times, withdrawal)?,
             binding: Binding::of(&claims)?.map(Arc::new),
             until,
             grounds: Grounds::Signature { key, issuer: at },
@@ -262,7 +268,7 @@ fn signed(
 }
 
 /// A `NumericDate` (RFC 7519, 2): seconds, perhaps with a fraction.
-fn time(claims: &Value, name: &str) -> Result<Option<Duration>, Refused> {
+pub(super) fn time(claims: &Value, name: &str) -> Result<Option<Duration>, Refused> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_domain::{Clock, ManualClock, PrincipalKind, ports::MemoryReplayStore};
+use mcp_ultra_domain::{Clock, ManualClock, Principal, PrincipalKind, ports::MemoryReplayStore};
 use mcp_ultra_edge::{
     identity::{
         Algorithm, ClaimPaths, DpopSettings, Identity, IdentitySettings, IssuerSettings, KeyTimes,
@@ -280,6 +280,36 @@ async fn every_bad_token_is_refused_for_its_own_reason() {
     let token = other.token_with(&brought, &claims).unwrap();
     assert_eq!(rig.refused(&token).await, Refused::Signature);
     assert!(rig.subject(&good).await.is_ok());
+}
+
+#[tokio::test]
+async fn tokens_of_one_caller_tell_of_their_own_logins() {
+    let key = SigningKey::es256("k").unwrap();
+    let rig = rig(Discovery::OAuth, &[&key]).await;
+    let now = rig.now();
+    let identified = async |members: Value| {
+        let mut claims = rig.claims();
+        let all = claims.as_object_mut().unwrap();
+        all.extend(members.as_object().unwrap().clone());
+        let token = key.token(&claims).unwrap();
+        rig.identity.identify(&token).await.unwrap()
+    };
+    let strong = json!({ "acr": "gold", "amr": ["mfa"], "auth_time": now - 60 });
+    let strong = identified(strong).await;
+    let weak = identified(json!({ "amr": ["pwd"] })).await;
+    assert_eq!(strong.id(), weak.id(), "sessions are of both");
+    let login = |principal: &Principal| principal.attributes().login.clone();
+    let (strong, weak) = (login(&strong), login(&weak));
+    assert_eq!(strong.acr.as_deref(), Some("gold"));
+    assert!(strong.amr.contains("mfa") && !weak.amr.contains("mfa"));
+    assert_eq!(strong.auth_time, Some(Duration::from_secs(now - 60)));
+    assert_eq!((weak.acr, weak.auth_time), (None, None));
+    // Clocks differ by no more than a minute. A later login is none, and the token is good.
+    for (ahead, believed) in [(60, true), (61, false)] {
+        let one = identified(json!({ "auth_time": now + ahead, "acr": 2 })).await;
+        assert_eq!(login(&one).auth_time.is_some(), believed, "{ahead}");
+        assert_eq!(login(&one).acr, None);
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use mcp_ultra_protocol::{WireError, headers};
 
 use super::{Body, Identified, cors, guard, identify, names, post, respond};
 use crate::{
-    Gateway, listen,
+    Gateway,
+    access::Viewer,
+    listen,
     pipeline::Refusal,
     reply::Replies,
     session::{self, Live},
@@ -147,7 +149,10 @@ async fn open_stream(
             WireError::internal("too many streams are open for this client; close one first");
         return respond::error(StatusCode::TOO_MANY_REQUESTS, None, &error);
     };
-    live.streams_to(client);
+    live.streams_to(Viewer {
+        principal: identified.principal.clone(),
+        address: client,
+    });
     let (sender, receiver) = live.open_push();
     tokio::spawn(listen::push_changes(
         gateway.clone(),

@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -46,8 +45,9 @@ pub(crate) struct Live {
     pub client_info: Option<ByteString>,
     state: Mutex<SessionState>,
     used: Mutex<Instant>,
-    /// Where its newest server-to-client stream goes to.
-    address: Mutex<Option<IpAddr>>,
+    /// Who hears its newest server-to-client stream: its principal, by the token that the stream was
+    /// asked for with.
+    viewer: Mutex<Viewer>,
     /// The calls in flight, by the client's ids.
     calls: Mutex<HashMap<Id, CancellationToken>>,
     questions: Mutex<Questions>,
@@ -97,13 +97,16 @@ impl Live {
         Self {
             id: negotiated.id.as_str().into(),
             shown: LatestSubject::new(principal.clone()),
+            viewer: Mutex::new(Viewer {
+                principal: principal.clone(),
+                address: None,
+            }),
             principal,
             version: negotiated.version(),
             capabilities: negotiated.capabilities.clone().into(),
             client_info: negotiated.client_info.clone().map(ByteString::from),
             state: Mutex::new(state),
             used: Mutex::new(Instant::now()),
-            address: Mutex::default(),
             calls: Mutex::default(),
             questions: Mutex::default(),
             push: Mutex::default(),
@@ -140,17 +143,14 @@ impl Live {
         (!busy).then(|| self.used.lock().elapsed())
     }
 
-    /// Notes where a server-to-client stream goes to.
-    pub(crate) fn streams_to(&self, address: Option<IpAddr>) {
-        *self.address.lock() = address;
+    /// Notes who a server-to-client stream goes to.
+    pub(crate) fn streams_to(&self, viewer: Viewer) {
+        *self.viewer.lock() = viewer;
     }
 
     /// Who hears what is pushed to it.
     pub(crate) fn viewer(&self) -> Viewer {
-        Viewer {
-            principal: self.principal.clone(),
-            address: *self.address.lock(),
-        }
+        self.viewer.lock().clone()
     }
 
     pub(crate) fn log_level(&self) -> Option<String> {

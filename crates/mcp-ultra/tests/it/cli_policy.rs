@@ -26,7 +26,7 @@ async fn the_examples_do_what_their_cases_say() {
         assert!(test.out.contains(" cases, 0 failed."), "{}", test.out);
         tested += 1;
     }
-    assert_eq!(tested, 4);
+    assert_eq!(tested, 5);
 }
 
 #[tokio::test]
@@ -152,6 +152,40 @@ async fn explain_names_the_policies_that_decide() {
             run.err
         );
     }
+    // How the caller has logged in, by a token and by hand.
+    let strong = examples().join("strong-login");
+    let strong = strong.to_string_lossy();
+    let file = folder.path().join("login.json");
+    let login = json!({
+        "iss": "i", "sub": "ana", "roles": ["support"], "amr": ["mfa"], "acr": "2",
+        "auth_time": 1_793_620_800,
+    });
+    fs::write(&file, login.to_string()).unwrap();
+    let token = ["--claims", &*file.to_string_lossy()];
+    let ana = ["--subject", "ana", "--role", "support", "--amr", "mfa"];
+    let at_noon = [&ana[..], &["--auth-time", "2026-11-02T12:00:00Z"]].concat();
+    for who in [&token[..], &at_noon] {
+        // A login after the call is none.
+        for (time, said) in [("12:15", "Allowed by"), ("12:16", "Denied by")] {
+            let time = format!("2026-11-02T{time}:00Z");
+            let call = ["--tool", "crm_delete_customer", "--time", &time];
+            let named = [&["policy", "explain", &*strong], who, &call].concat();
+            let run = run(&named).await;
+            assert!(run.out.starts_with(said), "{time}: {} {}", run.out, run.err);
+        }
+    }
+    let early = [
+        &token[..],
+        &[
+            "--tool",
+            "crm_delete_customer",
+            "--time",
+            "2026-11-02T11:59:00Z",
+        ],
+    ]
+    .concat();
+    let early = run(&[&["policy", "explain", &*strong], &early[..]].concat()).await;
+    assert!(early.out.starts_with("Denied by"), "{}", early.out);
     let nothing = explain(&[&claims[..], &what].concat()).await;
     assert!(nothing.out.starts_with("Denied by:"), "{}", nothing.out);
     let senseless = explain(&["--tool", "a", "--prompt", "b"]).await;

@@ -160,7 +160,7 @@ async fn extensions_are_declared_to_those_who_see_their_server() {
 }
 
 /// Whether an update comes on the stream.
-async fn hears(events: &mut Events) -> bool {
+pub(crate) async fn hears(events: &mut Events) -> bool {
     while let Some(event) = events
         .next_within(Duration::from_millis(700))
         .await

@@ -1,6 +1,6 @@
 //! `mcp-ultra policy explain`.
 
-use std::{io::Read, net::IpAddr, path::PathBuf};
+use std::{io::Read, net::IpAddr, path::PathBuf, time::Duration};
 
 use mcp_ultra_config::{ClaimPaths, Config};
 use mcp_ultra_domain::{Clock as _, Principal, SystemClock, policy::Decision};
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     time_zone: Option<String>,
     /// The claims of a token (JSON): a file, or `-` for standard input. They are read as
     /// `auth.claims` of --config says for their issuer
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "issuer", "tenant", "role", "scope", "kind"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "issuer", "tenant", "role", "scope", "kind", "acr", "amr", "auth_time"])]
     claims: Option<PathBuf>,
     /// Who asks: the subject
     #[arg(long)]
@@ -43,6 +43,15 @@ pub(crate) struct Args {
     /// A scope of the subject's credential; may be repeated
     #[arg(long)]
     scope: Vec<String>,
+    /// How strongly the subject logged in (the claim `acr`)
+    #[arg(long)]
+    acr: Option<String>,
+    /// What the login was proven by, such as mfa (the claim `amr`); may be repeated
+    #[arg(long)]
+    amr: Vec<String>,
+    /// When the subject logged in (the claim `auth_time`), such as 2026-11-02T12:30:00Z
+    #[arg(long, value_name = "TIME")]
+    auth_time: Option<String>,
     /// The kind of caller: user, agent, workload or anonymous
     #[arg(long)]
     kind: Option<String>,
@@ -113,8 +122,21 @@ pub(super) fn run(args: &Args) -> CommandResult {
 
 impl Args {
     fn request(&self, config: Option<&Config>) -> Result<Request, String> {
+        let arguments = match &self.arguments {
+            None => None,
+            Some(text) => Some(
+                serde_json::from_str::<Map<String, Value>>(text)
+                    .map_err(|error| format!("--arguments is not a JSON object: {error}"))?,
+            ),
+        };
+        let around = Around {
+            time: self.time.clone(),
+            address: self.address,
+            arguments,
+        };
+        let now = around.now(SystemClock.now())?;
         let who = match &self.claims {
-            Some(path) => of_claims(&claims(path)?, config)?,
+            Some(path) => of_claims(&claims(path)?, config, now)?,
             None => Who {
                 kind: self.kind.clone(),
                 subject: self.subject.clone(),
@@ -122,6 +144,9 @@ impl Args {
                 tenant: self.tenant.clone(),
                 roles: self.role.clone(),
                 scopes: self.scope.clone(),
+                acr: self.acr.clone(),
+                amr: self.amr.clone(),
+                auth_time: self.auth_time.clone(),
             }
             .principal()?,
         };
@@ -136,31 +161,20 @@ impl Args {
             read_only: self.read_only.then_some(true),
             ..What::default()
         };
-        let arguments = match &self.arguments {
-            None => None,
-            Some(text) => Some(
-                serde_json::from_str::<Map<String, Value>>(text)
-                    .map_err(|error| format!("--arguments is not a JSON object: {error}"))?,
-            ),
-        };
-        let around = Around {
-            time: self.time.clone(),
-            address: self.address,
-            arguments,
-        };
         let action = self.action.as_deref();
-        Request::new(who, action, &what, &around, self.list, SystemClock.now())
+        Request::new(who, action, &what, &around, self.list, now)
     }
 }
 
-/// The principal of a token with these claims, as the gateway would have it.
-fn of_claims(claims: &Value, config: Option<&Config>) -> Result<Principal, String> {
+/// The principal of a token with these claims, as the gateway would have it at that time.
+fn of_claims(claims: &Value, config: Option<&Config>, now: Duration) -> Result<Principal, String> {
     let issuer = claims.get("iss").and_then(Value::as_str);
     let issuer = issuer.ok_or("--claims have no `iss`: who vouches for them")?;
     let none = ClaimPaths::default();
+    let skew = config.map_or(Duration::ZERO, |config| config.auth.clock_skew.get());
     let paths = config.map_or(&none, |config| config.auth.claims_of(issuer));
     claim_paths(paths)
-        .principal(claims, issuer)
+        .principal(claims, issuer, now.saturating_add(skew))
         .map_err(|_| "a gateway would refuse --claims: subject, tenant or kind is not there, or not as the configuration says".to_owned())
 }
 

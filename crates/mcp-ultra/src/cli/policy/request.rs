@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use mcp_ultra_domain::{
-    Attributes, DEFAULT_TENANT, Principal, PrincipalKind,
+    Attributes, DEFAULT_TENANT, Login, Principal, PrincipalKind,
     policy::{
         Action, Annotations, Ask, Circumstances, DataClass, Decision, Policies, Resource, Target,
     },
@@ -21,6 +21,10 @@ pub(super) struct Who {
     pub tenant: Option<String>,
     pub roles: Vec<String>,
     pub scopes: Vec<String>,
+    pub acr: Option<String>,
+    pub amr: Vec<String>,
+    /// When the login was, as a text.
+    pub auth_time: Option<String>,
 }
 
 /// What is asked for.
@@ -100,16 +104,7 @@ impl Request {
             let usual = usual.map_or("MCP", Action::as_str);
             return Err(format!("only what may be called by {usual} is listed"));
         }
-        let now = match &around.time {
-            None => now,
-            Some(text) => {
-                let time: jiff::Timestamp = text.parse().map_err(|_| {
-                    format!("\"{text}\" is not a time such as 2026-11-02T12:30:00Z")
-                })?;
-                Duration::try_from(time.as_duration())
-                    .map_err(|_| format!("\"{text}\" is before 1970"))?
-            }
-        };
+        let now = around.now(now)?;
         let arguments = around.arguments.clone().map(Value::Object);
         Ok(Self {
             principal,
@@ -142,6 +137,21 @@ impl Request {
     }
 }
 
+impl Around {
+    /// The time of the request; `now` where none is given.
+    pub(super) fn now(&self, now: Duration) -> Result<Duration, String> {
+        self.time.as_deref().map_or(Ok(now), time)
+    }
+}
+
+/// A time since the Unix epoch.
+fn time(text: &str) -> Result<Duration, String> {
+    let time: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| format!("\"{text}\" is not a time such as 2026-11-02T12:30:00Z"))?;
+    Duration::try_from(time.as_duration()).map_err(|_| format!("\"{text}\" is before 1970"))
+}
+
 /// The ids of some actions.
 fn named(which: fn(Action) -> bool) -> String {
     let known = Action::ALL.into_iter().filter(|action| which(*action));
@@ -170,6 +180,11 @@ impl Who {
         let set = |words: &[String]| words.iter().cloned().collect::<BTreeSet<_>>();
         attributes.roles = set(&self.roles);
         attributes.scopes = set(&self.scopes);
+        attributes.login = Login {
+            acr: self.acr.clone(),
+            amr: set(&self.amr),
+            auth_time: self.auth_time.as_deref().map(time).transpose()?,
+        };
         Ok(attributes.into())
     }
 }
