@@ -93,9 +93,12 @@ impl<'p> Lister<'p> {
             .map(|rule| &rule.list)
             .filter(|condition| condition.expression.is_some())
             .peekable();
-        // Without conditions there is nothing to save.
+        // Without conditions there is nothing to save; a template and a tenant are in no kind.
         let mut has_kind = conditions.peek().is_some()
-            && !matches!(resource.target, Target::Resource { template: Some(_) });
+            && !matches!(
+                resource.target,
+                Target::Resource { template: Some(_) } | Target::Administration { .. }
+            );
         let (mut by_name, mut has_formulas) = (false, true);
         for condition in conditions {
             by_name |= condition.needs.resource;

@@ -3,7 +3,8 @@ use std::time::Duration;
 use mcp_ultra_domain::{
     Attributes, Login, Principal, PrincipalKind,
     policy::{
-        Action, Annotations, Ask, Circumstances, DataClass, Policies, Resource, Source, Target,
+        Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, Source,
+        Target,
     },
 };
 
@@ -74,6 +75,20 @@ fn without_a_policy_that_permits_everything_is_refused_and_forbid_wins() {
         &Circumstances::default(),
     );
     assert_eq!(dropped, (false, vec!["not".to_owned()], 0));
+}
+
+#[test]
+fn what_is_administered_is_told_apart_by_its_tenant() {
+    let set = policies(
+        "permit(principal, action, resource is Administration) \
+         when { resource has tenant && resource.tenant == principal.tenant };",
+    );
+    let standing = set.standing(&principal("acme", "ana", &[]));
+    let mut lister = Lister::new(&set, &standing, Circumstances::default());
+    for (tenant, allowed) in [(Some("other"), false), (None, false), (Some("acme"), true)] {
+        let shown = lister.shows(Action::AdminKeysRead, &Resource::administration(tenant));
+        assert_eq!(shown.allowed, allowed, "{tenant:?}");
+    }
 }
 
 #[test]

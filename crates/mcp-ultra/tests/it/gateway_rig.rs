@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::demo_judge;
 
 /// An upper bound for what should come at once.
-pub(crate) const SOON: Duration = Duration::from_secs(15);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// What a modern request says of itself, as text.
 pub(crate) const META: &str = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"testkit","version":"0"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
 
