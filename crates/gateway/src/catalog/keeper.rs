@@ -135,10 +135,15 @@ impl Keeper {
                     if self.upstream.is_stdio() && feed.as_ref().is_some_and(Feed::is_over) {
                         feed = None;
                     }
+                    let mut pause = self.refresh_after(&gateway, &offer);
                     if feed.is_none() && era == Era::Modern {
                         feed = self.open_feed(&gateway, &offer).await;
+                        // What has changed between the reading and the opening was told to nobody.
+                        // A child process is not kept, or started again, for it.
+                        if feed.is_some() && !self.upstream.is_stdio() {
+                            pause = Some(Duration::ZERO);
+                        }
                     }
-                    let pause = self.refresh_after(&gateway, &offer);
                     self.publish(&gateway, Ok(offer));
                     pause
                 }

@@ -562,3 +562,40 @@ async fn tasks_are_followed_under_ids_of_the_gateway() {
     let reply = modern_tool(&plain, "s_slow_compute", json!({ "seconds": 0.01 })).await;
     assert_eq!(text(&reply), "value computed");
 }
+
+/// A list that changes after it was read, and before the server could tell of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_before_a_server_is_listened_to_is_found() {
+    let listened = AtomicBool::new(false);
+    let upstream = Scripted::start(json!([]), move |seen| match seen.rpc().as_str() {
+        "server/discover" => Some(discover(&json!({ "tools": { "listChanged": true } }), "")),
+        "subscriptions/listen" => {
+            listened.store(true, Ordering::SeqCst);
+            let acknowledged = json!({
+                "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
+                "params": {
+                    "_meta": { "io.modelcontextprotocol/subscriptionId": "$ID" },
+                    "notifications": { "toolsListChanged": true },
+                },
+            });
+            Some(Scene::Events(vec![acknowledged.to_string()]))
+        }
+        "tools/list" if listened.load(Ordering::SeqCst) => {
+            let result = json!({
+                "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
+                "tools": [tool("late")],
+            });
+            Some(Scene::Result(result.to_string()))
+        }
+        _ => None,
+    });
+    let upstream = upstream.await.unwrap();
+    let servers = server("up", &upstream.url(), "");
+    let gateway = gateway(&format!("servers:\n{servers}")).await;
+    let caller = gateway.caller();
+    until("the new tool is listed", async || {
+        let list = modern(&caller, "tools/list", json!({})).await;
+        names(&list, "tools") == ["up_late"]
+    })
+    .await;
+}
