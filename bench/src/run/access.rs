@@ -311,7 +311,7 @@ fn list_policies() -> String {
     for number in 1..=5 {
         let _ = writeln!(
             text,
-            "forbid(principal, action, resource) when {{ resource.name like \"archive_*_{number}*\" }};"
+            "forbid(principal, action in Action::\"tools\", resource) when {{ resource.name like \"archive_*_{number}*\" }};"
         );
     }
     text
