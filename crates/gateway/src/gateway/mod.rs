@@ -1,48 +1,47 @@
-//! The data plane as a whole: what it holds, its start and its end, and what it tells others.
+//! The data plane as a whole: what it holds, its start and its end.
 //!
+//! - `publish`: what is taken over from keepers and configurations, and who is told
+//! - `observe`: how it is doing, for operators, probes and metrics
+//! - `sweep`: what is done again and again
 //! - `settings`: what a running call reads from the configuration
 //! - `reload`: a new configuration in flight
 //! - `sealing`: the keys that seal what clients carry
 
+mod observe;
+mod publish;
 mod reload;
 mod sealing;
 mod settings;
+mod sweep;
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use bytestring::ByteString;
 use mcp_ultra_config::Config;
 use mcp_ultra_domain::{
     Clock, Grant, Principal,
-    catalog::{Kind, Offer, State},
     pinning::{LockFile, Mode},
-    policy::{Decision, Failure, Policies, PolicyName},
+    policy::{Policies, PolicyName},
     ports::{LimitStore, PinStore, SecretStates, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
-use mcp_ultra_protocol::{
-    Era, Notification,
-    json::Object,
-    seal::{KeyError, Sealer},
-};
+use mcp_ultra_protocol::seal::{KeyError, Sealer};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Metrics,
-    catalog::{Board, Keepers, Unread},
-    connect::{Connect, ConnectParts, Link, Revocation},
-    era::{self, park::Parking},
+    catalog::{Board, Keepers},
+    connect::{Connect, ConnectParts, Revocation},
+    era::park::Parking,
     http::StreamSlots,
-    limits::{CallPlaces, Exceeded},
+    limits::CallPlaces,
     listen::{self, Change},
     pinning::Pinning,
-    pipeline::Refusal,
-    session::{Live, Registry, VALID_FOR},
+    session::{Live, Registry},
     snapshot::Snapshot,
-    upstream::{SettingsError, Upstream},
+    upstream::SettingsError,
 };
 
 use self::sealing::sealer;
@@ -53,12 +52,6 @@ pub(crate) use self::settings::Settings;
 const CHANGES: usize = 256;
 /// How long readiness waits for upstreams that have not answered yet.
 const WARM_TIME: Duration = Duration::from_secs(5);
-/// How often idle sessions and processes are looked for, and lost ones.
-const SWEEP: Duration = Duration::from_secs(10);
-
-/// How often it is looked whether tools were approved by another process.
-const APPROVALS: Duration = Duration::from_secs(2);
-
 /// The data plane.
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
@@ -212,69 +205,11 @@ impl Gateway {
             tokio::time::sleep(WARM_TIME).await;
             gateway.warm.send_replace(true);
         });
-        tokio::spawn(sweep(Arc::downgrade(self), self.draining.clone()));
-        tokio::spawn(watch_approvals(Arc::downgrade(self), self.draining.clone()));
-    }
-
-    /// Upstreams and policies change together: nobody sees those of one configuration with those of
-    /// another.
-    fn set(&self, upstreams: Vec<Arc<Upstream>>, policies: Option<Arc<Policies>>) {
-        let before = self.snapshot();
-        let page_size = self.settings().page_size;
-        let revision = |policies: &Option<Arc<Policies>>| {
-            policies
-                .as_ref()
-                .map(|policies| policies.revision().clone())
-        };
-        let other = revision(&policies) != revision(&before.policies);
-        let published = self.board.set(upstreams, page_size, policies, &before);
-        self.snapshot.store(published.snapshot);
-        if other {
-            self.failed_policies.lock().clear();
-        }
-        // Each stream finds out whether its own list is another one now.
-        let told: &[Kind] = if other { &Kind::ALL } else { &[] };
-        self.announce(&published.changed, told);
-    }
-
-    /// Counts policies that could not be evaluated, and logs each of them once.
-    pub(crate) fn tell_of_failures(&self, decision: &Decision) {
-        if decision.failures.is_empty() {
-            return;
-        }
-        self.metrics.policy_failures(decision.failures.len());
-        for Failure { policy, reason } in &decision.failures {
-            if self.failed_policies.lock().insert(policy.clone()) {
-                tracing::error!(%policy, %reason, "a policy can't be evaluated, so the call is refused");
-            }
-        }
-    }
-
-    /// Takes over what a keeper has found out; lists in `told` are announced in any case.
-    pub(crate) fn publish(
-        &self,
-        upstream: &Arc<Upstream>,
-        found: Result<Offer, Unread>,
-        told: &[Kind],
-    ) {
-        self.metrics.upstream_up(upstream.name(), found.is_ok());
-        let before = self.snapshot();
-        if let Some(published) = self.board.report(upstream, found, &before) {
-            self.snapshot.store(published.snapshot);
-            self.announce(&published.changed, told);
-        }
-        if self.board.is_settled() {
-            self.warm.send_replace(true);
-        }
-    }
-
-    /// Takes over that another part of what an upstream has is offered.
-    pub(crate) fn publish_again(&self, upstream: &Arc<Upstream>, offer: Offer) {
-        let before = self.snapshot();
-        if let Some(published) = self.board.offer(upstream, offer, &before) {
-            self.snapshot.store(published.snapshot);
-            self.announce(&published.changed, &[]);
-        }
+        tokio::spawn(sweep::idle(Arc::downgrade(self), self.draining.clone()));
+        tokio::spawn(sweep::approvals(
+            Arc::downgrade(self),
+            self.draining.clone(),
+        ));
     }
 
     /// Whether anything is done about the definitions of an upstream's tools.
@@ -287,36 +222,6 @@ impl Gateway {
         self.settings().pinning.mode(upstream) == Mode::Enforce
     }
 
-    /// Tools were approved: what is offered is found anew.
-    pub fn pins_changed(&self) {
-        self.keepers.judge_again();
-    }
-
-    fn announce(&self, changed: &std::collections::BTreeSet<usize>, told: &[Kind]) {
-        for kind in Kind::ALL {
-            if changed.contains(&(kind as usize)) || told.contains(&kind) {
-                // Nobody may be listening.
-                drop(self.changes.send(Change::List(kind)));
-            }
-        }
-    }
-
-    /// Tells the streams of one principal, or of everyone, that a resource was updated.
-    pub(crate) fn announce_update(&self, principal: Option<Arc<str>>, update: &Notification) {
-        let uri = update
-            .params
-            .as_deref()
-            .and_then(|params| Object::parse(params).ok())
-            .and_then(|params| {
-                params
-                    .get_str("uri")
-                    .map(|uri| ByteString::from(uri.into_owned()))
-            });
-        if let Some(uri) = uri {
-            drop(self.changes.send(Change::Resource { principal, uri }));
-        }
-    }
-
     /// The view that a call runs under.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
@@ -324,41 +229,6 @@ impl Gateway {
 
     pub(crate) fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
         self.settings.load()
-    }
-
-    /// Passes a notification of a client on to the upstream sessions of its session.
-    pub(crate) fn tell_upstreams(&self, session: &Live, notification: &Notification) {
-        let holder = session.holder();
-        for upstream in &self.snapshot().upstreams {
-            let Some(open) = upstream.open_session(&holder) else {
-                continue;
-            };
-            // A session that all callers share is nobody's to speak for.
-            if upstream.settings().shared || open.era() == Era::Modern {
-                continue;
-            }
-            // It counts as a call: a client must not have any number of them under way.
-            let now = || self.clock.now();
-            let Ok(place) = self.calls.enter(session.principal.tenant(), now) else {
-                return;
-            };
-            let notification = notification.clone();
-            tokio::spawn(async move {
-                if let Err(error) = open.notify(notification).await {
-                    tracing::debug!(%error, "an upstream was not told of changed roots");
-                }
-                drop(place);
-            });
-        }
-    }
-
-    /// Tells the client of a session that its person has connected a server.
-    pub(crate) fn tell_connected(&self, link: &Link) {
-        let session = link.session.as_ref().and_then(|id| self.sessions.get(id));
-        if let Some(session) = session.filter(|session| link.is_of(&session.principal)) {
-            // A client without a stream asks again by itself.
-            session.push(era::connect::complete(&link.id).text);
-        }
     }
 
     /// Ends what is left of a grant that was removed: what is in memory of it, and its tokens at the
@@ -377,54 +247,6 @@ impl Gateway {
     /// Opens a subscription again that a session had with another process.
     pub(crate) fn subscribe_again(self: &Arc<Self>, session: &Arc<Live>, uri: &str) {
         listen::subscribe_again(self, session, uri);
-    }
-
-    /// Whether the warm set has been loaded, or has had its time.
-    pub fn is_warm(&self) -> bool {
-        *self.warm.borrow()
-    }
-
-    /// Completes when [`Gateway::is_warm`].
-    pub async fn warmed(&self) {
-        let mut warm = self.warm.subscribe();
-        // The sender lives as long as the gateway.
-        drop(warm.wait_for(|warm| *warm).await);
-    }
-
-    /// How every upstream is doing: name, whether it answers, and why not.
-    pub fn upstream_states(&self) -> Vec<(Arc<str>, State)> {
-        let snapshot = self.snapshot();
-        snapshot
-            .catalog
-            .sources()
-            .iter()
-            .map(|s| (s.name.clone(), s.state.clone()))
-            .collect()
-    }
-
-    /// How many tools, prompts and resources are listed.
-    pub fn listed(&self) -> [usize; 3] {
-        let snapshot = self.snapshot();
-        [Kind::Tool, Kind::Prompt, Kind::Resource].map(|kind| snapshot.catalog.items(kind).len())
-    }
-
-    /// The lock file of tools that is in force.
-    pub fn lock_file(&self) -> Option<Arc<LockFile>> {
-        self.settings().pinning.lock().cloned()
-    }
-
-    /// The policies that are in force; `None` where everything is permitted.
-    pub fn policies(&self) -> Option<Arc<Policies>> {
-        self.snapshot().policies.clone()
-    }
-
-    /// The revision of the policies that are in force; `None` where everything is permitted.
-    pub fn policy_revision(&self) -> Option<Arc<str>> {
-        let snapshot = self.snapshot();
-        snapshot
-            .policies
-            .as_ref()
-            .map(|policies| policies.revision().clone())
     }
 
     /// From here on streams that would never end are ended, with what the client needs to know
@@ -466,40 +288,6 @@ impl Gateway {
         &self.metrics
     }
 
-    pub(crate) fn gauge(&self) {
-        let snapshot = self.snapshot();
-        self.metrics.gauges(&crate::metrics::Gauges {
-            sessions: self.sessions.len(),
-            streams: self.streams.open(),
-            parked: self.parking.len(),
-            tracked: self.limits.tracked(),
-            listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
-            secrets: self.secrets.states(),
-            pins: self.pinning.tallies(),
-            upstreams: snapshot
-                .upstreams
-                .iter()
-                .map(|upstream| (upstream.name().to_string(), upstream.sessions()))
-                .collect(),
-        });
-    }
-
-    /// Counts a refusal.
-    pub(crate) fn count_limited(&self, exceeded: &Exceeded) {
-        self.metrics.limited(exceeded.bound, exceeded.scope);
-        tracing::debug!(
-            limit = exceeded.bound.as_str(),
-            of = exceeded.scope.as_str(),
-            "a request is refused"
-        );
-    }
-
-    /// The refusal of a request by a limit, counted.
-    pub(crate) fn refused_by_limit(&self, exceeded: Exceeded) -> Refusal {
-        self.count_limited(&exceeded);
-        exceeded.into()
-    }
-
     /// Whether `address` is a reverse proxy of `server.trusted_proxies`, whose connections carry the
     /// requests of many clients.
     pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
@@ -512,65 +300,5 @@ impl Gateway {
     pub(crate) fn may_stream(&self, address: IpAddr) -> Option<crate::http::StreamSlot> {
         self.streams
             .enter(Some(address), self.settings().max_streams_per_client)
-    }
-}
-
-/// Looks for what is idle, and for sessions that upstreams have lost and somebody still needs,
-/// until the gateway is gone.
-async fn sweep(gateway: std::sync::Weak<Gateway>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP) => {}
-        }
-        let Some(gateway) = gateway.upgrade() else {
-            return;
-        };
-        let idle = gateway.settings().session_idle;
-        let sessions = gateway.sessions.sweep(&gateway, idle).await;
-        let mut closed = 0;
-        for upstream in &gateway.snapshot().upstreams {
-            closed += upstream.close_idle().await;
-            upstream.forget_ended_tokens();
-            let missed = upstream.missed();
-            if !missed.is_empty() {
-                let (upstream, stop) = (upstream.clone(), stop.clone());
-                tokio::spawn(
-                    async move { stop.run_until_cancelled(upstream.restore(&missed)).await },
-                );
-            }
-        }
-        if sessions + closed > 0 {
-            tracing::debug!(
-                sessions,
-                upstream_sessions = closed,
-                "idle sessions have been ended"
-            );
-        }
-        let before = gateway.clock.now().saturating_sub(VALID_FOR);
-        if let Err(error) = gateway.store.expire(before).await {
-            tracing::warn!(%error, "old tombstones of sessions could not be removed");
-        }
-    }
-}
-
-/// Looks whether tools were approved by another process, until the gateway is gone.
-async fn watch_approvals(gateway: std::sync::Weak<Gateway>, stop: CancellationToken) {
-    let mut known = None;
-    loop {
-        let Some(gateway) = gateway.upgrade() else {
-            return;
-        };
-        if let Some(now) = gateway.pinning.approvals().await {
-            if known.is_some_and(|known| known != now) {
-                gateway.pins_changed();
-            }
-            known = Some(now);
-        }
-        drop(gateway);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(APPROVALS) => {}
-        }
     }
 }

@@ -1,0 +1,110 @@
+//! How the gateway is doing: what operators, probes and metrics are told.
+
+use std::sync::Arc;
+
+use mcp_ultra_domain::{
+    catalog::{Kind, State},
+    pinning::LockFile,
+    policy::{Decision, Failure, Policies},
+};
+
+use crate::{limits::Exceeded, pipeline::Refusal};
+
+use super::Gateway;
+
+impl Gateway {
+    /// Whether the warm set has been loaded, or has had its time.
+    pub fn is_warm(&self) -> bool {
+        *self.warm.borrow()
+    }
+
+    /// Completes when [`Gateway::is_warm`].
+    pub async fn warmed(&self) {
+        let mut warm = self.warm.subscribe();
+        // The sender lives as long as the gateway.
+        drop(warm.wait_for(|warm| *warm).await);
+    }
+
+    /// How every upstream is doing: name, whether it answers, and why not.
+    pub fn upstream_states(&self) -> Vec<(Arc<str>, State)> {
+        let snapshot = self.snapshot();
+        snapshot
+            .catalog
+            .sources()
+            .iter()
+            .map(|s| (s.name.clone(), s.state.clone()))
+            .collect()
+    }
+
+    /// How many tools, prompts and resources are listed.
+    pub fn listed(&self) -> [usize; 3] {
+        let snapshot = self.snapshot();
+        [Kind::Tool, Kind::Prompt, Kind::Resource].map(|kind| snapshot.catalog.items(kind).len())
+    }
+
+    /// The lock file of tools that is in force.
+    pub fn lock_file(&self) -> Option<Arc<LockFile>> {
+        self.settings().pinning.lock().cloned()
+    }
+
+    /// The policies that are in force; `None` where everything is permitted.
+    pub fn policies(&self) -> Option<Arc<Policies>> {
+        self.snapshot().policies.clone()
+    }
+
+    /// The revision of the policies that are in force; `None` where everything is permitted.
+    pub fn policy_revision(&self) -> Option<Arc<str>> {
+        let snapshot = self.snapshot();
+        snapshot
+            .policies
+            .as_ref()
+            .map(|policies| policies.revision().clone())
+    }
+
+    /// Counts policies that could not be evaluated, and logs each of them once.
+    pub(crate) fn tell_of_failures(&self, decision: &Decision) {
+        if decision.failures.is_empty() {
+            return;
+        }
+        self.metrics.policy_failures(decision.failures.len());
+        for Failure { policy, reason } in &decision.failures {
+            if self.failed_policies.lock().insert(policy.clone()) {
+                tracing::error!(%policy, %reason, "a policy can't be evaluated, so the call is refused");
+            }
+        }
+    }
+
+    pub(crate) fn gauge(&self) {
+        let snapshot = self.snapshot();
+        self.metrics.gauges(&crate::metrics::Gauges {
+            sessions: self.sessions.len(),
+            streams: self.streams.open(),
+            parked: self.parking.len(),
+            tracked: self.limits.tracked(),
+            listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
+            secrets: self.secrets.states(),
+            pins: self.pinning.tallies(),
+            upstreams: snapshot
+                .upstreams
+                .iter()
+                .map(|upstream| (upstream.name().to_string(), upstream.sessions()))
+                .collect(),
+        });
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn count_limited(&self, exceeded: &Exceeded) {
+        self.metrics.limited(exceeded.bound, exceeded.scope);
+        tracing::debug!(
+            limit = exceeded.bound.as_str(),
+            of = exceeded.scope.as_str(),
+            "a request is refused"
+        );
+    }
+
+    /// The refusal of a request by a limit, counted.
+    pub(crate) fn refused_by_limit(&self, exceeded: Exceeded) -> Refusal {
+        self.count_limited(&exceeded);
+        exceeded.into()
+    }
+}
