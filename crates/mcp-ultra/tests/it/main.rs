@@ -61,6 +61,7 @@ mod gateway_sessions;
 mod gateway_stdio;
 mod gateway_tenants;
 mod gateway_tls;
+mod gateway_unheard;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]
