@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mcp_ultra_backends::sql::Sqlite;
 use mcp_ultra_domain::{
-    pinning::{Definition, Ground, MOST_PINS, Sighting, Standing, fingerprint},
+    pinning::{Definition, Ground, MOST_PINS, PinHead, Sighting, Standing, fingerprint},
     ports::{MemoryPinStore, PinStore, PinStoreError},
     scan::{Finding, FindingKind, Severity},
 };
@@ -18,6 +18,10 @@ contracts!(
     of_many_approvals_one_is_counted,
     a_lock_file_outweighs_what_is_known,
     what_is_gone_is_remembered,
+    what_is_forgotten_is_seen_for_the_first_time,
+    what_has_been_gone_for_long_ends_unless_it_waits,
+    servers_that_nobody_reads_offer_nothing,
+    the_number_of_approvals_does_not_go_back,
     pages_follow_each_other,
     a_server_that_offers_without_end_pushes_nothing_out,
 );
@@ -165,20 +169,142 @@ async fn a_lock_file_outweighs_what_is_known(store: &dyn PinStore) {
 
 async fn what_is_gone_is_remembered(store: &dyn PinStore) {
     see(store, "a", "1", FIRST).await;
-    let gone = ["a".to_owned(), "never".to_owned()];
-    store.saw("crm", &[], &gone, AT).await.unwrap();
-    assert!(!store.get("crm", "a").await.unwrap().unwrap().offered);
+    let gone_names = ["a".to_owned(), "never".to_owned()];
+    store.saw("crm", &[], &gone_names, AT).await.unwrap();
+    assert_eq!(gone(store, "a").await, Some(AT));
+    store.saw("crm", &[], &gone_names, AT * 2).await.unwrap();
+    assert_eq!(
+        gone(store, "a").await,
+        Some(AT),
+        "since it was first missed"
+    );
     // Whoever takes a tool away and brings another one back has not been seen for the first time.
     see(store, "a", "2", FIRST).await;
     let pin = store.get("crm", "a").await.unwrap().unwrap();
-    assert_eq!((pin.standing(), pin.offered), (Standing::Changed, true));
-    store.saw("crm", &[], &gone, AT).await.unwrap();
+    assert_eq!((pin.standing(), pin.gone), (Standing::Changed, None));
+    store.saw("crm", &[], &gone_names, AT).await.unwrap();
     see(store, "a", "1", FIRST).await;
     let pin = store.get("crm", "a").await.unwrap().unwrap();
-    assert_eq!((pin.standing(), pin.offered), (Standing::Approved, true));
-    store.saw("crm", &[], &gone, AT).await.unwrap();
+    assert_eq!((pin.standing(), pin.gone), (Standing::Approved, None));
+    store.saw("crm", &[], &gone_names, AT).await.unwrap();
     see(store, "a", "1", FIRST).await;
-    assert!(store.get("crm", "a").await.unwrap().unwrap().offered);
+    assert_eq!(gone(store, "a").await, None);
+}
+
+async fn gone(store: &dyn PinStore, tool: &str) -> Option<Duration> {
+    store.get("crm", tool).await.unwrap().unwrap().gone
+}
+
+async fn leave(store: &dyn PinStore, tool: &str, at: Duration) {
+    store.saw("crm", &[], &[tool.to_owned()], at).await.unwrap();
+}
+
+async fn what_is_forgotten_is_seen_for_the_first_time(store: &dyn PinStore) {
+    let head = async |tool: &str| store.get("crm", tool).await.unwrap().map(|pin| pin.head());
+    see(store, "a", "1", FIRST).await;
+    see(store, "b", "1", SUSPICIOUS).await;
+    let (before, waits) = (head("a").await.unwrap(), head("b").await.unwrap());
+    // What is offered is not forgotten, whatever was meant.
+    for meant in [
+        before.clone(),
+        PinHead {
+            offered: false,
+            ..before.clone()
+        },
+    ] {
+        let offered = store.forget("crm", &meant).await;
+        assert_eq!(offered, Err(PinStoreError::Changed));
+    }
+    leave(store, "a", AT).await;
+    leave(store, "b", AT).await;
+    let gone = head("a").await.unwrap();
+    assert_eq!(
+        store.forget("crm", &before).await,
+        Err(PinStoreError::Changed)
+    );
+    assert_eq!(
+        store.forget("mail", &gone).await,
+        Err(PinStoreError::NotFound)
+    );
+    // Nor what was seen changed in between.
+    for (text, waiting) in [("2", true), ("1", false)] {
+        see(store, "a", text, FIRST).await;
+        leave(store, "a", AT).await;
+        let now = head("a").await.unwrap();
+        assert_eq!(now.waiting.is_some(), waiting);
+        let forgotten = store
+            .forget("crm", if waiting { &gone } else { &waits })
+            .await;
+        assert_eq!(forgotten, Err(PinStoreError::Changed));
+    }
+    store.forget("crm", &gone).await.unwrap();
+    assert_eq!(
+        store.forget("crm", &gone).await,
+        Err(PinStoreError::NotFound)
+    );
+    store
+        .forget("crm", &head("b").await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(store.of_server("crm").await.unwrap(), []);
+    see(store, "a", "2", FIRST).await;
+    see(store, "b", "2", FIRST).await;
+    assert_eq!(standing(store, "a").await, Standing::Approved);
+    assert_eq!(standing(store, "b").await, Standing::Approved);
+}
+
+async fn what_has_been_gone_for_long_ends_unless_it_waits(store: &dyn PinStore) {
+    for (tool, since) in [("early", AT), ("late", AT * 2), ("waits", AT)] {
+        see(store, tool, "1", FIRST).await;
+        if tool == "waits" {
+            see(store, tool, "2", FIRST).await;
+        }
+        leave(store, tool, since).await;
+    }
+    see(store, "here", "1", FIRST).await;
+    assert_eq!(store.forget_gone(AT).await, Ok(0));
+    assert_eq!(store.forget_gone(AT * 2).await, Ok(1));
+    let left = store.of_server("crm").await.unwrap();
+    let left: Vec<&str> = left.iter().map(|head| &*head.tool).collect();
+    assert_eq!(left, ["here", "late", "waits"]);
+}
+
+async fn servers_that_nobody_reads_offer_nothing(store: &dyn PinStore) {
+    for server in ["crm", "mail", "old"] {
+        let seen = [sighting("a", "1", FIRST), sighting("b", "1", FIRST)];
+        store.saw(server, &seen, &[], AT).await.unwrap();
+    }
+    store.saw("old", &[], &["a".to_owned()], AT).await.unwrap();
+    store.only(&["mail", "crm"], AT * 3).await.unwrap();
+    store.only(&["mail", "crm"], AT * 4).await.unwrap();
+    for (server, expected) in [
+        ("crm", [None, None]),
+        ("mail", [None, None]),
+        ("old", [Some(AT), Some(AT * 3)]),
+    ] {
+        for (tool, gone) in ["a", "b"].into_iter().zip(expected) {
+            let pin = store.get(server, tool).await.unwrap().unwrap();
+            assert_eq!(pin.gone, gone, "{server}/{tool}");
+        }
+    }
+}
+
+async fn the_number_of_approvals_does_not_go_back(store: &dyn PinStore) {
+    for tool in ["a", "b"] {
+        see(store, tool, "1", FIRST).await;
+        see(store, tool, "2", FIRST).await;
+    }
+    let approve = async |tool| {
+        let approved = store.approve("crm", tool, fingerprint("2"), "ana", AT);
+        approved.await.unwrap();
+    };
+    approve("a").await;
+    let before = store.approvals().await.unwrap();
+    leave(store, "a", AT).await;
+    let head = store.get("crm", "a").await.unwrap().unwrap().head();
+    store.forget("crm", &head).await.unwrap();
+    approve("b").await;
+    assert_ne!(store.approvals().await.unwrap(), before);
 }
 
 async fn pages_follow_each_other(store: &dyn PinStore) {

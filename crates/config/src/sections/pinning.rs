@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
-use crate::validate::Findings;
+use crate::{period::Period, validate::Findings};
 
 /// Definitions of tools are compared with those that were agreed to: by the lock file, where there
 /// is one, else the first that was seen of each tool. Those are kept in `storage`; without it,
 /// until the gateway stops.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PinningSection {
     /// What is done about a definition that nobody has agreed to.
@@ -17,6 +17,23 @@ pub struct PinningSection {
     /// The file of `mcp-ultra tools lock`: what is not in it was not agreed to. It is read again
     /// when it changes, and on SIGHUP.
     pub lock_file: Option<String>,
+    /// For how long a tool is remembered that its server offers no more, 1d to 366d: what comes back
+    /// later is seen for the first time. What waits for approval is remembered, and so is everything
+    /// while there is a lock file.
+    pub forget_after: Period,
+}
+
+/// The least `forget_after`: a server must not get a first sight by taking a tool away for a moment.
+const LEAST_MEMORY: Period = Period::from_secs(24 * 60 * 60);
+
+impl Default for PinningSection {
+    fn default() -> Self {
+        Self {
+            mode: PinningMode::default(),
+            lock_file: None,
+            forget_after: Period::from_secs(90 * 24 * 60 * 60),
+        }
+    }
 }
 
 /// What is done about a definition of a tool that nobody has agreed to.
@@ -40,6 +57,16 @@ impl PinningSection {
                 "pinning.lock_file",
                 "the name of the file is empty",
                 "name the file of `mcp-ultra tools lock`, or leave the key out",
+            );
+        }
+        if section.forget_after < LEAST_MEMORY {
+            findings.report(
+                "pinning.forget_after",
+                format!(
+                    "{} is shorter than 1d: a server that takes a tool away for a while could bring back another one as if it were new",
+                    section.forget_after
+                ),
+                "use at least 1d; 90d is usual",
             );
         }
         if section.lock_file.is_some() || config.storage.sqlite.is_some() {

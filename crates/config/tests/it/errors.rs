@@ -550,6 +550,12 @@ fn what_is_enforced_must_outlive_a_restart() {
     assert!(load_str(locked, "c.yaml").is_ok());
     let said = refuse("pinning: { lock_file: \"\" }\n");
     assert!(said.iter().any(|line| line.contains("pinning.lock_file")));
+    let said = refuse("pinning: { forget_after: 23h }\n");
+    assert!(
+        said.iter()
+            .any(|line| line.contains("pinning.forget_after: "))
+    );
+    assert!(load_str("pinning: { forget_after: 1d }\n", "c.yaml").is_ok());
     for mode in ["off", "warn"] {
         let text = format!("pinning: {{ mode: {mode} }}\n");
         assert!(load_str(&text, "c.yaml").is_ok(), "{text}");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use utoipa::IntoParams;
 
 use super::problem::{Kind, Problem};
+use crate::pins::tool_of;
 
 /// The most of a page.
 pub(super) const LARGEST_PAGE: u32 = 200;
@@ -108,8 +109,15 @@ impl<S: Send + Sync> FromRequestParts<S> for ToolName {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let read = Path::<(String, String)>::from_request_parts(parts, state).await;
-        read.map(|Path((server, tool))| Self { server, tool })
-            .map_err(|rejection| Problem::invalid("tool", rejection.body_text()))
+        let Path((server, tool)) =
+            read.map_err(|rejection| Problem::invalid("tool", rejection.body_text()))?;
+        let tool = tool_of(&tool).ok_or_else(|| {
+            Problem::invalid(
+                "tool",
+                "after `~` stands the base64url of a name, as in `href`",
+            )
+        })?;
+        Ok(Self { server, tool })
     }
 }
 
@@ -120,6 +128,16 @@ impl<S: Send + Sync> FromRequestParts<S> for ToolName {
 pub(super) struct OfTenant {
     /// The tenant, where it is not the caller's own.
     pub(super) tenant: Option<String>,
+}
+
+/// Whether to do it, to what is of no tenant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DryRun {
+    /// Answers as if it were done, and does nothing.
+    #[serde(default)]
+    pub(super) dry_run: bool,
 }
 
 /// Which tenant, and whether to do it.

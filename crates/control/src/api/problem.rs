@@ -132,7 +132,7 @@ impl From<GrantError> for Problem {
 impl From<PinError> for Problem {
     fn from(error: PinError) -> Self {
         let kind = match &error {
-            PinError::Locked => Kind::CONFLICT,
+            PinError::Locked | PinError::Offered => Kind::CONFLICT,
             PinError::Store(PinStoreError::NotFound) => Kind::NOT_FOUND,
             PinError::Store(PinStoreError::Changed) => Kind::CHANGED,
             PinError::Store(PinStoreError::Failed(why)) => return Self::store(why),

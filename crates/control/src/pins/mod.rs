@@ -1,8 +1,10 @@
-//! Definitions of tools that somebody has to agree to: shown with what differs, and approved.
+//! Definitions of tools that somebody has to agree to: shown with what differs, approved, and
+//! forgotten once they are gone.
 //!
 //! The way in is [`Pins`]; [`PinView`] is how a tool is shown, by the admin API and by the command
 //! line that works on the store itself.
 
+mod segment;
 mod view;
 
 use std::sync::Arc;
@@ -13,12 +15,13 @@ use mcp_ultra_domain::{
     ports::{PinStore, PinStoreError},
 };
 
+pub use segment::{segment, tool_of};
 pub use view::{ChangeView, FindingView, PinView};
 
 /// The most that is asked of a store at once.
 const PAGE: u32 = 200;
 
-/// Why tools can't be shown or approved.
+/// Why tools can't be shown, approved or forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
     /// A lock file decides.
@@ -26,12 +29,17 @@ pub enum PinError {
         "pinning.lock_file decides which definitions are agreed to; write a new one with `mcp-ultra tools lock`"
     )]
     Locked,
+    /// What is forgotten is seen for the first time when it comes back, which would be at once.
+    #[error(
+        "the server offers the tool: it would be seen for the first time, and agreed to, at once; it can be forgotten when it is gone"
+    )]
+    Offered,
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] PinStoreError),
 }
 
-/// Shows and approves definitions of tools.
+/// Shows, approves and forgets definitions of tools.
 #[derive(Clone)]
 pub struct Pins {
     store: Arc<dyn PinStore>,
@@ -117,5 +125,23 @@ impl Pins {
         let pin = self.store.approve(server, tool, meant, by, now).await?;
         (self.changed)();
         Ok(pin)
+    }
+
+    /// Whether a tool can be forgotten.
+    ///
+    /// # Errors
+    /// [`PinError::Offered`]
+    pub fn check_gone(pin: &Pin) -> Result<(), PinError> {
+        if pin.is_offered() {
+            return Err(PinError::Offered);
+        }
+        Ok(())
+    }
+
+    /// Forgets a tool that is gone and is as it was read: where it comes back it is seen for the
+    /// first time. What a lock file says of it stays.
+    pub async fn forget(&self, seen: &Pin) -> Result<(), PinError> {
+        Self::check_gone(seen)?;
+        Ok(self.store.forget(&seen.server, &seen.head()).await?)
     }
 }

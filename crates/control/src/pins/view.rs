@@ -8,6 +8,8 @@ use mcp_ultra_domain::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::segment;
+
 /// How many differences are shown, and how much of each value.
 const MOST_CHANGES: usize = 50;
 const LONGEST_VALUE: usize = 2_000;
@@ -20,12 +22,18 @@ pub struct PinView {
     pub server: String,
     /// The server's own name of the tool.
     pub tool: String,
+    /// The path of the tool in this API. A name that URLs would not keep is written in it as `~` and
+    /// its base64url.
+    pub href: String,
     /// `approved`, or why it waits for approval: `changed` since it was approved, `suspicious` at
     /// first sight, or `unknown`: not in the lock file, or another definition of a tool that was
     /// suspicious. What waits is held back where `pinning` is `enforce`.
     pub standing: String,
     /// Whether the server offered the tool the last time.
     pub offered: bool,
+    /// Since when it is gone; null where the server offers it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub gone_since: Option<Timestamp>,
     /// The fingerprint of the definition that the server offers.
     pub fingerprint: Option<String>,
     /// The fingerprint of the definition that was agreed to; null where none was.
@@ -79,8 +87,10 @@ impl PinView {
         Self {
             server: pin.server.clone(),
             tool: pin.tool.clone(),
+            href: format!("/api/v1/tools/{}/{}", pin.server, segment(&pin.tool)),
             standing: pin.standing().as_str().to_owned(),
-            offered: pin.offered,
+            offered: pin.is_offered(),
+            gone_since: pin.gone.map(timestamp),
             fingerprint: pin.current().map(|one| print(one.fingerprint)),
             approved: pin.approved.as_ref().map(|one| print(one.fingerprint)),
             approved_at: pin.approved.as_ref().map(|one| timestamp(one.at)),
@@ -168,7 +178,7 @@ mod tests {
             approved_by: None,
             waiting: Some((waiting.clone(), Standing::Changed)),
             findings: Vec::new(),
-            offered: true,
+            gone: None,
         };
         let view = PinView::of(&pin);
         let changes = view.changes.as_ref().unwrap();

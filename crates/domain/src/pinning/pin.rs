@@ -38,8 +38,9 @@ pub struct Pin {
     pub waiting: Option<(Definition, Standing)>,
     /// What the scan found in the one that the server offers.
     pub findings: Vec<Finding>,
-    /// Whether the server offered the tool the last time.
-    pub offered: bool,
+    /// Since when the server offers the tool no more, as the time since the Unix epoch; `None` where
+    /// it offered it the last time.
+    pub gone: Option<Duration>,
 }
 
 /// The part of a [`Pin`] that decides.
@@ -126,8 +127,13 @@ impl Pin {
                 .waiting
                 .as_ref()
                 .map(|(one, standing)| (one.fingerprint, *standing)),
-            offered: self.offered,
+            offered: self.is_offered(),
         }
+    }
+
+    /// Whether the server offered the tool the last time.
+    pub fn is_offered(&self) -> bool {
+        self.gone.is_none()
     }
 
     /// What the definition is that the server offers.

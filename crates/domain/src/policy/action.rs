@@ -53,7 +53,7 @@ actions! {
     AdminGrantsManage = "admin/grants/manage",
     /// See the definitions of tools, and what waits for approval.
     AdminToolsRead = "admin/tools/read",
-    /// Agree to definitions of tools.
+    /// Agree to definitions of tools, and forget those that are gone.
     AdminToolsApprove = "admin/tools/approve",
 }
 

@@ -11,8 +11,8 @@ pub enum PinStoreError {
     /// Nothing is known of such a tool of such a server.
     #[error("no tool of that name has been seen")]
     NotFound,
-    /// What waits is not the definition that was meant, or nothing waits.
-    #[error("the definition that was meant does not wait for approval")]
+    /// What waits is not the definition that was meant, nothing waits, or the tool is not as it was.
+    #[error("the tool is not as it was when it was read; read it again")]
     Changed,
     /// The store can't be reached, or its data can't be read.
     #[error("the store of pins failed: {0}")]
@@ -63,6 +63,17 @@ pub trait PinStore: Send + Sync {
         now: Duration,
     ) -> Result<Pin, PinStoreError>;
 
+    /// Forgets a tool that its server offers no more and that is as in `meant`: where it comes back it
+    /// is seen for the first time.
+    async fn forget(&self, server: &str, meant: &PinHead) -> Result<(), PinStoreError>;
+
+    /// Forgets the tools that have been gone since before `before` and of which nothing waits for
+    /// approval. Returns how many.
+    async fn forget_gone(&self, before: Duration) -> Result<u64, PinStoreError>;
+
+    /// Notes that servers other than these offer no tool any more, since nobody reads them.
+    async fn only(&self, servers: &[&str], now: Duration) -> Result<(), PinStoreError>;
+
     /// A number that is another one after each approval.
     async fn approvals(&self) -> Result<u64, PinStoreError>;
 }
@@ -110,10 +121,10 @@ impl PinStore for MemoryPinStore {
                 approved_by: None,
                 waiting: None,
                 findings: Vec::new(),
-                offered: true,
+                gone: None,
             });
             let definition = sighting.definition.clone().at(now);
-            pin.offered = true;
+            pin.gone = None;
             match change {
                 PinChange::Approve => {
                     pin.approved = Some(definition);
@@ -128,7 +139,7 @@ impl PinStore for MemoryPinStore {
         }
         for tool in gone {
             if let Some(pin) = kept.pins.get_mut(&(server.to_owned(), tool.clone())) {
-                pin.offered = false;
+                pin.gone.get_or_insert(now);
             }
         }
         Ok(())
@@ -175,6 +186,38 @@ impl PinStore for MemoryPinStore {
         let pin = pin.clone();
         kept.approvals += 1;
         Ok(pin)
+    }
+
+    async fn forget(&self, server: &str, meant: &PinHead) -> Result<(), PinStoreError> {
+        let mut kept = self.kept.lock();
+        let key = (server.to_owned(), meant.tool.clone());
+        let pin = kept.pins.get(&key).ok_or(PinStoreError::NotFound)?;
+        if pin.is_offered() || pin.head() != *meant {
+            return Err(PinStoreError::Changed);
+        }
+        kept.pins.remove(&key);
+        Ok(())
+    }
+
+    async fn forget_gone(&self, before: Duration) -> Result<u64, PinStoreError> {
+        let is_over =
+            |pin: &Pin| pin.waiting.is_none() && pin.gone.is_some_and(|gone| gone < before);
+        let over = self
+            .kept
+            .lock()
+            .pins
+            .extract_if(.., |_, pin| is_over(pin))
+            .count();
+        Ok(over as u64)
+    }
+
+    async fn only(&self, servers: &[&str], now: Duration) -> Result<(), PinStoreError> {
+        for ((server, _), pin) in &mut self.kept.lock().pins {
+            if !servers.contains(&&**server) {
+                pin.gone.get_or_insert(now);
+            }
+        }
+        Ok(())
     }
 
     async fn approvals(&self) -> Result<u64, PinStoreError> {

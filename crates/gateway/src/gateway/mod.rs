@@ -27,7 +27,7 @@ use mcp_ultra_domain::{
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::seal::{KeyError, Sealer};
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -81,6 +81,8 @@ pub struct Gateway {
     pub(crate) streams: StreamSlots,
     pub(crate) calls: CallPlaces,
     pub(crate) metrics: Arc<Metrics>,
+    /// Told when a new configuration was taken over.
+    reloaded: Arc<Notify>,
     /// Policies that could not be evaluated, so that each is told of once.
     failed_policies: Mutex<HashSet<PolicyName>>,
 }
@@ -180,6 +182,7 @@ impl Gateway {
             streams: StreamSlots::default(),
             calls: CallPlaces::new(calls),
             metrics: Arc::new(Metrics::new(listener)),
+            reloaded: Arc::default(),
             failed_policies: Mutex::default(),
         });
         let upstreams = gateway.upstreams(&config)?;
@@ -207,6 +210,10 @@ impl Gateway {
         });
         tokio::spawn(sweep::idle(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::approvals(
+            Arc::downgrade(self),
+            self.draining.clone(),
+        ));
+        tokio::spawn(sweep::gone_tools(
             Arc::downgrade(self),
             self.draining.clone(),
         ));

@@ -54,6 +54,7 @@ impl Gateway {
         }
         let names = config.enabled_servers().map(|server| &*server.name);
         self.pinning.keep(&names.collect());
+        self.reloaded.notify_one();
         if pins_differ {
             self.keepers.judge_again();
         }

@@ -28,12 +28,18 @@ pub(crate) struct Settings {
     pub page_size: usize,
     pub serve_metrics: bool,
     pub pinning: Arc<PinRules>,
+    /// For how long tools are remembered that are gone; `None` where a lock file decides.
+    pub forget_after: Option<Duration>,
+    /// The servers that are read, by their names.
+    pub servers: Vec<String>,
     /// Whether an upstream's access tokens are had in exchange for those of callers.
     pub exchanges_tokens: bool,
 }
 
 impl Settings {
     pub(super) fn new(config: &Config, lock: Option<Arc<LockFile>>) -> Self {
+        let forget_after = config.pinning.forget_after.get();
+        let forget_after = lock.is_none().then_some(forget_after);
         let count =
             |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
         Self {
@@ -61,6 +67,11 @@ impl Settings {
             page_size: count(config.catalog.page_size),
             serve_metrics: config.server.metrics,
             pinning: Arc::new(PinRules::new(config, lock)),
+            forget_after,
+            servers: config
+                .enabled_servers()
+                .map(|server| server.name.clone())
+                .collect(),
             exchanges_tokens: config.enabled_servers().any(|server| {
                 let credentials = server.credentials.as_ref();
                 credentials.is_some_and(|section| section.kind == CredentialsKind::TokenExchange)

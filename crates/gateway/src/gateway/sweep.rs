@@ -12,6 +12,8 @@ use super::Gateway;
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often it is looked whether tools were approved by another process.
 const APPROVALS: Duration = Duration::from_secs(2);
+/// How often it is looked for tools that have been gone for long.
+const GONE: Duration = Duration::from_hours(1);
 
 /// Looks for what is idle, and for sessions that upstreams have lost and somebody still needs,
 /// until the gateway is gone.
@@ -48,6 +50,28 @@ pub(super) async fn idle(gateway: Weak<Gateway>, stop: CancellationToken) {
         let before = gateway.clock.now().saturating_sub(VALID_FOR);
         if let Err(error) = gateway.store.expire(before).await {
             tracing::warn!(%error, "old tombstones of sessions could not be removed");
+        }
+    }
+}
+
+/// Forgets tools that have been gone for long, now and then and when the servers may be others, until
+/// the gateway is gone.
+pub(super) async fn gone_tools(gateway: Weak<Gateway>, stop: CancellationToken) {
+    loop {
+        let Some(gateway) = gateway.upgrade() else {
+            return;
+        };
+        let (servers, forget_after) = {
+            let settings = gateway.settings();
+            (settings.servers.clone(), settings.forget_after)
+        };
+        gateway.pinning.forget_gone(&servers, forget_after).await;
+        let reloaded = gateway.reloaded.clone();
+        drop(gateway);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = reloaded.notified() => {}
+            () = tokio::time::sleep(GONE) => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use bytestring::ByteString;
@@ -215,6 +216,25 @@ impl Pinning {
                 tracing::debug!(%error, "it is not known whether tools were approved");
                 None
             }
+        }
+    }
+
+    /// Notes that only these servers are read, and forgets the tools that have been gone for longer
+    /// than `limit`, where there is one.
+    pub(crate) async fn forget_gone(&self, servers: &[String], limit: Option<Duration>) {
+        let now = self.clock.now();
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        let forgotten = async {
+            self.store.only(&servers, now).await?;
+            match limit {
+                Some(limit) => self.store.forget_gone(now.saturating_sub(limit)).await,
+                None => Ok(0),
+            }
+        };
+        match forgotten.await {
+            Ok(0) => {}
+            Ok(tools) => tracing::info!(tools, "tools that have been gone for long were forgotten"),
+            Err(error) => tracing::warn!(%error, "tools that are gone could not be forgotten"),
         }
     }
 

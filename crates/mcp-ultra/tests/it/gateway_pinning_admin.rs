@@ -17,19 +17,19 @@ use crate::{
     gateway_rig::{SOON, gateway, modern, names, until},
 };
 
-struct Rig {
-    gateway: Gateway,
-    upstream: Changing,
-    config: PathBuf,
-    admin: String,
-    operator: String,
-    tenant_admin: String,
-    folder: TempDir,
+pub(crate) struct Rig {
+    pub gateway: Gateway,
+    pub upstream: Changing,
+    pub config: PathBuf,
+    pub admin: String,
+    pub operator: String,
+    pub tenant_admin: String,
+    pub folder: TempDir,
 }
 
 /// A gateway with an admin API that enforces pins; `find` is approved, and another definition of it
 /// waits.
-async fn rig() -> Rig {
+pub(crate) async fn rig() -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Changing::start(json!([tool("find", "Finds")])).await;
     let config = folder.path().join("gateway.yaml");
@@ -79,14 +79,14 @@ impl Rig {
         caller
     }
 
-    async fn listed(&self) -> Vec<String> {
+    pub(crate) async fn listed(&self) -> Vec<String> {
         names(
             &modern(&self.caller(), "tools/list", json!({})).await,
             "tools",
         )
     }
 
-    async fn lists(&self, expected: &[&str]) {
+    pub(crate) async fn lists(&self, expected: &[&str]) {
         until(&format!("{expected:?} are listed"), async || {
             self.listed().await == expected
         })
@@ -94,19 +94,19 @@ impl Rig {
     }
 
     /// `mcp-ultra tools` on the store.
-    async fn tools(&self, arguments: &[&str]) -> Run {
+    pub(crate) async fn tools(&self, arguments: &[&str]) -> Run {
         let file = self.config.to_string_lossy();
         run(&[&["tools"], arguments, &["--config", &file]].concat()).await
     }
 
     /// `mcp-ultra tools` by the admin API.
-    async fn remote(&self, arguments: &[&str]) -> Run {
+    pub(crate) async fn remote(&self, arguments: &[&str]) -> Run {
         let mut command = command(&[&["tools"], arguments, &["--admin", &self.admin]].concat());
         command.env("MCP_ULTRA_TOKEN", &self.operator);
         finish(command).await
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         token: &str,
         method: Method,

@@ -50,6 +50,7 @@ mod gateway_operations;
 mod gateway_passing;
 mod gateway_pinning;
 mod gateway_pinning_admin;
+mod gateway_pinning_forget;
 mod gateway_policy;
 mod gateway_policy_later;
 mod gateway_policy_login;

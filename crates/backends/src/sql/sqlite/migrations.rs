@@ -6,7 +6,7 @@ use sqlx::{
 };
 
 /// Number, what it is for, and the statements.
-const ALL: [(i64, &str, &str); 4] = [
+const ALL: [(i64, &str, &str); 5] = [
     (
         1,
         "API keys",
@@ -26,6 +26,11 @@ const ALL: [(i64, &str, &str); 4] = [
         4,
         "pins of tools",
         include_str!("../../../migrations/sqlite/0004_tool_pins.sql"),
+    ),
+    (
+        5,
+        "tools that are gone",
+        include_str!("../../../migrations/sqlite/0005_tools_gone.sql"),
     ),
 ];
 

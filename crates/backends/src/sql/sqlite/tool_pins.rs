@@ -12,23 +12,33 @@ use super::{
     Sqlite,
 };
 
-const HEADS: &str = "SELECT tool, approved, waiting, standing, offered FROM tool_pins \
+const HEADS: &str = "SELECT tool, approved, waiting, standing, gone_at FROM tool_pins \
     WHERE server = $1 ORDER BY tool";
 const APPROVE_NEW: &str = "INSERT INTO tool_pins \
-    (server, tool, approved, approved_text, approved_at, findings, offered) \
-    VALUES ($1, $2, $3, $4, $5, $6, TRUE) \
+    (server, tool, approved, approved_text, approved_at, findings) \
+    VALUES ($1, $2, $3, $4, $5, $6) \
     ON CONFLICT (server, tool) DO UPDATE SET \
     approved = $3, approved_text = $4, approved_at = $5, approved_by = NULL, findings = $6, \
-    waiting = NULL, waiting_text = NULL, waiting_at = NULL, standing = NULL, offered = TRUE";
+    waiting = NULL, waiting_text = NULL, waiting_at = NULL, standing = NULL, gone_at = NULL";
 const WAIT: &str = "INSERT INTO tool_pins \
-    (server, tool, waiting, waiting_text, waiting_at, findings, standing, offered) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, TRUE) \
+    (server, tool, waiting, waiting_text, waiting_at, findings, standing) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7) \
     ON CONFLICT (server, tool) DO UPDATE SET \
-    waiting = $3, waiting_text = $4, waiting_at = $5, findings = $6, standing = $7, offered = TRUE";
+    waiting = $3, waiting_text = $4, waiting_at = $5, findings = $6, standing = $7, gone_at = NULL";
 const RETURN: &str = "UPDATE tool_pins SET \
     waiting = NULL, waiting_text = NULL, waiting_at = NULL, standing = NULL, findings = $3, \
-    offered = TRUE WHERE server = $1 AND tool = $2";
-const OFFERED: &str = "UPDATE tool_pins SET offered = $3 WHERE server = $1 AND tool = $2";
+    gone_at = NULL WHERE server = $1 AND tool = $2";
+const OFFERED: &str = "UPDATE tool_pins SET gone_at = NULL WHERE server = $1 AND tool = $2";
+// It is gone since it was first missed.
+const GONE: &str = "UPDATE tool_pins SET gone_at = $3 \
+    WHERE server = $1 AND tool = $2 AND gone_at IS NULL";
+const ALL_GONE: &str = "UPDATE tool_pins SET gone_at = $2 WHERE server = $1 AND gone_at IS NULL";
+const SERVERS: &str = "SELECT DISTINCT server FROM tool_pins WHERE gone_at IS NULL";
+// Compare and delete.
+const FORGET: &str = "DELETE FROM tool_pins WHERE server = $1 AND tool = $2 AND gone_at IS NOT NULL \
+    AND COALESCE(approved, '') = $3 AND COALESCE(waiting, '') = $4 AND COALESCE(standing, '') = $5 \
+    AND NOT $6";
+const FORGET_GONE: &str = "DELETE FROM tool_pins WHERE gone_at < $1 AND waiting IS NULL";
 const GET: &str = "SELECT * FROM tool_pins WHERE server = $1 AND tool = $2";
 const LIST: &str = "SELECT * FROM tool_pins \
     WHERE (server > $1 OR (server = $1 AND tool > $2)) AND (waiting IS NOT NULL OR NOT $3) \
@@ -36,11 +46,11 @@ const LIST: &str = "SELECT * FROM tool_pins \
 // Compare and set: it is approved only if it still is what waits.
 const APPROVE: &str = "UPDATE tool_pins SET \
     approved = waiting, approved_text = waiting_text, approved_at = $4, approved_by = $5, \
-    waiting = NULL, waiting_text = NULL, waiting_at = NULL, standing = NULL, \
-    approval = (SELECT COALESCE(MAX(approval), 0) + 1 FROM tool_pins) \
+    waiting = NULL, waiting_text = NULL, waiting_at = NULL, standing = NULL \
     WHERE server = $1 AND tool = $2 AND waiting = $3 \
     AND (approved IS NULL OR approved <> $3)";
-const APPROVALS: &str = "SELECT COALESCE(MAX(approval), 0) AS approvals FROM tool_pins";
+const COUNT: &str = "UPDATE tool_approvals SET number = number + 1";
+const APPROVALS: &str = "SELECT number FROM tool_approvals";
 
 #[async_trait]
 impl PinStore for Sqlite {
@@ -81,7 +91,10 @@ impl PinStore for Sqlite {
             .await?;
         }
         for tool in gone {
-            let gone = sqlx::query(OFFERED).bind(server).bind(tool).bind(false);
+            let gone = sqlx::query(GONE)
+                .bind(server)
+                .bind(tool)
+                .bind(to_millis(now));
             gone.execute(&mut *tx).await.map_err(failed)?;
         }
         tx.commit().await.map_err(failed)
@@ -119,19 +132,64 @@ impl PinStore for Sqlite {
             .bind(meant.to_string())
             .bind(to_millis(now))
             .bind(by);
-        let approved = approve.execute(&self.pool).await.map_err(failed)?;
+        // It begins with the write, so that nobody else approves in between.
+        let mut tx = self.pool.begin().await.map_err(failed)?;
+        let approved = approve.execute(&mut *tx).await.map_err(failed)?;
+        let approved = approved.rows_affected() == 1;
+        if approved {
+            let count = sqlx::query(COUNT).execute(&mut *tx).await;
+            count.map_err(failed)?;
+        }
+        tx.commit().await.map_err(failed)?;
         let pin = PinStore::get(self, server, tool).await?;
         let pin = pin.ok_or(PinStoreError::NotFound)?;
-        if approved.rows_affected() == 1 || pin.head().approved == Some(meant) {
+        if approved || pin.head().approved == Some(meant) {
             return Ok(pin);
         }
         Err(PinStoreError::Changed)
     }
 
+    async fn forget(&self, server: &str, meant: &PinHead) -> Result<(), PinStoreError> {
+        let text =
+            |print: Option<Fingerprint>| print.map_or_else(String::new, |one| one.to_string());
+        let (waiting, standing) = meant.waiting.unzip();
+        let forget = sqlx::query(FORGET)
+            .bind(server)
+            .bind(&meant.tool)
+            .bind(text(meant.approved))
+            .bind(text(waiting))
+            .bind(standing.map_or("", Standing::as_str))
+            .bind(meant.offered);
+        let forgotten = forget.execute(&self.pool).await.map_err(failed)?;
+        if forgotten.rows_affected() == 1 {
+            return Ok(());
+        }
+        let there = PinStore::get(self, server, &meant.tool).await?;
+        Err(there.map_or(PinStoreError::NotFound, |_| PinStoreError::Changed))
+    }
+
+    async fn forget_gone(&self, before: Duration) -> Result<u64, PinStoreError> {
+        let forget = sqlx::query(FORGET_GONE).bind(to_millis(before));
+        let forgotten = forget.execute(&self.pool).await.map_err(failed)?;
+        Ok(forgotten.rows_affected())
+    }
+
+    async fn only(&self, servers: &[&str], now: Duration) -> Result<(), PinStoreError> {
+        let rows = sqlx::query(SERVERS).fetch_all(&self.pool).await;
+        for row in rows.map_err(failed)? {
+            let server: String = row.try_get("server").map_err(failed)?;
+            if !servers.contains(&&*server) {
+                let gone = sqlx::query(ALL_GONE).bind(&server).bind(to_millis(now));
+                gone.execute(&self.pool).await.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     async fn approvals(&self) -> Result<u64, PinStoreError> {
         let row = sqlx::query(APPROVALS).fetch_one(&self.pool).await;
-        let number = row.map_err(failed)?.try_get("approvals").map_err(failed)?;
-        to_count("approval", number).map_err(|error| PinStoreError::Failed(error.to_string()))
+        let number = row.map_err(failed)?.try_get("number").map_err(failed)?;
+        to_count("number", number).map_err(|error| PinStoreError::Failed(error.to_string()))
     }
 }
 
@@ -156,7 +214,7 @@ async fn note(
             .bind(findings.clone())
     };
     let change = match change {
-        PinChange::Nothing => sqlx::query(OFFERED).bind(server).bind(tool).bind(true),
+        PinChange::Nothing => sqlx::query(OFFERED).bind(server).bind(tool),
         PinChange::Approve => with_definition(APPROVE_NEW),
         PinChange::Return => sqlx::query(RETURN).bind(server).bind(tool).bind(findings),
         PinChange::Wait(standing) => with_definition(WAIT).bind(standing.as_str()),
@@ -174,7 +232,7 @@ fn head(row: &SqliteRow) -> Result<PinHead, PinStoreError> {
             waiting: waiting
                 .map(|one| Ok::<_, sqlx::Error>((one, standing(row)?)))
                 .transpose()?,
-            offered: row.try_get("offered")?,
+            offered: row.try_get::<Option<i64>, _>("gone_at")?.is_none(),
         })
     };
     read().map_err(failed)
@@ -193,7 +251,7 @@ fn pin(row: &SqliteRow) -> Result<Pin, PinStoreError> {
                 .map(|one| Ok::<_, sqlx::Error>((one, standing(row)?)))
                 .transpose()?,
             findings: serde_json::from_str(findings).map_err(|_| unknown("findings"))?,
-            offered: row.try_get("offered")?,
+            gone: row.try_get::<Option<i64>, _>("gone_at")?.map(to_time),
         })
     };
     read().map_err(failed)

@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Pending(pins::pending::Args),
     /// Agree to definitions of tools that wait for approval
     Approve(pins::approve::Args),
+    /// Forget tools that their servers offer no more
+    ///
+    /// Where such a tool comes back it is seen for the first time. One that is offered is not forgotten.
+    Forget(pins::forget::Args),
     /// Write a lock file: the fingerprints of all tools that the servers of a gateway offer
     ///
     /// The servers of the configuration are asked, or, with `--admin`, a running gateway is.
@@ -64,6 +68,7 @@ pub(crate) async fn run(command: Command) -> CommandResult {
         Command::Scan(args) => scan::run(args).await,
         Command::Pending(args) => pins::pending::run(args).await,
         Command::Approve(args) => pins::approve::run(args).await,
+        Command::Forget(args) => pins::forget::run(args).await,
         Command::Lock(args) => pins::lock::run(args).await,
     }
 }

@@ -1,29 +1,17 @@
 use axum::{extract::State, response::Response};
 use mcp_ultra_domain::{policy::Action, scan::printable};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::shown;
 use crate::{
     api::{
         Api,
         caller::Caller,
-        input::{Parameters, ToolName},
+        input::{DryRun, Parameters, ToolName},
         problem::{Document, Problem},
         revision::IfMatch,
     },
     pins::PinView,
 };
-
-/// Whether to do it.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Query {
-    /// Answers as if it were done, and does nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
 
 /// Agrees to the definition that waits, which is the one that `If-Match` names: it is offered at
 /// once. Sent again, it is answered the same.
@@ -34,8 +22,8 @@ pub(super) struct Query {
     tag = "tools",
     params(
         ("server" = String, Path, description = "The server's name in the configuration"),
-        ("tool" = String, Path, description = "The server's own name of the tool"),
-        Query,
+        ("tool" = String, Path, description = "The server's own name of the tool, or `~` and its base64url, as in `href`"),
+        DryRun,
         ("If-Match" = String, Header, description = "The ETag of what was read"),
     ),
     responses(
@@ -47,7 +35,7 @@ pub(super) struct Query {
 pub(super) async fn approve(
     State(api): State<Api>,
     caller: Caller,
-    Parameters(query): Parameters<Query>,
+    Parameters(query): Parameters<DryRun>,
     ToolName { server, tool }: ToolName,
     meant: IfMatch,
 ) -> Result<Response, Problem> {

@@ -2,6 +2,7 @@
 //! gateway's, of no tenant.
 
 mod approve;
+mod forget;
 mod list;
 mod show;
 
@@ -18,7 +19,7 @@ use crate::{api::Api, pins::PinView};
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list::list))
-        .routes(routes!(show::show))
+        .routes(routes!(show::show, forget::forget))
         .routes(routes!(approve::approve))
 }
 

@@ -25,7 +25,7 @@ use crate::{
     tag = "tools",
     params(
         ("server" = String, Path, description = "The server's name in the configuration"),
-        ("tool" = String, Path, description = "The server's own name of the tool"),
+        ("tool" = String, Path, description = "The server's own name of the tool, or `~` and its base64url, as in `href`"),
     ),
     responses(
         (status = 200, description = "The tool", body = PinView, headers(("ETag" = String, description = "The fingerprint that was agreed to, and the one that waits"))),

@@ -2,7 +2,7 @@
 
 use mcp_ultra_control::pins::PinView;
 
-use super::{Common, Desk, ToolsError, show};
+use super::{Common, Desk, ToolsError, find, show};
 use crate::cli::exit::{CommandResult, Failure, print};
 
 /// Digits of a fingerprint that tell one definition from another that somebody made to look alike.
@@ -61,7 +61,7 @@ async fn approve(desk: &Desk, args: &Args) -> Result<Vec<PinView>, Failure> {
     } else {
         let tools = args.tools.iter();
         tools
-            .map(|tool| find(&waiting, tool))
+            .map(|tool| find(&waiting, tool).ok_or_else(|| ToolsError::NotWaiting(tool.clone())))
             .collect::<Result<_, _>>()?
     };
     if let Some(wanted) = &args.fingerprint {
@@ -81,14 +81,6 @@ async fn approve(desk: &Desk, args: &Args) -> Result<Vec<PinView>, Failure> {
         approved.push(desk.approve(pin).await?);
     }
     Ok(approved)
-}
-
-/// A tool by how it is shown, or by its name as the server has it.
-fn find<'p>(waiting: &'p [PinView], tool: &str) -> Result<&'p PinView, ToolsError> {
-    let named =
-        |pin: &&PinView| show::name(pin) == tool || format!("{}/{}", pin.server, pin.tool) == tool;
-    let found = waiting.iter().find(named);
-    found.ok_or_else(|| ToolsError::NotWaiting(tool.to_owned()))
 }
 
 fn fingerprint(text: &str) -> Result<String, String> {

@@ -1,10 +1,12 @@
-//! Definitions of tools that somebody has to agree to: `tools pending`, `approve` and `lock`.
+//! Definitions of tools that somebody has to agree to: `tools pending`, `approve`,
+//! `forget` and `lock`.
 //!
 //! Like `mcp-ultra key` they speak to the admin API of a running gateway (`--admin`), or open the
 //! store of a configuration (`storage.sqlite`) themselves. A running gateway takes over what was
 //! approved in its store within two seconds.
 
 pub(super) mod approve;
+pub(super) mod forget;
 pub(super) mod lock;
 pub(super) mod pending;
 mod show;
@@ -22,7 +24,7 @@ use mcp_ultra_domain::{SystemClock, ports::PinStoreError};
 
 use crate::{
     cli::{
-        admin::{AdminApi, encoded, read},
+        admin::{AdminApi, read},
         config,
         exit::Failure,
         target,
@@ -69,6 +71,10 @@ enum ToolsError {
     #[error("no tool `{0}` waits for approval")]
     #[diagnostic(help("`mcp-ultra tools pending` lists those that do, as SERVER/TOOL"))]
     NotWaiting(String),
+    /// Nothing of that name is known.
+    #[error("no tool `{0}` has been seen")]
+    #[diagnostic(help("`mcp-ultra tools pending --all` lists those that were, as SERVER/TOOL"))]
+    Unknown(String),
     /// Another definition waits.
     #[error("of {tool} another definition waits, {there}")]
     #[diagnostic(help("`mcp-ultra tools pending` shows it"))]
@@ -148,11 +154,30 @@ impl Desk {
                 Ok(PinView::of(&approved.map_err(ToolsError::Pin)?))
             }
             Self::Remote(api) => {
-                let (server, tool) = (encoded(&seen.server), encoded(&seen.tool));
-                let path = format!("{PATH}/{server}/{tool}/approve");
+                let path = format!("{}/approve", seen.href);
                 let tag = seen.tag();
                 let headers = [("if-match", &*tag)];
                 read(api.send(Method::POST, &path, &headers, None).await?).await
+            }
+        }
+    }
+
+    /// Forgets a tool that is gone, as it was shown.
+    async fn forget(&self, seen: &PinView) -> Result<PinView, Failure> {
+        match self {
+            Self::Store(pins, _) => {
+                let found = pins.get(&seen.server, &seen.tool).await;
+                let found = found.map_err(ToolsError::Pin)?;
+                if PinView::of(&found).tag() != seen.tag() {
+                    return Err(ToolsError::Pin(PinStoreError::Changed.into()).into());
+                }
+                pins.forget(&found).await.map_err(ToolsError::Pin)?;
+                Ok(PinView::of(&found))
+            }
+            Self::Remote(api) => {
+                let tag = seen.tag();
+                let headers = [("if-match", &*tag)];
+                read(api.send(Method::DELETE, &seen.href, &headers, None).await?).await
             }
         }
     }
@@ -162,4 +187,13 @@ impl Desk {
             file.close().await;
         }
     }
+}
+
+/// The tool that somebody means: by how it is in URLs, which is one tool alone, by its name as the
+/// server has it, or by how it is shown.
+fn find<'p>(tools: &'p [PinView], meant: &str) -> Option<&'p PinView> {
+    let by = |name: fn(&PinView) -> String| tools.iter().find(|pin| name(pin) == meant);
+    by(show::in_urls)
+        .or_else(|| by(|pin| format!("{}/{}", pin.server, pin.tool)))
+        .or_else(|| by(show::name))
 }

@@ -1,6 +1,6 @@
 //! How tools that wait are shown.
 
-use mcp_ultra_control::pins::{ChangeView, PinView};
+use mcp_ultra_control::pins::{ChangeView, PinView, segment};
 use mcp_ultra_domain::scan::printable;
 
 /// How much of a value is shown on its line.
@@ -9,13 +9,17 @@ const VALUE: usize = 300;
 /// A tool with its findings and what differs, a line each.
 pub(super) fn tool(pin: &PinView) -> String {
     let mut lines = vec![format!(
-        "{}  {}{}",
+        "{}{}  {}{}",
         name(pin),
-        pin.standing,
-        if pin.offered {
-            ""
+        if in_urls(pin) == name(pin) {
+            String::new()
         } else {
-            ", not offered at the moment"
+            format!("  ({})", in_urls(pin))
+        },
+        pin.standing,
+        match pin.gone_since {
+            None => String::new(),
+            Some(since) => format!(", not offered since {since}"),
         }
     )];
     if let Some(fingerprint) = &pin.fingerprint {
@@ -37,6 +41,11 @@ pub(super) fn tool(pin: &PinView) -> String {
 /// `SERVER/TOOL`, as `tools approve` takes it.
 pub(super) fn name(pin: &PinView) -> String {
     printable(&format!("{}/{}", pin.server, pin.tool))
+}
+
+/// `SERVER/TOOL` as in URLs, where each tool has another one: what can't be typed can be named so.
+pub(super) fn in_urls(pin: &PinView) -> String {
+    format!("{}/{}", pin.server, segment(&pin.tool))
 }
 
 fn change(change: &ChangeView) -> Vec<String> {
