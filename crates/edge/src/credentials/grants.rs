@@ -34,7 +34,7 @@ pub(super) struct Source {
     gate: Gate,
     grant: Grant,
     /// Separated by spaces.
-    scope: String,
+    pub(super) scope: String,
     pub(super) resource: String,
     url: String,
     clock: Arc<dyn Clock>,

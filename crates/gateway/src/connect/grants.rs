@@ -64,6 +64,42 @@ pub enum Revocation {
     Failed,
 }
 
+/// What a grant has to be good for.
+#[derive(Clone, Copy)]
+struct Needs<'a> {
+    endpoint: &'a TokenEndpoint,
+    bound_to: &'a str,
+    /// Separated by spaces.
+    scopes: &'a str,
+}
+
+impl<'a> Needs<'a> {
+    fn of(credentials: &'a Credentials) -> Self {
+        Self {
+            endpoint: credentials.endpoint(),
+            bound_to: credentials.bound_to(),
+            scopes: credentials.scopes(),
+        }
+    }
+
+    fn of_asking(asking: Asking<'a>) -> Self {
+        Self {
+            endpoint: asking.endpoint(),
+            bound_to: asking.bound_to(),
+            scopes: asking.scopes(),
+        }
+    }
+
+    /// Whether the person was asked for all of it already. What they were asked for counts, and not
+    /// what they have granted of it: who has granted less would be asked in a circle. Where the
+    /// former is not known (grants of before it was kept), it is the latter: they may be asked once.
+    fn asks_no_more_than(&self, grant: &Grant, tokens: &Tokens) -> bool {
+        let wanted = tokens.wanted.as_deref().map(scopes);
+        let wanted = wanted.as_ref().unwrap_or(&grant.scopes);
+        scopes(self.scopes).is_subset(wanted)
+    }
+}
+
 /// A grant as it is now.
 struct Current {
     grant: Grant,
@@ -84,22 +120,22 @@ impl Grants {
     pub(super) async fn has(&self, principal: &Principal, credentials: &Credentials) -> bool {
         let found = self.shared.store.find(principal.id(), &self.server).await;
         let grant = found.ok().flatten();
-        let (endpoint, bound_to) = (credentials.endpoint(), credentials.bound_to());
-        grant.is_some_and(|grant| self.usable(&grant, endpoint, bound_to).is_ok())
+        grant.is_some_and(|grant| self.usable(&grant, Needs::of(credentials)).is_ok())
     }
 
-    /// Keeps what `principal` has granted now.
+    /// Keeps what `principal` has granted now, who was asked for the scopes `wanted`.
     pub(super) async fn keep(
         &self,
         principal: &Principal,
         credentials: &Credentials,
+        wanted: &str,
         answer: TokenAnswer,
         asked: Duration,
     ) -> Result<(), GrantStoreError> {
         let attributes = principal.attributes();
         let endpoint = credentials.endpoint();
         // Where nothing is said, it is what was asked for (RFC 6749, 5.1).
-        let granted = answer.scope.as_deref().unwrap_or(credentials.scopes());
+        let granted = answer.scope.as_deref().unwrap_or(wanted);
         let mut grant = Grant {
             id: random::identifier(),
             tenant: attributes.tenant.to_string(),
@@ -121,6 +157,7 @@ impl Grants {
             asked: whole(asked),
             lifetime: answer.expires_in,
             refresh: answer.refresh_token,
+            wanted: Some(wanted.to_owned()),
         };
         let sealed = self.shared.vault.seal(Of::grant(&grant), &tokens);
         grant.tokens = sealed.map_err(|error| GrantStoreError::Failed(error.to_string()))?;
@@ -143,18 +180,15 @@ impl Grants {
     }
 
     /// The same, where they can be used for what is configured.
-    fn usable(
-        &self,
-        grant: &Grant,
-        endpoint: &TokenEndpoint,
-        bound_to: &str,
-    ) -> Result<Tokens, &'static str> {
-        let tokens = self.opened(grant, endpoint)?;
-        if tokens.client == endpoint.client_id() && tokens.resource == bound_to {
-            Ok(tokens)
-        } else {
-            Err("it is of another client, resource or URL than is configured")
+    fn usable(&self, grant: &Grant, needs: Needs<'_>) -> Result<Tokens, &'static str> {
+        let tokens = self.opened(grant, needs.endpoint)?;
+        if tokens.client != needs.endpoint.client_id() || tokens.resource != needs.bound_to {
+            return Err("it is of another client, resource or URL than is configured");
         }
+        if !needs.asks_no_more_than(grant, &tokens) {
+            return Err("its person was not asked for all the scopes that are configured");
+        }
+        Ok(tokens)
     }
 
     async fn find(&self, principal: &str) -> Result<Option<Grant>, CredentialError> {
@@ -204,7 +238,7 @@ impl Grants {
         asking: Asking<'_>,
     ) -> Result<Option<AccessToken>, Failure> {
         let grant = &current.grant;
-        let tokens = match self.usable(grant, asking.endpoint(), asking.bound_to()) {
+        let tokens = match self.usable(grant, Needs::of_asking(asking)) {
             Ok(tokens) => tokens,
             Err(why) => {
                 tracing::warn!(server = %self.server, grant = grant.id, why, "a grant is of no use, so its person is asked to connect the server again");

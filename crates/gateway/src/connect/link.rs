@@ -103,6 +103,9 @@ pub(super) struct Flow {
     pub verifier: String,
     /// `nonce`, where an identity token is asked for.
     pub nonce: Option<String>,
+    /// The scopes that are asked for, separated by spaces; what is configured may be others when the
+    /// browser comes back.
+    pub wanted: String,
     pub ends: u64,
 }
 
@@ -121,6 +124,7 @@ impl Flow {
             state: random::identifier(),
             verifier: verifier.to_owned(),
             nonce: None,
+            wanted: String::new(),
             ends: (now + LIFETIME).as_secs(),
         }
     }

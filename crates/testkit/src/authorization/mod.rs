@@ -61,6 +61,8 @@ pub struct Conduct {
     pub is_down: bool,
     /// Whether grants come with refresh tokens.
     pub refreshes: bool,
+    /// The scopes that a person grants, instead of those that are asked for.
+    pub grants: Option<&'static str>,
     /// What it says of the methods of PKCE that it knows.
     pub pkce: Option<&'static str>,
     /// The nonce in identity tokens, instead of the one that was asked.
@@ -78,6 +80,7 @@ impl Default for Conduct {
             takes: Duration::ZERO,
             is_down: false,
             refreshes: true,
+            grants: None,
             pkce: Some("S256"),
             nonce: None,
             audience: None,

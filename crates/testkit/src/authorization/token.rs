@@ -126,7 +126,9 @@ fn redeem<'a>(
         grant: books.number,
         client: client.to_owned(),
         subject: code.subject.clone(),
-        scope: code.scope.clone(),
+        scope: conduct
+            .grants
+            .map_or_else(|| code.scope.clone(), str::to_owned),
         resource: code.resource.clone(),
     };
     books.asked.redeemed += 1;

@@ -28,7 +28,7 @@ use crate::gateway_rig::{SOON, gateway};
 pub(super) const ORIGIN: &str = "https://mcp.example.com";
 pub(crate) const RESOURCE: &str = "https://mcp.example.com/mcp";
 pub(super) const CALLBACK: &str = "https://mcp.example.com/connect/callback";
-pub(super) const KEY: &str = "first-key-of-the-store-0123456789";
+pub(crate) const KEY: &str = "first-key-of-the-store-0123456789";
 /// Signs the tokens of callers who have no login.
 pub(crate) const JWT_SECRET: &str = "a-secret-for-callers-without-a-login";
 const URL_MODE: &str = "elicitation";
@@ -112,7 +112,7 @@ impl Rig {
         self.folder.path().join("state.db")
     }
 
-    pub(super) fn yaml(&self, keys: &[&str]) -> String {
+    pub(crate) fn yaml(&self, keys: &[&str]) -> String {
         let keys: Vec<String> = keys
             .iter()
             .map(|secret| {
@@ -179,7 +179,7 @@ servers:
     }
 
     /// The browser of somebody who is logged in at both as `subject`.
-    pub(super) fn browser(&self, gateway: &Gateway, subject: &str) -> Browser {
+    pub(crate) fn browser(&self, gateway: &Gateway, subject: &str) -> Browser {
         let browser = Browser::default();
         self.seat(&browser, gateway, subject);
         browser
@@ -259,13 +259,13 @@ pub(crate) fn asked(message: &Value) -> (String, Value) {
 }
 
 /// Follows a link to its end.
-pub(super) async fn connect(browser: &Browser, url: &str) -> Page {
+pub(crate) async fn connect(browser: &Browser, url: &str) -> Page {
     let start = browser.open(url).await.unwrap();
     assert_eq!(title(&start), "Connect your account", "{}", start.text);
     browser.agree(&start).await.unwrap()
 }
 
-pub(super) fn title(page: &Page) -> String {
+pub(crate) fn title(page: &Page) -> String {
     let rest = page.text.split_once("<h1>").unwrap_or(("", &page.text)).1;
     rest.split_once("</h1>").unwrap_or((rest, "")).0.to_owned()
 }
