@@ -6,6 +6,7 @@
 //! (`Shared::finish`); and who is refused may only have been slower than another process
 //! (`has_ended`).
 
+mod lives;
 mod shared;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -285,7 +286,7 @@ impl Grants {
         tokens: &Tokens,
         held: Option<&AccessToken>,
     ) -> Option<AccessToken> {
-        let token = kept(tokens)?;
+        let token = self.kept(grant, tokens)?;
         let rejected = self.rejected.lock().get(&*grant.principal).copied();
         let now = self.shared.clock.now();
         let good = token.is_good(now) && rejected.is_none_or(|when| tokens.asked > when);
@@ -337,7 +338,29 @@ impl Grants {
         }
         self.rejected.lock().remove(&*grant.principal);
         let next = self.shared.clock.now().saturating_add(LOOK_AGAIN);
-        Ok(kept(tokens).map(|token| token.due_at(next)))
+        Ok(self.kept(grant, tokens).map(|token| token.due_at(next)))
+    }
+
+    /// Ends what goes on with what a principal has granted, since it was withdrawn.
+    pub(crate) fn ends(&self, principal: &str) {
+        self.shared.lives.end(principal, &self.server);
+    }
+
+    /// The principals with whose grants something goes on.
+    pub(crate) fn in_use(&self) -> Vec<Arc<str>> {
+        self.shared.lives.in_use(&self.server)
+    }
+
+    /// Whether a principal has no grant (any more). Not where the store can't be read.
+    pub(crate) async fn is_gone(&self, principal: &str) -> bool {
+        let found = self.shared.store.find(principal, &self.server).await;
+        matches!(found, Ok(None))
+    }
+
+    /// The access token that is kept.
+    fn kept(&self, grant: &Grant, tokens: &Tokens) -> Option<AccessToken> {
+        let life = self.shared.lives.of(&grant.principal, &self.server);
+        kept(tokens).map(|token| token.of(life))
     }
 
     /// Ends the tokens of a grant at the authorization server: with the refresh token all that came
@@ -404,7 +427,11 @@ impl Granted for Grants {
         // token first.
         for _ in 0..LOOKS {
             let current = self.current(principal.id(), asking.endpoint()).await?;
-            let current = current.ok_or(CredentialError::NotGranted)?;
+            let Some(current) = current else {
+                // Where there was one, it was withdrawn.
+                self.ends(principal.id());
+                return Err(CredentialError::NotGranted.into());
+            };
             if let Some(token) = self.token_of(&current, asking).await? {
                 return Ok(token);
             }

@@ -117,9 +117,6 @@ async fn in_flight(
     };
     let (exchange, target) = match opened {
         Ok(opened) => opened,
-        Err(UpstreamError::Credentials(CredentialError::NotGranted)) => {
-            return Box::pin(connect::ask(gateway, &routed, reply)).await;
-        }
         Err(error) => return fail(gateway, &routed, &error, reply).await,
     };
     let mut talk = Talk {
@@ -224,6 +221,10 @@ fn timed_out(routed: &Routed) -> UpstreamError {
 }
 
 async fn fail(gateway: &Gateway, routed: &Routed, error: &UpstreamError, reply: Reply) -> Outcome {
+    // Also where it has ended in the middle of a conversation: the call begins anew then.
+    if *error == UpstreamError::Credentials(CredentialError::NotGranted) {
+        return Box::pin(connect::ask(gateway, routed, reply)).await;
+    }
     let upstream = routed.upstream.name();
     if matches!(error, UpstreamError::Unreachable(_) | UpstreamError::Closed) {
         gateway.keepers.suspect(upstream);

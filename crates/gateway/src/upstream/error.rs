@@ -35,6 +35,11 @@ pub enum UpstreamError {
     /// these scopes, where it says which.
     #[error("it needs more than its access token allows{}: whoever runs the gateway adds what is missing to credentials.scopes of this server", asked(.0))]
     Scope(String),
+    /// What its caller has granted was withdrawn while the call was under way.
+    #[error(
+        "its access in your name was withdrawn while the call was under way; call again to connect it anew"
+    )]
+    Withdrawn,
     /// There is no token to speak to it with, so nothing was sent.
     #[error("{0}")]
     Credentials(#[from] CredentialError),
@@ -53,7 +58,7 @@ impl UpstreamError {
             Self::Busy => "busy",
             Self::Status(_) => "status",
             Self::Scope(_) => "scope",
-            Self::Credentials(_) => "credentials",
+            Self::Withdrawn | Self::Credentials(_) => "credentials",
         }
     }
 

@@ -199,12 +199,12 @@ servers:
         assert_eq!(title(&page), "Connected", "{}", page.text);
     }
 
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.subjects.lock().unwrap().clear();
     }
 
     /// For whom the upstream was called since it was last asked to forget.
-    pub(super) fn subjects(&self) -> Vec<String> {
+    pub(crate) fn subjects(&self) -> Vec<String> {
         self.subjects.lock().unwrap().clone()
     }
 
