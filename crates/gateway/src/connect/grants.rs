@@ -6,10 +6,16 @@
 //! (`Shared::finish`); and who is refused may only have been slower than another process
 //! (`has_ended`).
 
+mod ending;
 mod lives;
+mod needs;
 mod shared;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use mcp_ultra_domain::{Grant, Principal, ports::GrantStoreError};
@@ -18,6 +24,8 @@ use mcp_ultra_edge::credentials::{
 };
 use parking_lot::Mutex;
 
+pub use self::ending::Revocation;
+use self::needs::Needs;
 pub(super) use self::shared::Shared;
 use super::vault::{Of, Tokens};
 use crate::random;
@@ -29,8 +37,6 @@ const MOST_REJECTED: usize = 10_000;
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// How often a grant is looked at that changes all the time.
 const LOOKS: usize = 3;
-/// How long another process may take to keep what it has refreshed.
-const OTHERS: Duration = Duration::from_millis(1500);
 /// When a write that failed is tried again.
 const WRITE_AGAIN: [Duration; 3] = [
     Duration::from_millis(100),
@@ -54,53 +60,6 @@ impl std::fmt::Debug for Grants {
     }
 }
 
-/// What became of the tokens of a grant at the authorization server (RFC 7009).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Revocation {
-    /// It has ended them.
-    Done,
-    /// It does not offer that.
-    NotOffered,
-    /// It was not reached, or they are not its own or can't be decrypted.
-    Failed,
-}
-
-/// What a grant has to be good for.
-#[derive(Clone, Copy)]
-struct Needs<'a> {
-    endpoint: &'a TokenEndpoint,
-    bound_to: &'a str,
-    /// Separated by spaces.
-    scopes: &'a str,
-}
-
-impl<'a> Needs<'a> {
-    fn of(credentials: &'a Credentials) -> Self {
-        Self {
-            endpoint: credentials.endpoint(),
-            bound_to: credentials.bound_to(),
-            scopes: credentials.scopes(),
-        }
-    }
-
-    fn of_asking(asking: Asking<'a>) -> Self {
-        Self {
-            endpoint: asking.endpoint(),
-            bound_to: asking.bound_to(),
-            scopes: asking.scopes(),
-        }
-    }
-
-    /// Whether the person was asked for all of it already. What they were asked for counts, and not
-    /// what they have granted of it: who has granted less would be asked in a circle. Where the
-    /// former is not known (grants of before it was kept), it is the latter: they may be asked once.
-    fn asks_no_more_than(&self, grant: &Grant, tokens: &Tokens) -> bool {
-        let wanted = tokens.wanted.as_deref().map(scopes);
-        let wanted = wanted.as_ref().unwrap_or(&grant.scopes);
-        scopes(self.scopes).is_subset(wanted)
-    }
-}
-
 /// A grant as it is now.
 struct Current {
     grant: Grant,
@@ -117,11 +76,33 @@ impl Grants {
         }
     }
 
-    /// Whether `principal` has a grant that can be used.
-    pub(super) async fn has(&self, principal: &Principal, credentials: &Credentials) -> bool {
+    /// Whether `principal` has a grant that can be used, and was asked for the scopes `besides`.
+    pub(super) async fn has(
+        &self,
+        principal: &Principal,
+        credentials: &Credentials,
+        besides: &str,
+    ) -> bool {
         let found = self.shared.store.find(principal.id(), &self.server).await;
         let grant = found.ok().flatten();
-        grant.is_some_and(|grant| self.usable(&grant, Needs::of(credentials)).is_ok())
+        grant.is_some_and(|grant| {
+            let needs = Needs::of(credentials);
+            self.usable(&grant, Needs { besides, ..needs }).is_ok()
+        })
+    }
+
+    /// The scopes that `principal` was asked for, and when the token was that is kept; `None` where
+    /// there is no grant of this authorization server.
+    pub(super) async fn asked(
+        &self,
+        principal: &str,
+        credentials: &Credentials,
+    ) -> Option<(BTreeSet<String>, Duration)> {
+        let found = self.shared.store.find(principal, &self.server).await;
+        let grant = found.ok().flatten()?;
+        let tokens = self.opened(&grant, credentials.endpoint()).ok()?;
+        let wanted = tokens.wanted.as_deref().map(scopes);
+        Some((wanted.unwrap_or(grant.scopes), tokens.asked))
     }
 
     /// Keeps what `principal` has granted now, who was asked for the scopes `wanted`.
@@ -166,30 +147,6 @@ impl Grants {
         self.shared
             .no_longer_unwritten(&grant.principal, &self.server);
         Ok(())
-    }
-
-    /// The tokens of a grant, where they are of this authorization server: they are shown to no
-    /// other, also where the configuration has changed since.
-    fn opened(&self, grant: &Grant, endpoint: &TokenEndpoint) -> Result<Tokens, &'static str> {
-        let tokens = self.shared.vault.open(Of::grant(grant), &grant.tokens);
-        let tokens = tokens.ok_or("its tokens can't be decrypted by any of storage.keys")?;
-        if endpoint.issuer() == Some(tokens.issuer.as_str()) {
-            Ok(tokens)
-        } else {
-            Err("it is of another authorization server than is configured")
-        }
-    }
-
-    /// The same, where they can be used for what is configured.
-    fn usable(&self, grant: &Grant, needs: Needs<'_>) -> Result<Tokens, &'static str> {
-        let tokens = self.opened(grant, needs.endpoint)?;
-        if tokens.client != needs.endpoint.client_id() || tokens.resource != needs.bound_to {
-            return Err("it is of another client, resource or URL than is configured");
-        }
-        if !needs.asks_no_more_than(grant, &tokens) {
-            return Err("its person was not asked for all the scopes that are configured");
-        }
-        Ok(tokens)
     }
 
     async fn find(&self, principal: &str) -> Result<Option<Grant>, CredentialError> {
@@ -341,78 +298,10 @@ impl Grants {
         Ok(self.kept(grant, tokens).map(|token| token.due_at(next)))
     }
 
-    /// Ends what goes on with what a principal has granted, since it was withdrawn.
-    pub(crate) fn ends(&self, principal: &str) {
-        self.shared.lives.end(principal, &self.server);
-    }
-
-    /// The principals with whose grants something goes on.
-    pub(crate) fn in_use(&self) -> Vec<Arc<str>> {
-        self.shared.lives.in_use(&self.server)
-    }
-
-    /// Whether a principal has no grant (any more). Not where the store can't be read.
-    pub(crate) async fn is_gone(&self, principal: &str) -> bool {
-        let found = self.shared.store.find(principal, &self.server).await;
-        matches!(found, Ok(None))
-    }
-
     /// The access token that is kept.
     fn kept(&self, grant: &Grant, tokens: &Tokens) -> Option<AccessToken> {
         let life = self.shared.lives.of(&grant.principal, &self.server);
         kept(tokens).map(|token| token.of(life))
-    }
-
-    /// Ends the tokens of a grant at the authorization server: with the refresh token all that came
-    /// of it ends (RFC 7009, 2.1).
-    pub(crate) async fn revoke(&self, grant: &Grant, endpoint: &TokenEndpoint) -> Revocation {
-        let tokens = match self.opened(grant, endpoint) {
-            Ok(tokens) => tokens,
-            Err(why) => {
-                tracing::warn!(server = %self.server, grant = grant.id, why, "the tokens of a grant can't be revoked");
-                return Revocation::Failed;
-            }
-        };
-        let (token, hint) = match &tokens.refresh {
-            Some(refresh) => (refresh, "refresh_token"),
-            None => (&tokens.access, "access_token"),
-        };
-        match endpoint.revoke(token, hint).await {
-            Ok(true) => Revocation::Done,
-            Ok(false) => Revocation::NotOffered,
-            Err(error) => {
-                tracing::warn!(server = %self.server, grant = grant.id, %error, "the tokens of a grant could not be revoked");
-                Revocation::Failed
-            }
-        }
-    }
-
-    /// The authorization server says that a grant has ended. It says so too where another process
-    /// has used the refresh token first, and that one may be about to keep what it got.
-    async fn has_ended(&self, grant: &Grant) -> Result<Option<AccessToken>, Failure> {
-        tokio::time::sleep(OTHERS).await;
-        let now = self.find(&grant.principal).await?;
-        if now.is_some_and(|now| now != *grant) {
-            return Ok(None);
-        }
-        let why = "the authorization server says that it has ended";
-        self.end(grant, why).await
-    }
-
-    /// Removes a grant that is of no more use; `None` where it has changed meanwhile.
-    async fn end(&self, grant: &Grant, why: &'static str) -> Result<Option<AccessToken>, Failure> {
-        let store = &self.shared.store;
-        let removed = store.remove(&grant.tenant, &grant.id, grant.revision);
-        match removed.await {
-            Ok(()) => {
-                tracing::info!(server = %self.server, grant = grant.id, why, "a grant has ended; its person is asked again");
-            }
-            Err(GrantStoreError::Changed) => return Ok(None),
-            Err(error) => {
-                tracing::warn!(server = %self.server, grant = grant.id, %error, "a grant that has ended could not be removed");
-            }
-        }
-        Err(CredentialError::NotGranted.into())
     }
 }
 
@@ -460,7 +349,7 @@ fn kept(tokens: &Tokens) -> Option<AccessToken> {
     AccessToken::granted(&answer, tokens.asked, tokens.refresh.is_some()).ok()
 }
 
-fn scopes(text: &str) -> std::collections::BTreeSet<String> {
+pub(super) fn scopes(text: &str) -> BTreeSet<String> {
     let words = text.split(' ');
     words
         .filter(|word| !word.is_empty())

@@ -25,6 +25,7 @@ use super::{
     Answer, Browser, Connect, Cookie, Page, Query,
     browser::{Told, flow_name},
     link::{self, Flow, Link, State, Step},
+    step_up::together,
 };
 use crate::{Gateway, random, upstream::Upstream};
 
@@ -52,17 +53,16 @@ impl Connect {
             return Page::Failed.into();
         };
         let told = Told::Start {
-            server: link.server,
             at: credentials
                 .endpoint()
                 .issuer()
                 .unwrap_or_default()
                 .to_owned(),
-            scopes: credentials
-                .scopes()
+            scopes: together(credentials, &link.besides)
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
+            server: link.server,
             consent,
         };
         Answer::Page(told, vec![Cookie::browser(&id)])
@@ -254,7 +254,7 @@ impl Traveller<'_> {
         let mut flow = Flow::new(link, step, endpoint, verifier.expose(), self.now);
         flow.nonce = identifies.then(random::identifier);
         if step == Step::Grant {
-            credentials.scopes().clone_into(&mut flow.wanted);
+            flow.wanted = together(credentials, &flow.link.besides);
         }
         let server = self.server(endpoint, step).await?;
         let sealer = &self.gateway.sealer;

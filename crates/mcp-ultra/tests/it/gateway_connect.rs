@@ -10,5 +10,5 @@ mod tokens;
 mod world;
 
 pub(crate) use self::world::{
-    JWT_SECRET, KEY, RESOURCE, Rig, asked, bearer, call, connect, now, title, worked,
+    JWT_SECRET, KEY, RESOURCE, Rig, asked, bearer, call, connect, now, params, title, worked,
 };

@@ -59,9 +59,9 @@ async fn what_goes_on_ends_when_its_grant_is_withdrawn() {
         let withdrawing = async {
             rig.forget();
             until("both calls", async || {
-                ["ana", "bea"].iter().all(|who| {
-                    rig.subjects().iter().any(|subject| subject == who)
-                })
+                ["ana", "bea"]
+                    .iter()
+                    .all(|who| rig.subjects().iter().any(|subject| subject == who))
             })
             .await;
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -124,7 +124,12 @@ async fn a_grant_that_ends_in_the_middle_of_a_call_gives_a_link() {
     // A token that is refused is not replaced before.
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let headers = bearer(&rig.token("ana"));
-    let opening = Session::open(gateway.client(), "2025-11-25", capabilities.clone(), headers);
+    let opening = Session::open(
+        gateway.client(),
+        "2025-11-25",
+        capabilities.clone(),
+        headers,
+    );
     let session = opening.await.unwrap();
     let params = json!({ "name": "test_input_required_result_elicitation", "arguments": {} });
     let mut questions = 0;

@@ -36,7 +36,13 @@ pub(crate) fn operator() -> String {
     hs256(JWT_SECRET.as_bytes(), &header, &claims)
 }
 
-pub(crate) async fn ask(admin: &str, token: &str, method: Method, path: &str, tag: Option<&str>) -> Answer {
+pub(crate) async fn ask(
+    admin: &str,
+    token: &str,
+    method: Method,
+    path: &str,
+    tag: Option<&str>,
+) -> Answer {
     let mut headers = bearer(token);
     if let Some(tag) = tag {
         let name = HeaderName::from_static("if-match");

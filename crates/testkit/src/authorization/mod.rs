@@ -32,6 +32,8 @@ use crate::identity::SigningKey;
 
 /// What every token and code begins with.
 pub const CANARY: &str = "canary-tok-";
+/// The subject of the tokens that clients have of their own.
+pub const OWN: &str = "client";
 /// The cookie that says who is logged in.
 pub const LOGIN: &str = "login";
 
@@ -230,6 +232,13 @@ impl AuthorizationServer {
         let good = !books.ended.contains(&issued.grant)
             && issued.resource.as_deref().is_none_or(|own| own == resource);
         good.then(|| issued.subject.clone())
+    }
+
+    /// Whether a token has this scope.
+    pub fn has_scope(&self, token: &str, scope: &str) -> bool {
+        let books = lock(&self.shared.books);
+        let issued = books.access.get(token);
+        issued.is_some_and(|issued| issued.scope.split(' ').any(|own| own == scope))
     }
 
     /// Ends all grants, as a person can there. Access tokens end with them.

@@ -14,10 +14,7 @@ use base64::{
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Books, Conduct, Issued, Shared, answer, lock};
-
-/// The subject of the tokens that clients have of their own.
-const OWN: &str = "client";
+use super::{Books, Conduct, Issued, OWN, Shared, answer, lock};
 
 type Parameters = HashMap<String, String>;
 

@@ -3,13 +3,16 @@
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http::{HeaderMap, HeaderValue, header};
 use mcp_ultra_domain::{Clock as _, SystemClock};
 use mcp_ultra_testkit::{
-    authorization::{AuthorizationServer, CANARY, LOGIN, Registered},
+    authorization::{AuthorizationServer, CANARY, LOGIN, OWN, Registered},
     browser::{Browser, Page},
     fixture::{
         self, Era, Options,
@@ -42,8 +45,10 @@ pub(crate) struct Rig {
     pub(super) upstream: Running,
     /// For whom the upstream was called.
     subjects: Arc<Mutex<Vec<String>>>,
-    /// The scope that the upstream misses in every token.
-    pub(super) lacks: Arc<Mutex<Option<&'static str>>>,
+    /// The scope that the upstream asks of every token.
+    pub(crate) lacks: Arc<Mutex<Option<&'static str>>>,
+    /// Whether it asks it of the gateway's own too.
+    pub(crate) lacks_own: Arc<AtomicBool>,
     folder: TempDir,
 }
 
@@ -78,7 +83,9 @@ impl Rig {
         server.register(client("gw-tickets"));
         let subjects: Arc<Mutex<Vec<String>>> = Arc::default();
         let lacks: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let lacks_own: Arc<AtomicBool> = Arc::default();
         let (believed, noted, lacking) = (server.clone(), subjects.clone(), lacks.clone());
+        let of_own = lacks_own.clone();
         let guard = move |parts: &http::request::Parts| {
             let host = parts
                 .headers
@@ -86,14 +93,20 @@ impl Rig {
                 .and_then(|host| host.to_str().ok());
             let resource = format!("http://{}/mcp", host.unwrap_or_default());
             let token = parts.headers.get("authorization");
-            let subject = token
-                .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-                .and_then(|token| believed.subject_of(token, &resource));
+            let token = token.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+            let subject = token.and_then(|token| believed.subject_of(token, &resource));
             let good = subject.is_some();
             let subject = subject.unwrap_or_else(|| "nobody".to_owned());
+            let is_asked = subject != OWN || of_own.load(Ordering::SeqCst);
             noted.lock().unwrap().push(subject);
             match *lacking.lock().unwrap() {
-                Some(scope) if good => Access::Lacks(scope),
+                Some(scope)
+                    if good
+                        && is_asked
+                        && !token.is_some_and(|token| believed.has_scope(token, scope)) =>
+                {
+                    Access::Lacks(scope)
+                }
                 _ => good.into(),
             }
         };
@@ -104,6 +117,7 @@ impl Rig {
             upstream: upstream.unwrap(),
             subjects,
             lacks,
+            lacks_own,
             folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -170,7 +184,7 @@ servers:
         caller
     }
 
-    pub(super) async fn session(&self, gateway: &Gateway, subject: &str, version: &str) -> Session {
+    pub(crate) async fn session(&self, gateway: &Gateway, subject: &str, version: &str) -> Session {
         let capabilities = json!({ URL_MODE: { "url": {} } });
         let headers = bearer(&self.token(subject));
         Session::open(gateway.client(), version, capabilities, headers)
@@ -227,7 +241,7 @@ pub(crate) fn bearer(token: &str) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, value)])
 }
 
-pub(super) fn params(state: Option<&Value>) -> Value {
+pub(crate) fn params(state: Option<&Value>) -> Value {
     let mut params = json!({ "name": "test_simple_text", "arguments": {} });
     if let Some(state) = state {
         params["requestState"] = state.clone();

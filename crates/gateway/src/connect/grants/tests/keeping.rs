@@ -74,7 +74,7 @@ async fn a_grant_is_of_use_for_what_it_was_given_for_only() {
     let rig = Rig::start().await;
     let given = rig.credentials(|settings| settings.resource = None);
     rig.connect("ana", &given, granted(Some(3600), true)).await;
-    assert!(rig.grants().has(&person("ana"), &given).await);
+    assert!(rig.grants().has(&person("ana"), &given, "").await);
     assert_eq!(token_of("ana", &given).await.unwrap(), "access-1");
     let changes: [fn(&mut CredentialSettings); 3] = [
         |settings| {
@@ -86,7 +86,7 @@ async fn a_grant_is_of_use_for_what_it_was_given_for_only() {
     ];
     for change in changes {
         let other = rig.credentials(change);
-        assert!(!rig.grants().has(&person("ana"), &other).await);
+        assert!(!rig.grants().has(&person("ana"), &other, "").await);
         let refused = token_of("ana", &other).await;
         assert_eq!(refused, Err(CredentialError::NotGranted));
     }
@@ -118,7 +118,7 @@ async fn a_grant_that_was_asked_for_less_is_none() {
         for name in ["ana", "bea"] {
             let token = token_of(name, &credentials).await;
             assert_eq!(token.is_ok(), is_enough, "{name} {scopes:?}");
-            let has = rig.grants().has(&person(name), &credentials).await;
+            let has = rig.grants().has(&person(name), &credentials, "").await;
             assert_eq!(has, is_enough, "{name} {scopes:?}");
         }
     }

@@ -226,6 +226,7 @@ impl Rig {
             },
             grant: Kind::AuthorizationCode {
                 granted: Arc::new(self.grants()),
+                step_up: Vec::new(),
                 own: false,
             },
             scopes: vec!["read".into(), "write".into()],
