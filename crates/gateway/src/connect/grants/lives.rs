@@ -8,9 +8,12 @@ use parking_lot::Mutex;
 /// How many holders a life has that nothing goes on with: the token that is kept in memory.
 const AT_REST: usize = 1;
 
-/// The lives of the grants whose tokens are in memory, by server and principal.
+/// Those of one server, by principal.
+type OfServer = HashMap<Arc<str>, WeakGrantLife>;
+
+/// The lives of the grants whose tokens are in memory, by server.
 #[derive(Default)]
-pub(super) struct Lives(Mutex<HashMap<Arc<str>, HashMap<Arc<str>, WeakGrantLife>>>);
+pub(super) struct Lives(Mutex<HashMap<Arc<str>, OfServer>>);
 
 impl Lives {
     /// That of what `principal` has granted for `server`.
