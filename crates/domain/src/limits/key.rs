@@ -101,16 +101,21 @@ pub enum Key<'a> {
     },
 }
 
+/// What counts as one client of all its addresses. Of IPv6 it is the /64 network: that much one host has
+/// at its command (RFC 6177). An IPv4 address that is written as an IPv6 one is the IPv4 address.
+pub fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 impl Key<'_> {
-    /// The key of an address. Of IPv6 it is the /64 network: that much one host has at its command
-    /// (RFC 6177). An IPv4 address that is written as an IPv6 one is the IPv4 address.
+    /// The key of an address: that of its [`client`].
     pub fn of_address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-            }
-            address @ IpAddr::V4(_) => address,
-        })
+        Self::Address(client(address))
     }
 
     /// What the key is of.

@@ -8,7 +8,7 @@ mod place;
 mod quota;
 mod rate;
 
-pub use key::{Bound, Key, Scope};
+pub use key::{Bound, Key, Scope, client};
 pub use place::Place;
 pub use quota::{DayCount, day_of};
 pub use rate::Rate;

@@ -36,7 +36,7 @@ pub enum Ask {
 pub struct Circumstances<'a> {
     /// The time since the Unix epoch.
     pub now: Duration,
-    /// The address that the connection came from.
+    /// The address that the request came from.
     pub address: Option<IpAddr>,
     /// The text of the object of arguments; `None` where there is none.
     pub arguments: Option<&'a str>,

@@ -30,7 +30,9 @@ pub(super) fn extension(function: &Name, text: &str) -> Option<Value> {
 
 /// `context.network`
 pub(super) fn network(vocabulary: &Vocabulary, address: IpAddr) -> Option<Value> {
-    let address = extension(&vocabulary.functions.address, &address.to_string())?;
+    // Cedar knows no IPv4 addresses that are written as IPv6 ones.
+    let text = address.to_canonical().to_string();
+    let address = extension(&vocabulary.functions.address, &text)?;
     let members: [(SmolStr, Value); 1] = [("address".into(), address)];
     Some(Value::record(members, None))
 }

@@ -239,6 +239,9 @@ fn time_is_that_of_the_zone_and_addresses_are_those_of_the_connection() {
     };
     assert_eq!(call(noon, Some("10.1.2.3")), (true, 0));
     assert_eq!(call(noon, Some("192.168.0.1")), (false, 0));
+    // As a socket says that listens to both kinds of addresses.
+    assert_eq!(call(noon, Some("::ffff:10.1.2.3")), (true, 0));
+    assert_eq!(call(noon, Some("::ffff:192.168.0.1")), (false, 0));
     assert_eq!(call(minutes(12 * 60), Some("10.1.2.3")), (false, 0));
     // It is not known where the caller is, so nobody can say.
     assert_eq!(call(noon, None), (false, 1));

@@ -34,10 +34,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer at `addr`.
+    /// A peer at `addr`. An IPv4 address that comes as an IPv6 one, as on a socket that listens to both, is
+    /// the IPv4 address.
     pub fn new(addr: SocketAddr) -> Self {
         Self {
-            addr,
+            addr: SocketAddr::new(addr.ip().to_canonical(), addr.port()),
             certificate: None,
         }
     }

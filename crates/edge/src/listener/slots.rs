@@ -1,34 +1,11 @@
 //! Who holds how many connections. Touched twice per connection, never per request.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use mcp_ultra_domain::limits::client;
 use parking_lot::Mutex;
 
 use super::metrics::{ListenerMetrics, Refusal};
-
-/// What counts as one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Client {
-    V4(Ipv4Addr),
-    /// The first 64 bits.
-    V6([u16; 4]),
-}
-
-impl From<IpAddr> for Client {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Self::V6([a, b, c, d])
-            }
-        }
-    }
-}
 
 /// The places that connections can take.
 #[derive(Debug)]
@@ -42,7 +19,7 @@ pub(super) struct Slots {
 #[derive(Debug, Default)]
 struct Taken {
     total: usize,
-    by_client: HashMap<Client, usize>,
+    by_client: HashMap<IpAddr, usize>,
 }
 
 impl Slots {
@@ -62,7 +39,7 @@ impl Slots {
     /// Takes a place, to be given back by dropping it. One of an address that is `shared` by many
     /// clients counts for none of them.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr, shared: bool) -> Result<Slot, Refusal> {
-        let client = (!shared).then(|| Client::from(address));
+        let client = (!shared).then(|| client(address));
         let mut taken = self.taken.lock();
         if taken.total >= self.max_total {
             return Err(Refusal::Connections);
@@ -86,7 +63,7 @@ impl Slots {
 /// A place that one connection holds.
 #[derive(Debug)]
 pub(super) struct Slot {
-    client: Option<Client>,
+    client: Option<IpAddr>,
     slots: Arc<Slots>,
 }
 

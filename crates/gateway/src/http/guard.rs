@@ -30,7 +30,7 @@ pub(super) fn request(
     let Some(rule) = &settings.limits.address else {
         return Ok(Some(client));
     };
-    if !rule.loopback && client.to_canonical().is_loopback() {
+    if !rule.loopback && client.is_loopback() {
         return Ok(Some(client));
     }
     let key = Key::of_address(client);
@@ -76,6 +76,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
             let Some(address) = address(hop.trim()) else {
                 return client;
             };
+            let address = address.to_canonical();
             client = address;
             if !is_trusted(address) {
                 return client;
@@ -122,6 +123,7 @@ mod tests {
             ("10.0.0.1", &["198.51.100.7:4711"], "198.51.100.7"),
             ("10.0.0.1", &["[2001:db8::1]:80"], "2001:db8::1"),
             ("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),
+            ("10.0.0.1", &["::ffff:198.51.100.7"], "198.51.100.7"),
             ("10.0.0.1", &["unknown"], "10.0.0.1"),
             ("10.0.0.1", &["198.51.100.7, _hidden, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1", &[""], "10.0.0.1"),

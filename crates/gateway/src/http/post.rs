@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Gateway, pipeline,
     reply::{self, Answer, Down, Replies},
+    session::Live,
 };
 
 /// How long the answer may take before the response becomes a stream, which can be kept open.
@@ -185,11 +186,16 @@ async fn notified(
         Ok(live) => live,
         Err(refusal) => return refusal,
     };
+    hear(gateway, &live, notification);
+    respond::accepted()
+}
+
+/// Takes a notification of a legacy client over, and passes on what its servers want to know.
+fn hear(gateway: &Gateway, live: &Live, notification: &Notification) {
     live.notified(notification);
     if notification.method == "notifications/roots/list_changed" {
-        gateway.tell_upstreams(&live, notification);
+        gateway.tell_upstreams(live, notification);
     }
-    respond::accepted()
 }
 
 /// The answer of a legacy client to a request of a server.
@@ -246,7 +252,7 @@ impl Batch {
         let (sender, receiver) = mpsc::channel(16);
         for message in batch {
             match message {
-                Ok(Message::Notification(notification)) => live.notified(&notification),
+                Ok(Message::Notification(notification)) => hear(gateway, &live, &notification),
                 Ok(Message::Response(response)) => drop(live.answered(response)),
                 // 2025-03-26, Lifecycle: initialize must not be part of a batch.
                 Ok(Message::Request(request)) if request.method == "initialize" => {

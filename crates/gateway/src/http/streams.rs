@@ -1,5 +1,6 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use mcp_ultra_domain::limits;
 use parking_lot::Mutex;
 
 /// How many long streams each client has open.
@@ -16,6 +17,7 @@ pub(crate) struct StreamSlot {
 impl StreamSlots {
     /// A place for a stream of `address`; `None` where it has `limit` already.
     pub(crate) fn enter(&self, address: Option<IpAddr>, limit: usize) -> Option<StreamSlot> {
+        let address = address.map(limits::client);
         let mut slots = self.0.lock();
         let open = slots.entry(address).or_default();
         if *open >= limit {
@@ -58,5 +60,22 @@ mod tests {
         drop(a);
         assert_eq!(slots.open(), 0);
         assert!(slots.enter(None, 1).is_some());
+    }
+
+    #[test]
+    fn addresses_of_one_client_share_its_places() {
+        for (one, other, is_same) in [
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", true),
+            ("2001:db8:1:2::1", "2001:db8:1:3::1", false),
+            ("::ffff:192.0.2.7", "192.0.2.7", true),
+            ("::ffff:192.0.2.7", "::ffff:192.0.2.8", false),
+        ] {
+            let slots = StreamSlots::default();
+            let enter = |address: &str| slots.enter(Some(address.parse().unwrap()), 1);
+            let held = enter(one).unwrap();
+            assert_eq!(enter(other).is_none(), is_same, "{one} {other}");
+            drop(held);
+            assert_eq!(slots.open(), 0);
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Upstreams over stdio that do what the fixture does not: lines over the limit with several calls
-//! in flight, and what such a server is told of a trace.
+//! in flight, and what such a server is told of a trace and of changed roots.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use mcp_ultra_testkit::{
 };
 use serde_json::{Value, json};
 
-use crate::gateway_rig::{META, call_headers, gateway, modern_tool, text, until};
+use crate::gateway_rig::{META, call_headers, gateway, legacy_tool, modern_tool, text, until};
 
 /// A server of the era that its argument names. Calls of `hold` wait for `release`.
 const SERVER: &str = r#"
@@ -17,6 +17,7 @@ import json, sys
 modern = sys.argv[1] == "modern"
 long = "x" * 100_000
 held, asking = [], []
+roots = 0
 def send(text):
     print(text, flush=True)
 def result(id, value):
@@ -37,6 +38,8 @@ def call(id, name, arguments, meta):
         result(id, said("released"))
     elif name == "meta":
         result(id, said(json.dumps(meta)))
+    elif name == "roots":
+        result(id, said(str(roots)))
     elif name == "note":
         params = json.dumps({"level": "info", "data": long})
         send('{"jsonrpc":"2.0","method":"notifications/message","params":%s}' % params)
@@ -57,7 +60,9 @@ for line in sys.stdin:
     message = json.loads(line)
     id, method = message.get("id"), message.get("method")
     params = message.get("params") or {}
-    if method is None:
+    if method == "notifications/roots/list_changed":
+        roots += 1
+    elif method is None:
         result(asking.pop(), said(json.dumps(message)))
     elif method == "server/discover" and modern:
         result(id, dict(HINTS, supportedVersions=["2026-07-28"], capabilities={"tools": {}},
@@ -65,7 +70,7 @@ for line in sys.stdin:
     elif method == "initialize" and not modern:
         result(id, {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": INFO})
     elif method == "tools/list":
-        names = ["hold", "held", "release", "meta", "note", "print", "ask", "long"]
+        names = ["hold", "held", "release", "meta", "note", "print", "ask", "long", "roots"]
         result(id, dict(HINTS, tools=[{"name": name, "inputSchema": {"type": "object"}} for name in names]))
     elif method == "tools/call":
         call(id, params["name"], params.get("arguments") or {}, params.get("_meta"))
@@ -146,6 +151,26 @@ async fn a_line_over_the_limit_that_may_answer_any_call_fails_them_all() {
             "the server lives on"
         );
     }
+}
+
+/// The server of a session hears of changed roots, in a batch as alone (2025-11-25, Roots).
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_roots_of_a_client_reach_its_servers() {
+    let (gateway, _folder) = start("legacy").await;
+    let capabilities = json!({ "roots": { "listChanged": true } });
+    let session = gateway.session("2025-03-26", capabilities).await.unwrap();
+    let heard = async |times: &str| {
+        until("the change of roots", async || {
+            text(&legacy_tool(&session, "roots", json!({})).await) == times
+        })
+        .await;
+    };
+    heard("0").await;
+    let change = json!({ "jsonrpc": "2.0", "method": "notifications/roots/list_changed" });
+    session.post(&change).await.unwrap();
+    heard("1").await;
+    session.post(&json!([change])).await.unwrap();
+    heard("2").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

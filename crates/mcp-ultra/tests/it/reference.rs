@@ -250,6 +250,24 @@ async fn the_readmes_have_the_same_examples_and_the_configurations_are_valid() {
     }
 }
 
+#[tokio::test]
+async fn the_readmes_name_every_command() {
+    let help = run(&["--help"]).await;
+    for (page, heading) in [
+        ("README.md", "## Commands"),
+        ("README.pt-BR.md", "## Comandos"),
+    ] {
+        let text = read(page);
+        let (_, section) = text.split_once(heading).unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        for command in subcommands(&help.out) {
+            let named = section.contains(&format!("`{command}`"))
+                || section.contains(&format!("`{command} "));
+            assert!(named, "{page} does not name {command}");
+        }
+    }
+}
+
 /// All files below `folder` with that ending, relative to the root.
 fn files(folder: &str, ending: &str, found: &mut Vec<String>) {
     for entry in fs::read_dir(root().join(folder)).unwrap() {

@@ -102,6 +102,8 @@ impl<V: Copy + Default> Table<V> {
         if let Some(value) = young.get_mut(&fingerprint) {
             return change(value);
         }
+        // Before the old ones are given up.
+        let value = old.remove(&fingerprint).unwrap_or_default();
         if young.len() >= self.most {
             young.retain(|_, value| !is_idle(value));
             // Otherwise the next ones would look through all of them again.
@@ -109,7 +111,6 @@ impl<V: Copy + Default> Table<V> {
                 *old = mem::take(young);
             }
         }
-        let value = old.remove(&fingerprint).unwrap_or_default();
         change(young.entry(fingerprint).or_insert(value))
     }
 
@@ -166,6 +167,24 @@ mod tests {
                 table.len()
             );
         }
+    }
+
+    #[test]
+    fn what_is_looked_up_is_not_lost_when_the_generations_change() {
+        let table = Table::<u64>::new(2);
+        let add = |number: u64| {
+            table.change(
+                number,
+                |_| false,
+                |count| {
+                    *count += 1;
+                    *count
+                },
+            )
+        };
+        assert_eq!((add(0), add(1)), (1, 1));
+        // The first is an old one now, and the young ones are as many as there may be.
+        assert_eq!(add(0), 2);
     }
 
     #[test]
