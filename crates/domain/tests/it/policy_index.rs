@@ -103,6 +103,33 @@ fn policy() -> impl Strategy<Value = String> {
         })
 }
 
+/// What asks for nothing but the login: acr, amr, the time, and the age.
+const OF_LOGIN: [&str; 8] = [
+    r#"when { principal.amr.contains("mfa") }"#,
+    r#"unless { principal.amr.containsAny(["pwd", "otp"]) }"#,
+    r#"when { principal has acr && principal.acr == "gold" }"#,
+    "unless { principal has acr }",
+    "when { principal has authTime }",
+    r#"when { principal has authTime && principal.authTime > datetime("1970-01-01T00:01:00Z") }"#,
+    r#"when { principal has authTime && context.time.now.durationSince(principal.authTime) <= duration("15m") }"#,
+    r#"unless { principal has authTime && context.time.now.durationSince(principal.authTime) > duration("15m") }"#,
+];
+
+/// A policy for everyone and everything that asks for the login, so that the login decides.
+fn policy_of_login() -> impl Strategy<Value = String> {
+    let effect = prop_oneof![4 => Just("permit"), 1 => Just("forbid")];
+    (effect, select(&OF_LOGIN[..])).prop_map(|(effect, condition)| {
+        format!("{effect}(principal, action, resource) {condition};\n")
+    })
+}
+
+/// Few policies, so that one of them decides.
+fn policies_of_login() -> impl Strategy<Value = Vec<String>> {
+    let any = proptest::collection::vec(policy(), 0..2);
+    let of_login = proptest::collection::vec(policy_of_login(), 1..3);
+    (of_login, any).prop_map(|(of_login, any)| [of_login, any].concat())
+}
+
 /// When everything is asked: 15 minutes and a bit after one of the logins.
 const NOW: Circumstances<'static> = Circumstances {
     now: Duration::from_millis(960_001),
@@ -395,23 +422,32 @@ proptest! {
 
     #[test]
     fn logins_with_one_key_are_answered_alike(
-        lines in proptest::collection::vec(policy(), 1..6),
+        lines in policies_of_login(),
         one in asked(),
         other in login(),
     ) {
         let (text, policies) = compiled(lines);
-        let mut attributes = one.principal.attributes().clone();
-        attributes.login = other;
-        let other = Principal::from(attributes);
+        let own = one.principal.attributes().login.clone();
         let answer = |principal: &Principal| {
             let standing = policies.standing(principal);
             let ask = |ask| policies.decide(&standing, one.action, &one.resource, ask, &NOW);
             (ask(Ask::Call), ask(Ask::List))
         };
-        let same = policies.key(&one.principal) == policies.key(&other);
-        prop_assert!(same || one.principal != other);
-        if same {
-            prop_assert_eq!(answer(&one.principal), answer(&other), "{}", text);
+        // Those that differ in one thing alone are told apart by that alone, or not at all.
+        for login in [
+            Login { acr: other.acr.clone(), ..own.clone() },
+            Login { amr: other.amr.clone(), ..own.clone() },
+            Login { auth_time: other.auth_time, ..own },
+            other,
+        ] {
+            let mut attributes = one.principal.attributes().clone();
+            attributes.login = login;
+            let other = Principal::from(attributes);
+            let same = policies.key(&one.principal) == policies.key(&other);
+            prop_assert!(same || one.principal != other);
+            if same {
+                prop_assert_eq!(answer(&one.principal), answer(&other), "{}", text);
+            }
         }
     }
 }
