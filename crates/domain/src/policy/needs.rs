@@ -5,11 +5,15 @@ use std::collections::BTreeSet;
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Var};
 use smol_str::SmolStr;
 
+use super::decide::WithTime;
+
 /// What has to be known of a request to evaluate a condition, besides principal and resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     pub view: bool,
     pub time: bool,
+    /// More of the time than its hour, minute and weekday.
+    pub moment: bool,
     pub network: bool,
     /// `None` where arguments are not spoken of.
     pub arguments: Option<Wanted>,
@@ -53,6 +57,15 @@ impl Needs {
         !self.time && !self.network && self.arguments.is_none()
     }
 
+    /// How long the answer is the same where nothing but the time goes on.
+    pub(super) fn with_time(&self) -> WithTime {
+        match (self.time, self.moment) {
+            (_, true) => WithTime::AnyMoment,
+            (true, false) => WithTime::EachMinute,
+            (false, false) => WithTime::Never,
+        }
+    }
+
     fn add(&mut self, expression: &Expr) {
         match expression.expr_kind() {
             ExprKind::Var(Var::Context) => self.whole_context(),
@@ -92,7 +105,10 @@ impl Needs {
         match of.expr_kind() {
             ExprKind::Var(Var::Context) => match attr.as_str() {
                 "view" => self.view = true,
-                "time" => self.time = true,
+                "time" => {
+                    self.time = true;
+                    self.moment = true;
+                }
                 "network" => self.network = true,
                 "arguments" => match second {
                     Some(name) => self.argument(name),
@@ -116,6 +132,12 @@ impl Needs {
             {
                 self.argument(attr);
             }
+            ExprKind::GetAttr { expr, attr: outer }
+                if outer == "time" && is(expr, Var::Context) =>
+            {
+                self.time = true;
+                self.moment |= !matches!(attr.as_str(), "hour" | "minute" | "weekday");
+            }
             _ => self.add(of),
         }
     }
@@ -135,6 +157,7 @@ impl Needs {
     fn whole_context(&mut self) {
         self.view = true;
         self.time = true;
+        self.moment = true;
         self.network = true;
         self.arguments = Some(Wanted::All);
     }
@@ -230,6 +253,21 @@ mod tests {
         assert!(!needs.time && !needs.network && !needs.view && !needs.is_fixed());
         assert!(of("resource.readOnly").is_fixed());
         assert!(of("context.time.hour > 8").time);
+        for (condition, with_time) in [
+            ("resource.readOnly", WithTime::Never),
+            (
+                r#"context.time.hour > 8 && context.time.weekday == Weekday::"monday""#,
+                WithTime::EachMinute,
+            ),
+            (
+                r#"context.time.minute > 8 && context.time.now > datetime("2026-01-01")"#,
+                WithTime::AnyMoment,
+            ),
+            ("[context.time].contains(context.time)", WithTime::AnyMoment),
+            ("[context].contains(context)", WithTime::AnyMoment),
+        ] {
+            assert_eq!(of(condition).with_time(), with_time, "{condition}");
+        }
         assert!(of("context has arguments.city").arguments.is_some());
         assert_eq!(of("context.arguments == {}").arguments, Some(Wanted::All));
         assert_eq!(

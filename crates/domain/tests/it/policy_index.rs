@@ -1,6 +1,6 @@
 //! The index of policies against Cedar with the whole set.
 
-use std::{collections::BTreeSet, str::FromStr, sync::LazyLock, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, str::FromStr, sync::LazyLock, time::Duration};
 
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request, Schema,
@@ -10,7 +10,7 @@ use mcp_ultra_domain::{
     Attributes, Login, Principal, PrincipalKind,
     policy::{
         Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, SCHEMA,
-        Source, Target,
+        Source, Target, WithTime,
     },
 };
 use proptest::{prelude::*, sample::select};
@@ -128,6 +128,34 @@ fn policies_of_login() -> impl Strategy<Value = Vec<String>> {
     let any = proptest::collection::vec(policy(), 0..2);
     let of_login = proptest::collection::vec(policy_of_login(), 1..3);
     (of_login, any).prop_map(|(of_login, any)| [of_login, any].concat())
+}
+
+/// What depends on the time, the address, or neither.
+const OF_TIME: [&str; 9] = [
+    "",
+    "when { context.time.hour < 2 }",
+    "unless { context.time.minute >= 30 && context.time.hour == 1 }",
+    r#"when { context.time.weekday == Weekday::"thursday" }"#,
+    r#"when { context.time.now < datetime("1970-01-01T01:00:00Z") }"#,
+    r#"unless { principal has authTime && context.time.now.durationSince(principal.authTime) <= duration("15m") }"#,
+    "when { [context.time].contains(context.time) && context.time.minute < 10 }",
+    r#"when { context.network.address.isInRange(ip("10.0.0.1/32")) }"#,
+    r#"when { principal.amr.contains("mfa") }"#,
+];
+
+fn policy_of_time() -> impl Strategy<Value = String> {
+    let effect = prop_oneof![3 => Just("permit"), 1 => Just("forbid")];
+    (effect, select(&OF_TIME[..])).prop_map(|(effect, condition)| {
+        format!("{effect}(principal, action, resource) {condition};\n")
+    })
+}
+
+/// In the first two days.
+fn moment() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (0..172_800_000_u64).prop_map(Duration::from_millis),
+        (0..7_200_000_u64).prop_map(Duration::from_millis),
+    ]
 }
 
 /// When everything is asked: 15 minutes and a bit after one of the logins.
@@ -400,6 +428,37 @@ proptest! {
                 prop_assert!(listed.decision.allowed, "{}\n{:?}", text, asked);
             }
         }
+    }
+
+    /// What is kept of answers outlives no moment at which they are others.
+    #[test]
+    fn answers_are_others_at_no_other_time_than_they_say(
+        lines in proptest::collection::vec(policy_of_time(), 1..4),
+        one in asked(),
+        (now, later) in (moment(), moment()),
+        ask in select(&[Ask::Call, Ask::List, Ask::Possible][..]),
+    ) {
+        let (text, policies) = compiled(lines);
+        let standing = policies.standing(&one.principal);
+        let answer = |now: Duration, address: Option<IpAddr>| {
+            let around = Circumstances { now, address, arguments: None };
+            policies.decide(&standing, one.action, &one.resource, ask, &around)
+        };
+        let address = |last| Some(IpAddr::from([10, 0, 0, last]));
+        let first = answer(now, address(1));
+        let same_minute = Duration::from_mins(now.as_secs() / 60) + Duration::from_millis(u64::try_from(later.as_millis()).unwrap() % 60_000);
+        for (at, from) in [(later, address(1)), (later, address(2)), (now, address(2)), (same_minute, address(1))] {
+            let other = answer(at, from);
+            let may_differ = match first.with_time {
+                WithTime::Never => false,
+                WithTime::EachMinute => at.as_secs() / 60 != now.as_secs() / 60,
+                WithTime::AnyMoment => at != now,
+            } || (first.by_address && from != address(1));
+            if first.fixed || !may_differ {
+                prop_assert_eq!(&first, &other, "{}", text);
+            }
+        }
+        prop_assert!(first.with_time <= policies.with_time() || ask == Ask::Call);
     }
 
     #[test]

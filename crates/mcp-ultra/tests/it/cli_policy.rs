@@ -94,6 +94,16 @@ async fn faults_have_file_line_and_column() {
         (&said["valid"], &said["problems"][0]["line"]),
         (&json!(false), &json!(2))
     );
+    // What is administered has no name, and that is not what the author had in mind.
+    let text = r#"permit(principal, action, resource) when { resource.name like "crm_*" };"#;
+    fs::write(&file, text).unwrap();
+    let checked = run(&["policy", "check", &path]).await;
+    assert_eq!(checked.code, 2);
+    assert!(
+        checked.err.contains("what the admin API administers"),
+        "{}",
+        checked.err
+    );
     fs::write(&file, "permit(principal, action, resource);").unwrap();
     let checked = run(&["policy", "check", &path]).await;
     assert_eq!(checked.code, 0);
