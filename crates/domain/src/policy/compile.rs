@@ -213,6 +213,7 @@ impl OfPrincipal {
         self.identity |= other.identity;
         self.roles |= other.roles;
         self.scopes |= other.scopes;
+        self.details |= other.details;
         self.acr |= other.acr;
         self.amr |= other.amr;
         self.auth_time |= other.auth_time;

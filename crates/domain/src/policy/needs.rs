@@ -37,6 +37,8 @@ pub(super) struct OfPrincipal {
     /// Roles or scopes that are named nowhere.
     pub roles: bool,
     pub scopes: bool,
+    /// What it was allowed in detail.
+    pub details: bool,
     /// How strongly, by what and when it logged in.
     pub acr: bool,
     pub amr: bool,
@@ -121,6 +123,7 @@ impl Needs {
                 "tenant" | "kind" => {}
                 "roles" => self.principal.roles = true,
                 "scopes" => self.principal.scopes = true,
+                "authorizationDetails" => self.principal.details = true,
                 "acr" => self.principal.acr = true,
                 "amr" => self.principal.amr = true,
                 "authTime" => self.principal.auth_time = true,
@@ -166,6 +169,7 @@ impl Needs {
         self.principal.identity = true;
         self.principal.roles = true;
         self.principal.scopes = true;
+        self.principal.details = true;
         self.principal.acr = true;
         self.principal.amr = true;
         self.principal.auth_time = true;
@@ -298,12 +302,14 @@ mod tests {
         assert_eq!(needs.named, [("Role".into(), "a".into())].into());
         assert!(of(r#"principal.roles.contains("x")"#).principal.roles);
         assert!(of(r#"principal.subject == "x""#).principal.identity);
+        let details = of("principal.authorizationDetails.isEmpty()").principal;
+        assert!(details.details && !details.identity && !details.scopes);
         let login = of("principal has acr && principal has authTime").principal;
         assert!(login.acr && login.auth_time && !login.amr && !login.identity);
         let amr = of(r#"principal.amr.contains("mfa")"#).principal;
         assert!(amr.amr && !amr.acr && !amr.auth_time && !amr.identity);
         let whole = of(r#"[principal].contains(Principal::"x")"#).principal;
-        assert!(whole.identity && whole.roles && whole.scopes);
+        assert!(whole.identity && whole.roles && whole.scopes && whole.details);
         assert!(whole.acr && whole.amr && whole.auth_time);
     }
 }

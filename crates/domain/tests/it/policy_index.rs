@@ -7,7 +7,7 @@ use cedar_policy::{
     ValidationMode, Validator,
 };
 use mcp_ultra_domain::{
-    Attributes, Login, Principal, PrincipalKind,
+    Attributes, AuthorizationDetail, Login, Principal, PrincipalKind,
     policy::{
         Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, SCHEMA,
         Source, Target, WithTime,
@@ -121,6 +121,36 @@ fn policy_of_login() -> impl Strategy<Value = String> {
     (effect, select(&OF_LOGIN[..])).prop_map(|(effect, condition)| {
         format!("{effect}(principal, action, resource) {condition};\n")
     })
+}
+
+/// What asks for what was allowed in detail.
+const OF_DETAILS: [&str; 3] = [
+    "when { principal.authorizationDetails.isEmpty() }",
+    r#"when { principal.authorizationDetails.contains({ type: "t", action: "read", location: "", identifier: "", more: false }) }"#,
+    r#"unless { principal.authorizationDetails.contains({ type: "t", action: "read", location: "", identifier: "", more: true }) }"#,
+];
+
+fn policy_of_details() -> impl Strategy<Value = String> {
+    let effect = prop_oneof![4 => Just("permit"), 1 => Just("forbid")];
+    (effect, select(&OF_DETAILS[..])).prop_map(|(effect, condition)| {
+        format!("{effect}(principal, action, resource) {condition};\n")
+    })
+}
+
+fn details() -> impl Strategy<Value = BTreeSet<AuthorizationDetail>> {
+    let one = (
+        select(&["t", "u"][..]),
+        select(&["read", ""][..]),
+        any::<bool>(),
+    );
+    let one = one.prop_map(|(kind, action, more)| AuthorizationDetail {
+        kind: kind.to_owned(),
+        action: action.to_owned(),
+        location: String::new(),
+        identifier: String::new(),
+        more,
+    });
+    proptest::collection::btree_set(one, 0..3)
 }
 
 /// Few policies, so that one of them decides.
@@ -273,6 +303,16 @@ fn datetime(time: Duration) -> serde_json::Value {
     json!({"__extn": {"fn": "datetime", "arg": text}})
 }
 
+fn details_of(who: &Attributes) -> serde_json::Value {
+    let details = who.authorization_details.iter();
+    details
+        .map(|one| {
+            json!({"type": one.kind, "action": one.action, "location": one.location,
+                   "identifier": one.identifier, "more": one.more})
+        })
+        .collect()
+}
+
 /// What Cedar says with all policies and with entities that it reads and closes itself.
 fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
     let set = PolicySet::from_str(text).unwrap();
@@ -329,7 +369,7 @@ fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
     let resource = entity(of, &asked.resource.name);
     let mut own = json!({
         "kind": {"__entity": entity("Kind", "user")}, "subject": who.subject, "issuer": "idp",
-        "tenant": &*who.tenant, "roles": who.roles, "scopes": who.scopes, "amr": who.login.amr});
+        "tenant": &*who.tenant, "roles": who.roles, "scopes": who.scopes, "authorizationDetails": details_of(who), "amr": who.login.amr});
     if let Some(acr) = &who.login.acr {
         own["acr"] = json!(acr);
     }
@@ -476,6 +516,29 @@ proptest! {
                 )
             };
             prop_assert_eq!(answer(&one.principal), answer(&other.principal), "{}", text);
+        }
+    }
+
+    #[test]
+    fn details_with_one_key_are_answered_as_cedar_answers_them(
+        lines in proptest::collection::vec(policy_of_details(), 1..3),
+        one in asked(),
+        (first, second) in (details(), details()),
+    ) {
+        let (text, policies) = compiled(lines);
+        let with = |details: &BTreeSet<AuthorizationDetail>| {
+            let mut attributes = one.principal.attributes().clone();
+            attributes.authorization_details = details.clone();
+            let principal = Principal::from(attributes);
+            let standing = policies.standing(&principal);
+            let answer = policies.decide(&standing, one.action, &one.resource, Ask::Call, &NOW);
+            let asked = Asked { principal: principal.clone(), n: None, ..one.clone() };
+            (policies.key(&principal), answer, whole(&text, &asked).0)
+        };
+        let (first, second) = (with(&first), with(&second));
+        prop_assert_eq!(first.1.decision.allowed, first.2, "{}", text);
+        if first.0 == second.0 {
+            prop_assert_eq!(first.1, second.1, "{}", text);
         }
     }
 

@@ -87,6 +87,10 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
         api_keys: None,
         certificates: Vec::new(),
         required_scopes: auth.required_scopes.clone(),
+        login: identity::LoginRule {
+            acr_values: auth.acr_values.clone(),
+            max_age: auth.max_age.map(|max_age| max_age.get()),
+        },
         supported_scopes: auth
             .scopes_supported
             .clone()
