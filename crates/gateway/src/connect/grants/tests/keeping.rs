@@ -1,0 +1,93 @@
+//! What is kept, written later, and waited for at the end of the process.
+
+use std::sync::atomic::Ordering;
+
+use mcp_ultra_edge::credentials::CredentialSettings;
+use secrecy::ExposeSecret;
+
+use super::{world::*, *};
+
+#[tokio::test]
+async fn a_refreshed_grant_that_can_not_be_written_is_written_later() {
+    let rig = Rig::start().await;
+    let credentials = rig.process();
+    rig.connect("ana", &credentials, granted(Some(10), true))
+        .await;
+    rig.pass(60);
+    rig.store.read_only.store(true, Ordering::SeqCst);
+    assert_eq!(token_of("ana", &credentials).await.unwrap(), "access-2");
+    assert_eq!(rig.kept("ana").await.unwrap().revision, 1);
+    // Without having kept it nobody goes on.
+    rig.pass(100);
+    let failed = token_of("ana", &credentials).await;
+    assert_eq!(failed, Err(CredentialError::Unavailable));
+    assert_eq!(rig.server.refreshed(), ["refresh-1"]);
+    rig.store.read_only.store(false, Ordering::SeqCst);
+    rig.pass(1);
+    assert_eq!(token_of("ana", &credentials).await.unwrap(), "access-3");
+    assert_eq!(rig.server.refreshed(), ["refresh-1", "refresh-2"]);
+    assert_eq!(rig.kept("ana").await.unwrap().revision, 3);
+}
+
+#[tokio::test]
+async fn the_end_of_the_process_waits_for_what_is_to_be_kept() {
+    let rig = Rig::start().await;
+    let credentials = rig.process();
+    rig.connect("ana", &credentials, granted(Some(10), true))
+        .await;
+    rig.connect("bea", &credentials, granted(Some(10), true))
+        .await;
+    rig.pass(60);
+    rig.store.read_only.store(true, Ordering::SeqCst);
+    token_of("bea", &credentials).await.unwrap();
+    rig.store.read_only.store(false, Ordering::SeqCst);
+    rig.server.is(Mood::Slow);
+    let calling = tokio::time::timeout(Duration::from_millis(50), token_of("ana", &credentials));
+    assert!(calling.await.is_err(), "the caller has gone");
+    rig.shared.finish().await;
+    for (name, refresh) in [("ana", "refresh-3"), ("bea", "refresh-2")] {
+        let tokens = rig.opened(&rig.kept(name).await.unwrap());
+        assert_eq!(tokens.refresh.unwrap().expose_secret(), refresh);
+    }
+}
+
+#[tokio::test]
+async fn scopes_of_which_nothing_is_said_are_those_that_were_asked_for() {
+    let rig = Rig::start().await;
+    let credentials = rig.process();
+    rig.connect("ana", &credentials, granted(Some(10), true))
+        .await;
+    let named = TokenAnswer {
+        scope: Some("read".into()),
+        ..granted(Some(10), true)
+    };
+    rig.connect("bea", &credentials, named).await;
+    for (name, expected) in [("ana", &["read", "write"][..]), ("bea", &["read"])] {
+        let scopes = rig.kept(name).await.unwrap().scopes;
+        assert!(scopes.iter().eq(expected), "{scopes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_grant_is_of_use_for_what_it_was_given_for_only() {
+    let rig = Rig::start().await;
+    let given = rig.credentials(|settings| settings.resource = None);
+    rig.connect("ana", &given, granted(Some(3600), true)).await;
+    assert!(rig.grants().has(&person("ana"), &given).await);
+    assert_eq!(token_of("ana", &given).await.unwrap(), "access-1");
+    let changes: [fn(&mut CredentialSettings); 3] = [
+        |settings| {
+            settings.resource = None;
+            ELSEWHERE.clone_into(&mut settings.url);
+        },
+        |settings| settings.resource = Some(ELSEWHERE.to_owned()),
+        |settings| settings.client.id = "another".into(),
+    ];
+    for change in changes {
+        let other = rig.credentials(change);
+        assert!(!rig.grants().has(&person("ana"), &other).await);
+        let refused = token_of("ana", &other).await;
+        assert_eq!(refused, Err(CredentialError::NotGranted));
+    }
+    assert!(rig.server.refreshed().is_empty());
+}

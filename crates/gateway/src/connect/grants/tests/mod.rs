@@ -1,0 +1,8 @@
+//! What becomes of the tokens that people have granted, at a real authorization server.
+
+mod ended;
+mod keeping;
+mod refresh;
+mod world;
+
+use super::*;
