@@ -11,7 +11,7 @@ use mcp_ultra_domain::{catalog::Kind, policy::WithTime};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{View, seen::Lists};
+use super::{View, seen::Lists, view::Alike};
 use crate::{Gateway, snapshot::Snapshot};
 
 /// How often it is looked, and so how late a stream may be told.
@@ -75,7 +75,7 @@ struct Look {
     /// The minute of the last look.
     minute: Option<u64>,
     /// The lists that may be other ones now, once for all who see the same.
-    found: HashMap<(u64, Option<std::net::IpAddr>), Vec<(Kind, u64)>>,
+    found: HashMap<Alike, Vec<(Kind, u64)>>,
     worked: Duration,
 }
 

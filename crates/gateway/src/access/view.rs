@@ -57,6 +57,10 @@ struct Entry {
     open: bool,
 }
 
+/// What tells those apart who may see other lists than each other at one moment: the view, and the
+/// address where a list depends on it.
+pub(super) type Alike = (u64, Option<IpAddr>);
+
 /// A page of a list as one principal sees it.
 pub(crate) enum Listing {
     /// All that there is.
@@ -191,9 +195,8 @@ impl View {
         self.list(snapshot, kind).with_time
     }
 
-    /// What tells those apart who may see other lists than each other at one moment: this view,
-    /// and the address where a list depends on it.
-    pub(super) fn alike(&self, snapshot: &Snapshot, viewer: &Viewer) -> (u64, Option<IpAddr>) {
+    /// See [`Alike`].
+    pub(super) fn alike(&self, snapshot: &Snapshot, viewer: &Viewer) -> Alike {
         let by_address = Kind::ALL
             .iter()
             .any(|kind| self.list(snapshot, *kind).by_address);
