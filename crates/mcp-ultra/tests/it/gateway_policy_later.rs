@@ -328,12 +328,11 @@ async fn streams_are_told_of_lists_that_change_with_the_time_alone() {
     for (boundary, may) in [(from, true), (to, false)] {
         let (modern, legacy) = (told(&mut listened).await, told(&mut pushed).await);
         for at in [modern, legacy] {
-            assert!(at >= boundary, "told {:?} too early", boundary - at);
-            let late = at - boundary;
+            let late = at.checked_sub(boundary).expect("told too early");
             assert!(late < Duration::from_secs(10), "told {late:?} too late");
         }
         // Where it took very long, the next boundary may be over too.
-        if may && SystemClock.now() > to - Duration::from_secs(1) {
+        if may && SystemClock.now() + Duration::from_secs(1) > to {
             continue;
         }
         assert_eq!(echo().await, (may, may));
