@@ -82,7 +82,9 @@ mod tests {
 
     use super::*;
 
-    fn of(claim: Value) -> Result<Vec<(String, String, String, String, bool)>, Refused> {
+    type Parts = (String, String, String, String, bool);
+
+    fn of(claim: &Value) -> Result<Vec<Parts>, Refused> {
         let all = authorization_details(&json!({ "authorization_details": claim }))?;
         let parts = |one: AuthorizationDetail| {
             let AuthorizationDetail {
@@ -123,8 +125,8 @@ mod tests {
             said("u", "", "", "7", false),
             said("v", "pay", "", "", true),
         ];
-        assert_eq!(of(several).unwrap(), expected);
-        assert!(of(json!([])).unwrap().is_empty());
+        assert_eq!(of(&several).unwrap(), expected);
+        assert!(of(&json!([])).unwrap().is_empty());
         assert!(authorization_details(&json!({})).unwrap().is_empty());
     }
 
@@ -146,7 +148,7 @@ mod tests {
             json!([{ "type": "x".repeat(LONGEST + 1) }]),
             json!([{ "type": "t", "actions": many, "locations": many }]),
         ] {
-            assert_eq!(of(claim.clone()), Err(Refused::Claim), "{claim}");
+            assert_eq!(of(&claim), Err(Refused::Claim), "{claim}");
         }
     }
 
@@ -176,7 +178,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_token_says_is_bounded_or_refused(claim in any_json()) {
-            if let Ok(all) = of(claim) {
+            if let Ok(all) = of(&claim) {
                 prop_assert!(all.len() <= MOST && all.iter().all(|one| !one.0.is_empty()));
             }
         }
