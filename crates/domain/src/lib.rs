@@ -5,6 +5,7 @@
 //! operating system for the time.
 
 mod api_key;
+mod authorization;
 pub mod catalog;
 mod clock;
 mod grant;
@@ -16,6 +17,7 @@ mod principal;
 pub mod scan;
 
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
+pub use authorization::AuthorizationDetail;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use grant::Grant;
 pub use principal::{Attributes, DEFAULT_TENANT, Login, Principal, PrincipalKind, Withdrawal};

@@ -10,6 +10,8 @@ use std::{
 
 use parking_lot::RwLock;
 
+use crate::AuthorizationDetail;
+
 /// The tenant of a gateway without tenants, and of principals that none was found for.
 pub const DEFAULT_TENANT: &str = "default";
 
@@ -62,6 +64,8 @@ pub struct Attributes {
     pub roles: BTreeSet<String>,
     /// What it was allowed by who vouches for it (OAuth 2.1, `scope`).
     pub scopes: BTreeSet<String>,
+    /// What it was allowed in detail (RFC 9396, `authorization_details`).
+    pub authorization_details: BTreeSet<AuthorizationDetail>,
     /// How it logged in, as far as who vouches for it says so.
     pub login: Login,
     /// When its credential ends, since the Unix epoch; streams end with it.
@@ -138,6 +142,7 @@ impl Attributes {
             tenant: tenant.into(),
             roles: BTreeSet::new(),
             scopes: BTreeSet::new(),
+            authorization_details: BTreeSet::new(),
             login: Login::default(),
             expires: None,
             withdrawal: Withdrawal::default(),

@@ -68,6 +68,9 @@ fn refuse(api: &Api, why: Refused) -> Problem {
                 Refused::Proof | Refused::Replayed => {
                     "the DPoP proof is not accepted; make a new one for this request and token, and send it once"
                 }
+                Refused::Login => {
+                    "the login of the access token is not strong or recent enough; WWW-Authenticate says what is needed: log in again"
+                }
                 _ => "the credential is not accepted",
             };
             (Kind::UNAUTHENTICATED, detail)

@@ -12,9 +12,9 @@ use jiff::tz::TimeZone;
 use smol_str::SmolStr;
 
 use super::{
-    Action,
+    Action, WithTime,
     arguments::Members,
-    entity::Vocabulary,
+    entity::{Kind, Vocabulary},
     error::{PolicyErrors, Problem, position},
     index::{Builder, Index, Reach, reaches_admin},
     needs::{self, OfPrincipal},
@@ -75,6 +75,7 @@ pub struct Policies {
     /// Whether any policy has a condition.
     conditions: bool,
     admin: AdminPermits,
+    with_time: WithTime,
     revision: Arc<str>,
 }
 
@@ -141,6 +142,7 @@ impl Policies {
         }
         Ok(Self {
             conditions: rules.iter().any(|rule| rule.call.expression.is_some()),
+            with_time: with_time(&rules),
             rules,
             index: builder.finish(),
             vocabulary,
@@ -170,6 +172,11 @@ impl Policies {
     /// Which policies permit actions of the admin API.
     pub fn admin_permits(&self) -> &AdminPermits {
         &self.admin
+    }
+
+    /// When lists may be other ones with the time alone.
+    pub fn with_time(&self) -> WithTime {
+        self.with_time
     }
 
     pub(super) fn has_conditions(&self) -> bool {
@@ -206,6 +213,7 @@ impl OfPrincipal {
         self.identity |= other.identity;
         self.roles |= other.roles;
         self.scopes |= other.scopes;
+        self.details |= other.details;
         self.acr |= other.acr;
         self.amr |= other.amr;
         self.auth_time |= other.auth_time;
@@ -302,6 +310,10 @@ impl Reading {
 
     fn validate(&mut self, schema: &Schema) {
         let result = Validator::new(schema.clone()).validate(&self.all, ValidationMode::Strict);
+        let of_administration = format!(
+            "on entity type `{}` not found",
+            Kind::Administration.as_str()
+        );
         for error in result.validation_errors() {
             let id = error.policy_id().to_string();
             let Some((file, text, at)) = self.origins.get(&id) else {
@@ -315,9 +327,22 @@ impl Reading {
                     ..Problem::at(file, text, *at, problem.message)
                 };
             }
+            // Cedar says what is missing, and not why a policy for tools is about that at all.
+            if problem.message.contains(&of_administration) {
+                problem.help = Some(SAY_WHAT_FOR.to_owned());
+            }
             self.problems.push(problem);
         }
     }
+}
+
+/// What to do about a condition that speaks of what an administration does not have.
+const SAY_WHAT_FOR: &str = "a policy for all resources is about what the admin API administers too, which has no name, server, data class and annotations: name in the scope what the policy is about, such as `action in Action::\"tools\"` or `resource is Tool`, or begin the condition with `resource has name &&`";
+
+/// When any of them may have another answer for a list.
+fn with_time(rules: &[Rule]) -> WithTime {
+    let all = rules.iter().map(|rule| rule.list.needs.with_time());
+    all.max().unwrap_or_default()
 }
 
 fn start(policy: &ast::Policy) -> usize {

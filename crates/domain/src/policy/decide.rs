@@ -70,6 +70,22 @@ pub struct Verdict {
     pub decision: Decision,
     /// Whether it is the same at any time, from anywhere and with any arguments.
     pub fixed: bool,
+    /// When it may be another one with the time alone.
+    pub with_time: WithTime,
+    /// Whether it may be another one for another address.
+    pub by_address: bool,
+}
+
+/// When an answer may be another one while nothing but the time goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WithTime {
+    /// At no time.
+    #[default]
+    Never,
+    /// When a minute begins: hours, minutes and weekdays are asked for.
+    EachMinute,
+    /// At any moment.
+    AnyMoment,
 }
 
 /// What came out of the policies whose scope fits.
@@ -120,20 +136,20 @@ impl Policies {
             Ask::Call => {
                 let needs = conditions(|rule| &rule.call);
                 let outcome = request.evaluate(&candidates, |rule| &rule.call, &needs, "call");
-                self.verdict(outcome, needs.is_fixed())
+                self.verdict(outcome, &needs)
             }
             Ask::Possible => {
                 let needs = conditions(|rule| &rule.list);
                 let outcome = request.evaluate(&candidates, |rule| &rule.list, &needs, "call");
-                self.verdict(outcome, needs.is_fixed())
+                self.verdict(outcome, &needs)
             }
             Ask::List => {
                 let needs = conditions(|rule| &rule.list);
                 let outcome = request.evaluate(&candidates, |rule| &rule.list, &needs, "list");
-                let mut verdict = self.verdict(outcome, needs.is_fixed());
+                let mut verdict = self.verdict(outcome, &needs);
                 if verdict.decision.allowed && needs.view {
                     let call = request.evaluate(&candidates, |rule| &rule.list, &needs, "call");
-                    let call = self.verdict(call, verdict.fixed);
+                    let call = self.verdict(call, &needs);
                     if !call.decision.allowed {
                         verdict = call;
                     }
@@ -143,7 +159,7 @@ impl Policies {
         }
     }
 
-    fn verdict(&self, outcome: Outcome, fixed: bool) -> Verdict {
+    fn verdict(&self, outcome: Outcome, needs: &Needs) -> Verdict {
         let names = |of: &[u32]| {
             of.iter()
                 .filter_map(|at| self.rule(*at).map(|rule| rule.name.clone()))
@@ -166,7 +182,12 @@ impl Policies {
             },
             failures,
         };
-        Verdict { decision, fixed }
+        Verdict {
+            decision,
+            fixed: needs.is_fixed(),
+            with_time: needs.with_time(),
+            by_address: needs.network,
+        }
     }
 }
 
@@ -410,6 +431,7 @@ impl Needs {
     fn include(&mut self, other: &Self) {
         self.view |= other.view;
         self.time |= other.time;
+        self.moment |= other.moment;
         self.network |= other.network;
         match (&mut self.arguments, &other.arguments) {
             (_, None) | (Some(Wanted::All), _) => {}

@@ -14,7 +14,7 @@ use super::{
     resource::{Resource, Target},
     value::{Functions, datetime},
 };
-use crate::Attributes;
+use crate::{Attributes, AuthorizationDetail};
 
 /// A type of entities that the scope of a policy may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -192,6 +192,8 @@ impl Vocabulary {
             ("scopes".into(), words(&principal.scopes).into()),
             ("amr".into(), words(&login.amr).into()),
         ];
+        let details = principal.authorization_details.iter().map(detail);
+        attributes.push(member("authorizationDetails", Value::set(details, None)));
         if let Some(acr) = &login.acr {
             attributes.push(member("acr", acr.as_str()));
         }
@@ -206,6 +208,26 @@ impl Vocabulary {
         let uid = self.uid(Kind::Principal, &principal_id(principal));
         Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), parents, [])
     }
+}
+
+/// What was allowed in detail, as a record.
+fn detail(detail: &AuthorizationDetail) -> Value {
+    let AuthorizationDetail {
+        kind,
+        action,
+        location,
+        identifier,
+        more,
+    } = detail;
+    let texts = [
+        ("type", kind),
+        ("action", action),
+        ("location", location),
+        ("identifier", identifier),
+    ];
+    let texts = texts.map(|(name, text)| (SmolStr::new_static(name), Value::from(text.as_str())));
+    let more = (SmolStr::new_static("more"), Value::from(*more));
+    Value::record(texts.into_iter().chain([more]), None)
 }
 
 fn uid(of: &EntityType, id: &str) -> EntityUID {

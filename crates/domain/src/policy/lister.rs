@@ -2,7 +2,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Action, Annotations, Ask, Circumstances, DataClass, Effect, Policies, Resource, Standing,
-    Target,
+    Target, WithTime,
     decide::Asked,
     entity::Kind,
     formula::{Formula, Value},
@@ -15,6 +15,10 @@ pub struct Shown {
     pub allowed: bool,
     /// Whether the answer depends on nothing but principal and resource.
     pub fixed: bool,
+    /// When it may be another one with the time alone.
+    pub with_time: WithTime,
+    /// Whether it may be another one for another address.
+    pub by_address: bool,
 }
 
 /// Answers for one list after the other of its entries, each kind of entry once: most tools of a
@@ -164,6 +168,8 @@ impl<'p> Lister<'p> {
         Shown {
             allowed: verdict.decision.allowed,
             fixed: verdict.fixed,
+            with_time: verdict.with_time,
+            by_address: verdict.by_address,
         }
     }
 }
@@ -189,6 +195,8 @@ impl Known<'_> {
         Shown {
             allowed,
             fixed: true,
+            with_time: WithTime::Never,
+            by_address: false,
         }
     }
 }

@@ -32,7 +32,7 @@ mod value;
 
 pub use action::Action;
 pub use compile::{AdminPermits, Policies, Source};
-pub use decide::{Ask, Circumstances, Decision, Failure, Verdict};
+pub use decide::{Ask, Circumstances, Decision, Failure, Verdict, WithTime};
 pub use error::{PolicyErrors, Problem};
 pub use lister::{Lister, Shown};
 pub use resource::{Annotations, Classes, DataClass, Resource, Target};

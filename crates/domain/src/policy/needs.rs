@@ -5,11 +5,15 @@ use std::collections::BTreeSet;
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Var};
 use smol_str::SmolStr;
 
+use super::decide::WithTime;
+
 /// What has to be known of a request to evaluate a condition, besides principal and resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     pub view: bool,
     pub time: bool,
+    /// More of the time than its hour, minute and weekday.
+    pub moment: bool,
     pub network: bool,
     /// `None` where arguments are not spoken of.
     pub arguments: Option<Wanted>,
@@ -33,6 +37,8 @@ pub(super) struct OfPrincipal {
     /// Roles or scopes that are named nowhere.
     pub roles: bool,
     pub scopes: bool,
+    /// What it was allowed in detail.
+    pub details: bool,
     /// How strongly, by what and when it logged in.
     pub acr: bool,
     pub amr: bool,
@@ -51,6 +57,15 @@ impl Needs {
     /// Whether the answer is the same at any time, from anywhere, and with any arguments.
     pub(super) fn is_fixed(&self) -> bool {
         !self.time && !self.network && self.arguments.is_none()
+    }
+
+    /// How long the answer is the same where nothing but the time goes on.
+    pub(super) fn with_time(&self) -> WithTime {
+        match (self.time, self.moment) {
+            (_, true) => WithTime::AnyMoment,
+            (true, false) => WithTime::EachMinute,
+            (false, false) => WithTime::Never,
+        }
     }
 
     fn add(&mut self, expression: &Expr) {
@@ -92,7 +107,10 @@ impl Needs {
         match of.expr_kind() {
             ExprKind::Var(Var::Context) => match attr.as_str() {
                 "view" => self.view = true,
-                "time" => self.time = true,
+                "time" => {
+                    self.time = true;
+                    self.moment = true;
+                }
                 "network" => self.network = true,
                 "arguments" => match second {
                     Some(name) => self.argument(name),
@@ -105,6 +123,7 @@ impl Needs {
                 "tenant" | "kind" => {}
                 "roles" => self.principal.roles = true,
                 "scopes" => self.principal.scopes = true,
+                "authorizationDetails" => self.principal.details = true,
                 "acr" => self.principal.acr = true,
                 "amr" => self.principal.amr = true,
                 "authTime" => self.principal.auth_time = true,
@@ -115,6 +134,12 @@ impl Needs {
                 if outer == "arguments" && is(expr, Var::Context) =>
             {
                 self.argument(attr);
+            }
+            ExprKind::GetAttr { expr, attr: outer }
+                if outer == "time" && is(expr, Var::Context) =>
+            {
+                self.time = true;
+                self.moment |= !matches!(attr.as_str(), "hour" | "minute" | "weekday");
             }
             _ => self.add(of),
         }
@@ -135,6 +160,7 @@ impl Needs {
     fn whole_context(&mut self) {
         self.view = true;
         self.time = true;
+        self.moment = true;
         self.network = true;
         self.arguments = Some(Wanted::All);
     }
@@ -143,6 +169,7 @@ impl Needs {
         self.principal.identity = true;
         self.principal.roles = true;
         self.principal.scopes = true;
+        self.principal.details = true;
         self.principal.acr = true;
         self.principal.amr = true;
         self.principal.auth_time = true;
@@ -230,6 +257,21 @@ mod tests {
         assert!(!needs.time && !needs.network && !needs.view && !needs.is_fixed());
         assert!(of("resource.readOnly").is_fixed());
         assert!(of("context.time.hour > 8").time);
+        for (condition, with_time) in [
+            ("resource.readOnly", WithTime::Never),
+            (
+                r#"context.time.hour > 8 && context.time.weekday == Weekday::"monday""#,
+                WithTime::EachMinute,
+            ),
+            (
+                r#"context.time.minute > 8 && context.time.now > datetime("2026-01-01")"#,
+                WithTime::AnyMoment,
+            ),
+            ("[context.time].contains(context.time)", WithTime::AnyMoment),
+            ("[context].contains(context)", WithTime::AnyMoment),
+        ] {
+            assert_eq!(of(condition).with_time(), with_time, "{condition}");
+        }
         assert!(of("context has arguments.city").arguments.is_some());
         assert_eq!(of("context.arguments == {}").arguments, Some(Wanted::All));
         assert_eq!(
@@ -260,12 +302,14 @@ mod tests {
         assert_eq!(needs.named, [("Role".into(), "a".into())].into());
         assert!(of(r#"principal.roles.contains("x")"#).principal.roles);
         assert!(of(r#"principal.subject == "x""#).principal.identity);
+        let details = of("principal.authorizationDetails.isEmpty()").principal;
+        assert!(details.details && !details.identity && !details.scopes);
         let login = of("principal has acr && principal has authTime").principal;
         assert!(login.acr && login.auth_time && !login.amr && !login.identity);
         let amr = of(r#"principal.amr.contains("mfa")"#).principal;
         assert!(amr.amr && !amr.acr && !amr.auth_time && !amr.identity);
         let whole = of(r#"[principal].contains(Principal::"x")"#).principal;
-        assert!(whole.identity && whole.roles && whole.scopes);
+        assert!(whole.identity && whole.roles && whole.scopes && whole.details);
         assert!(whole.acr && whole.amr && whole.auth_time);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     entity::{Kind, ancestors, principal_id},
     index::Bucket,
 };
-use crate::{Attributes, Principal};
+use crate::{Attributes, AuthorizationDetail, Principal};
 
 /// A text that no other parts give: lengths stand in front of what callers and issuers have chosen.
 #[derive(Default)]
@@ -28,6 +28,22 @@ impl Key {
         }
         self.0.push(';');
     }
+}
+
+fn written(detail: &AuthorizationDetail) -> String {
+    let AuthorizationDetail {
+        kind,
+        action,
+        location,
+        identifier,
+        more,
+    } = detail;
+    let mut key = Key::default();
+    for part in [kind, action, location, identifier] {
+        key.part(part);
+    }
+    key.part(if *more { "more" } else { "" });
+    key.0
 }
 
 /// What of a set of policies concerns one principal.
@@ -91,6 +107,14 @@ impl Policies {
         });
         key.list(attributes.roles.iter().filter(told_by_role));
         key.list(attributes.scopes.iter().filter(|_| told.scopes));
+        let details = attributes.authorization_details.iter();
+        key.list(
+            details
+                .filter(|_| told.details)
+                .map(written)
+                .collect::<Vec<_>>()
+                .iter(),
+        );
         key.list(login.acr.iter().filter(|_| told.acr));
         key.list(login.amr.iter().filter(|_| told.amr));
         key.list(auth_time.iter().filter(|_| told.auth_time));

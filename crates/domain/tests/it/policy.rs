@@ -478,3 +478,31 @@ fn the_revision_follows_the_text() {
         policies("permit(principal, action, resource);").revision()
     );
 }
+
+#[test]
+fn a_policy_for_everything_is_told_what_an_administration_does_not_have() {
+    for asked in [
+        r#"resource.name like "crm_*""#,
+        r#"resource.server == Server::"crm""#,
+        r#"resource.dataClass == DataClass::"personal""#,
+    ] {
+        let text = format!("permit(principal, action, resource)\n  when {{ {asked} }};");
+        let errors = Policies::compile(&[source("p.cedar", &text)], None).unwrap_err();
+        let problem = &errors.0[0];
+        assert_eq!((problem.line, errors.0.len()), (2, 1), "{errors}");
+        let help = problem.help.as_deref().unwrap_or_default();
+        assert!(help.contains(r#"action in Action::"tools""#), "{errors}");
+        // As it says.
+        for instead in [
+            text.replace("action,", r#"action in Action::"tools","#),
+            text.replace("resource)", "resource is Tool)"),
+            text.replace(
+                "resource.",
+                "resource has name && resource has server && resource has dataClass && resource.",
+            ),
+        ] {
+            let compiled = Policies::compile(&[source("p.cedar", &instead)], None);
+            assert!(compiled.is_ok(), "{instead}: {compiled:?}");
+        }
+    }
+}

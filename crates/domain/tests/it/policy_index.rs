@@ -1,16 +1,16 @@
 //! The index of policies against Cedar with the whole set.
 
-use std::{collections::BTreeSet, str::FromStr, sync::LazyLock, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, str::FromStr, sync::LazyLock, time::Duration};
 
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request, Schema,
     ValidationMode, Validator,
 };
 use mcp_ultra_domain::{
-    Attributes, Login, Principal, PrincipalKind,
+    Attributes, AuthorizationDetail, Login, Principal, PrincipalKind,
     policy::{
         Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, SCHEMA,
-        Source, Target,
+        Source, Target, WithTime,
     },
 };
 use proptest::{prelude::*, sample::select};
@@ -101,6 +101,91 @@ fn policy() -> impl Strategy<Value = String> {
         .prop_map(|(effect, principal, action, resource, condition)| {
             format!("{effect}({principal}, {action}, {resource}) {condition};\n")
         })
+}
+
+/// What asks for nothing but the login: acr, amr, the time, and the age.
+const OF_LOGIN: [&str; 8] = [
+    r#"when { principal.amr.contains("mfa") }"#,
+    r#"unless { principal.amr.containsAny(["pwd", "otp"]) }"#,
+    r#"when { principal has acr && principal.acr == "gold" }"#,
+    "unless { principal has acr }",
+    "when { principal has authTime }",
+    r#"when { principal has authTime && principal.authTime > datetime("1970-01-01T00:01:00Z") }"#,
+    r#"when { principal has authTime && context.time.now.durationSince(principal.authTime) <= duration("15m") }"#,
+    r#"unless { principal has authTime && context.time.now.durationSince(principal.authTime) > duration("15m") }"#,
+];
+
+/// A policy for everyone and everything that asks for the login, so that the login decides.
+fn policy_of_login() -> impl Strategy<Value = String> {
+    let effect = prop_oneof![4 => Just("permit"), 1 => Just("forbid")];
+    (effect, select(&OF_LOGIN[..])).prop_map(|(effect, condition)| {
+        format!("{effect}(principal, action, resource) {condition};\n")
+    })
+}
+
+/// What asks for what was allowed in detail.
+const OF_DETAILS: [&str; 3] = [
+    "when { principal.authorizationDetails.isEmpty() }",
+    r#"when { principal.authorizationDetails.contains({ type: "t", action: "read", location: "", identifier: "", more: false }) }"#,
+    r#"unless { principal.authorizationDetails.contains({ type: "t", action: "read", location: "", identifier: "", more: true }) }"#,
+];
+
+fn policy_of_details() -> impl Strategy<Value = String> {
+    let effect = prop_oneof![4 => Just("permit"), 1 => Just("forbid")];
+    (effect, select(&OF_DETAILS[..])).prop_map(|(effect, condition)| {
+        format!("{effect}(principal, action, resource) {condition};\n")
+    })
+}
+
+fn details() -> impl Strategy<Value = BTreeSet<AuthorizationDetail>> {
+    let one = (
+        select(&["t", "u"][..]),
+        select(&["read", ""][..]),
+        any::<bool>(),
+    );
+    let one = one.prop_map(|(kind, action, more)| AuthorizationDetail {
+        kind: kind.to_owned(),
+        action: action.to_owned(),
+        location: String::new(),
+        identifier: String::new(),
+        more,
+    });
+    proptest::collection::btree_set(one, 0..3)
+}
+
+/// Few policies, so that one of them decides.
+fn policies_of_login() -> impl Strategy<Value = Vec<String>> {
+    let any = proptest::collection::vec(policy(), 0..2);
+    let of_login = proptest::collection::vec(policy_of_login(), 1..3);
+    (of_login, any).prop_map(|(of_login, any)| [of_login, any].concat())
+}
+
+/// What depends on the time, the address, or neither.
+const OF_TIME: [&str; 9] = [
+    "",
+    "when { context.time.hour < 2 }",
+    "unless { context.time.minute >= 30 && context.time.hour == 1 }",
+    r#"when { context.time.weekday == Weekday::"thursday" }"#,
+    r#"when { context.time.now < datetime("1970-01-01T01:00:00Z") }"#,
+    r#"unless { principal has authTime && context.time.now.durationSince(principal.authTime) <= duration("15m") }"#,
+    "when { [context.time].contains(context.time) && context.time.minute < 10 }",
+    r#"when { context.network.address.isInRange(ip("10.0.0.1/32")) }"#,
+    r#"when { principal.amr.contains("mfa") }"#,
+];
+
+fn policy_of_time() -> impl Strategy<Value = String> {
+    let effect = prop_oneof![3 => Just("permit"), 1 => Just("forbid")];
+    (effect, select(&OF_TIME[..])).prop_map(|(effect, condition)| {
+        format!("{effect}(principal, action, resource) {condition};\n")
+    })
+}
+
+/// In the first two days.
+fn moment() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (0..172_800_000_u64).prop_map(Duration::from_millis),
+        (0..7_200_000_u64).prop_map(Duration::from_millis),
+    ]
 }
 
 /// When everything is asked: 15 minutes and a bit after one of the logins.
@@ -218,6 +303,16 @@ fn datetime(time: Duration) -> serde_json::Value {
     json!({"__extn": {"fn": "datetime", "arg": text}})
 }
 
+fn details_of(who: &Attributes) -> serde_json::Value {
+    let details = who.authorization_details.iter();
+    details
+        .map(|one| {
+            json!({"type": one.kind, "action": one.action, "location": one.location,
+                   "identifier": one.identifier, "more": one.more})
+        })
+        .collect()
+}
+
 /// What Cedar says with all policies and with entities that it reads and closes itself.
 fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
     let set = PolicySet::from_str(text).unwrap();
@@ -274,7 +369,7 @@ fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
     let resource = entity(of, &asked.resource.name);
     let mut own = json!({
         "kind": {"__entity": entity("Kind", "user")}, "subject": who.subject, "issuer": "idp",
-        "tenant": &*who.tenant, "roles": who.roles, "scopes": who.scopes, "amr": who.login.amr});
+        "tenant": &*who.tenant, "roles": who.roles, "scopes": who.scopes, "authorizationDetails": details_of(who), "amr": who.login.amr});
     if let Some(acr) = &who.login.acr {
         own["acr"] = json!(acr);
     }
@@ -375,6 +470,37 @@ proptest! {
         }
     }
 
+    /// What is kept of answers outlives no moment at which they are others.
+    #[test]
+    fn answers_are_others_at_no_other_time_than_they_say(
+        lines in proptest::collection::vec(policy_of_time(), 1..4),
+        one in asked(),
+        (now, later) in (moment(), moment()),
+        ask in select(&[Ask::Call, Ask::List, Ask::Possible][..]),
+    ) {
+        let (text, policies) = compiled(lines);
+        let standing = policies.standing(&one.principal);
+        let answer = |now: Duration, address: Option<IpAddr>| {
+            let around = Circumstances { now, address, arguments: None };
+            policies.decide(&standing, one.action, &one.resource, ask, &around)
+        };
+        let address = |last| Some(IpAddr::from([10, 0, 0, last]));
+        let first = answer(now, address(1));
+        let same_minute = Duration::from_mins(now.as_secs() / 60) + Duration::from_millis(u64::try_from(later.as_millis()).unwrap() % 60_000);
+        for (at, from) in [(later, address(1)), (later, address(2)), (now, address(2)), (same_minute, address(1))] {
+            let other = answer(at, from);
+            let may_differ = match first.with_time {
+                WithTime::Never => false,
+                WithTime::EachMinute => at.as_secs() / 60 != now.as_secs() / 60,
+                WithTime::AnyMoment => at != now,
+            } || (first.by_address && from != address(1));
+            if first.fixed || !may_differ {
+                prop_assert_eq!(&first, &other, "{}", text);
+            }
+        }
+        prop_assert!(first.with_time <= policies.with_time() || ask == Ask::Call);
+    }
+
     #[test]
     fn principals_with_one_key_are_answered_alike(
         lines in proptest::collection::vec(policy(), 0..12),
@@ -394,24 +520,56 @@ proptest! {
     }
 
     #[test]
+    fn details_with_one_key_are_answered_as_cedar_answers_them(
+        lines in proptest::collection::vec(policy_of_details(), 1..3),
+        one in asked(),
+        (first, second) in (details(), details()),
+    ) {
+        let (text, policies) = compiled(lines);
+        let with = |details: &BTreeSet<AuthorizationDetail>| {
+            let mut attributes = one.principal.attributes().clone();
+            attributes.authorization_details = details.clone();
+            let principal = Principal::from(attributes);
+            let standing = policies.standing(&principal);
+            let answer = policies.decide(&standing, one.action, &one.resource, Ask::Call, &NOW);
+            let asked = Asked { principal: principal.clone(), n: None, ..one.clone() };
+            (policies.key(&principal), answer, whole(&text, &asked).0)
+        };
+        let (first, second) = (with(&first), with(&second));
+        prop_assert_eq!(first.1.decision.allowed, first.2, "{}", text);
+        if first.0 == second.0 {
+            prop_assert_eq!(first.1, second.1, "{}", text);
+        }
+    }
+
+    #[test]
     fn logins_with_one_key_are_answered_alike(
-        lines in proptest::collection::vec(policy(), 1..6),
+        lines in policies_of_login(),
         one in asked(),
         other in login(),
     ) {
         let (text, policies) = compiled(lines);
-        let mut attributes = one.principal.attributes().clone();
-        attributes.login = other;
-        let other = Principal::from(attributes);
+        let own = one.principal.attributes().login.clone();
         let answer = |principal: &Principal| {
             let standing = policies.standing(principal);
             let ask = |ask| policies.decide(&standing, one.action, &one.resource, ask, &NOW);
             (ask(Ask::Call), ask(Ask::List))
         };
-        let same = policies.key(&one.principal) == policies.key(&other);
-        prop_assert!(same || one.principal != other);
-        if same {
-            prop_assert_eq!(answer(&one.principal), answer(&other), "{}", text);
+        // Those that differ in one thing alone are told apart by that alone, or not at all.
+        for login in [
+            Login { acr: other.acr.clone(), ..own.clone() },
+            Login { amr: other.amr.clone(), ..own.clone() },
+            Login { auth_time: other.auth_time, ..own },
+            other,
+        ] {
+            let mut attributes = one.principal.attributes().clone();
+            attributes.login = login;
+            let other = Principal::from(attributes);
+            let same = policies.key(&one.principal) == policies.key(&other);
+            prop_assert!(same || one.principal != other);
+            if same {
+                prop_assert_eq!(answer(&one.principal), answer(&other), "{}", text);
+            }
         }
     }
 }

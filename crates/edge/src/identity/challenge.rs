@@ -1,13 +1,15 @@
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use url::Url;
 
-use super::{IdentitySettings, Refused, dpop};
+use super::{IdentitySettings, LoginRule, Refused, dpop};
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-/// What refused clients are told (RFC 6750, 3; RFC 9728, 5.1), and the metadata of the protected
+/// What refused clients are told (RFC 6750, 3; RFC 9470, 3; RFC 9728, 5.1), and the metadata of the protected
 /// resource (RFC 9728, 2). All of it is made once.
 #[derive(Debug)]
 pub struct Challenges {
@@ -28,11 +30,20 @@ struct Kinds {
     invalid: HeaderValue,
     several: HeaderValue,
     scope: HeaderValue,
+    login: HeaderValue,
     proof: HeaderValue,
 }
 
 impl Kinds {
-    fn new(scheme: &'static str, rest: &str) -> Self {
+    fn new(scheme: &'static str, login: &LoginRule, rest: &str) -> Self {
+        let mut stronger = String::from("error=\"insufficient_user_authentication\", ");
+        if !login.acr_values.is_empty() {
+            let values = login.acr_values.join(" ");
+            let _ = write!(stronger, "acr_values=\"{values}\", ");
+        }
+        if let Some(max_age) = login.max_age {
+            let _ = write!(stronger, "max_age=\"{}\", ", max_age.as_secs());
+        }
         let value = |error: &str| {
             let text = format!("{scheme} {error}{rest}");
             // What is configured was checked; a challenge without parameters is one too.
@@ -43,6 +54,7 @@ impl Kinds {
             invalid: value("error=\"invalid_token\", "),
             several: value("error=\"invalid_request\", "),
             scope: value("error=\"insufficient_scope\", "),
+            login: value(&stronger),
             proof: value("error=\"invalid_dpop_proof\", "),
         }
     }
@@ -52,6 +64,7 @@ impl Kinds {
             Refused::Missing => Some(&self.missing),
             Refused::Several => Some(&self.several),
             Refused::Scope => Some(&self.scope),
+            Refused::Login => Some(&self.login),
             Refused::Unavailable | Refused::ReplayStore => None,
             Refused::Proof | Refused::Replayed => Some(&self.proof),
             _ => Some(&self.invalid),
@@ -88,8 +101,11 @@ impl Challenges {
         let rest = format!("resource_metadata=\"{url}\"{scope}");
         let algorithms = dpop::ALGORITHMS.join(" ");
         Self {
-            bearer: Kinds::new("Bearer", &rest),
-            dpop: bindable.then(|| Kinds::new("DPoP", &format!("algs=\"{algorithms}\", {rest}"))),
+            bearer: Kinds::new("Bearer", &settings.login, &rest),
+            dpop: bindable.then(|| {
+                let rest = format!("algs=\"{algorithms}\", {rest}");
+                Kinds::new("DPoP", &settings.login, &rest)
+            }),
             dpop_only: bindable && settings.dpop.required,
             metadata: metadata.to_string().into(),
             path,
@@ -166,6 +182,10 @@ mod tests {
             secret,
             api_keys: None,
             required_scopes: scopes.clone(),
+            login: LoginRule {
+                acr_values: vec!["gold".to_owned(), "urn:x:2".to_owned()],
+                max_age: Some(Duration::from_mins(5)),
+            },
             certificates: Vec::new(),
             supported_scopes: scopes,
             clock_skew: Duration::ZERO,
@@ -205,6 +225,7 @@ mod tests {
                 Refused::Missing
                 | Refused::Several
                 | Refused::Scope
+                | Refused::Login
                 | Refused::Unavailable
                 | Refused::ReplayStore
                 | Refused::Proof
@@ -214,6 +235,10 @@ mod tests {
         }
         let scope = format!("Bearer error=\"insufficient_scope\", {rest}");
         assert_eq!(shown(Refused::Scope), (403, Some(scope)));
+        let login = format!(
+            "Bearer error=\"insufficient_user_authentication\", acr_values=\"gold urn:x:2\", max_age=\"300\", {rest}"
+        );
+        assert_eq!(shown(Refused::Login), (401, Some(login)));
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, time::Duration};
 use mcp_ultra_domain::{Attributes, DEFAULT_TENANT, Login, Principal, PrincipalKind, Withdrawal};
 use serde_json::Value;
 
-use super::{ClaimPaths, Refused, verify::time};
+use super::{ClaimPaths, Refused, details::authorization_details, verify::time};
 
 /// The longest subject and tenant, in bytes: both become parts of keys.
 const LONGEST_NAME: usize = 256;
@@ -70,6 +70,7 @@ pub(super) fn principal(
         Some(path) => words(at(claims, path)),
         None => words(claims.get("scope").or_else(|| claims.get("scp"))),
     };
+    attributes.authorization_details = authorization_details(claims)?;
     attributes.login = login(claims, times.latest);
     attributes.expires = Some(times.expires);
     attributes.withdrawal = withdrawal.clone();
@@ -100,7 +101,7 @@ fn kind(
 /// What the token says of the login that it was issued for (RFC 9068, 2.2.1). A claim that is not
 /// what `OpenID` Connect Core, 2 says is as if it were not there: policies ask for the strength that
 /// they need, so nobody gets more by it, and tokens are good with whom nobody asks.
-fn login(claims: &Value, latest: Duration) -> Login {
+pub(super) fn login(claims: &Value, latest: Duration) -> Login {
     let methods = claims.get("amr").and_then(Value::as_array);
     let methods = methods.and_then(|methods| {
         let texts = methods.iter().map(|one| one.as_str().map(str::to_owned));

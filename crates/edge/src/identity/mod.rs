@@ -7,7 +7,7 @@
 //!   long they are good
 //! - `verify`: signature and claims
 //! - `api_keys`, `key_secret`: API keys, and how their secrets look
-//! - `claims`: from claims to a principal
+//! - `claims`: from claims to a principal; `details`: what was allowed in detail (RFC 9396)
 //! - `cache`: a token that was verified is not verified again
 //! - `binding`: what a token is bound to, and must be shown with it
 //! - `dpop`: the proof of a key that a token is bound to
@@ -27,6 +27,7 @@ mod cache;
 mod certificate;
 mod challenge;
 mod claims;
+mod details;
 mod dpop;
 mod key_secret;
 mod keys;
@@ -46,12 +47,14 @@ pub use bearer::{Scheme, presented};
 pub use binding::Believed;
 pub use certificate::{CertificateRule, NoSanPattern, SanPattern};
 pub use challenge::Challenges;
+pub use details::authorization_details;
 pub use dpop::is_signed_proof;
 pub use key_secret::{API_KEY_PREFIX, IssuedSecret, NoRandomness, issue, new_key_id};
 pub use refused::Refused;
 pub use request::{Credentials, Identified};
 pub use settings::{
-    Algorithm, ClaimPaths, DpopSettings, IdentitySettings, IssuerSettings, KeyTimes, SharedSecret,
+    Algorithm, ClaimPaths, DpopSettings, IdentitySettings, IssuerSettings, KeyTimes, LoginRule,
+    SharedSecret,
 };
 
 use self::{
@@ -73,6 +76,7 @@ pub struct Identity {
     api_keys: Option<Arc<ApiKeys>>,
     certificates: Vec<CertificateRule>,
     required: Vec<String>,
+    login: LoginRule,
     skew: std::time::Duration,
     dpop: Dpop,
     cache: Cache,
@@ -96,6 +100,7 @@ impl Identity {
             Issuer::fetched(
                 issuer,
                 &settings.resource,
+                &settings.login,
                 fetcher.clone(),
                 settings.times,
                 clock.clone(),
@@ -109,8 +114,9 @@ impl Identity {
             api_keys: api_keys.map(|keys| ApiKeys::new(keys, clock.clone(), most)),
             secret: settings
                 .secret
-                .map(|secret| Issuer::shared(secret, &settings.resource)),
+                .map(|secret| Issuer::shared(secret, &settings.resource, &settings.login)),
             required: settings.required_scopes,
+            login: settings.login,
             skew: settings.clock_skew,
             dpop,
             cache: Cache::new(settings.cached_tokens),
@@ -312,6 +318,20 @@ impl Identity {
             Ok(())
         } else {
             Err(Refused::Scope)
+        }
+    }
+
+    /// Whether the login that the principal's access token was issued for is strong and recent
+    /// enough for any call.
+    ///
+    /// # Errors
+    /// [`Refused::Login`]
+    pub fn admit_login(&self, principal: &Principal) -> Result<(), Refused> {
+        let login = &principal.attributes().login;
+        if self.login.holds(login, self.clock.now(), self.skew) {
+            Ok(())
+        } else {
+            Err(Refused::Login)
         }
     }
 

@@ -67,11 +67,14 @@ pub enum Refused {
     /// The token is good, and lacks scopes that every call needs.
     #[error("the token lacks scopes that are needed")]
     Scope,
+    /// The token is good, and its login is not as strong or as recent as every call needs (RFC 9470).
+    #[error("the login of the token is not strong or recent enough")]
+    Login,
 }
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Missing,
         Self::Several,
         Self::TooLarge,
@@ -93,6 +96,7 @@ impl Refused {
         Self::Certificate,
         Self::Unavailable,
         Self::Scope,
+        Self::Login,
     ];
 
     /// The value of a metric label.
@@ -119,6 +123,7 @@ impl Refused {
             Self::Certificate => "certificate",
             Self::Unavailable => "unavailable",
             Self::Scope => "scope",
+            Self::Login => "login",
         }
     }
 

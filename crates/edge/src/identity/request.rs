@@ -38,6 +38,7 @@ impl Identity {
     /// [`Refused`], of which a client must not be told more than its [challenge](super::Challenges).
     pub async fn identify_request(&self, request: Credentials<'_>) -> Result<Identified, Refused> {
         let mut shown = None;
+        let mut is_token = false;
         let principal = match presented(request.headers) {
             Ok((scheme, token)) => {
                 let believed = match self.recall(token) {
@@ -45,6 +46,7 @@ impl Identity {
                     // Rare, and larger than all the rest.
                     None => Box::pin(self.believe(token)).await?,
                 };
+                is_token = !believed.is_api_key;
                 if request.keep_token {
                     shown = believed.access_token(token);
                 }
@@ -60,6 +62,10 @@ impl Identity {
             Err(why) => return Err(why),
         };
         self.admit(&principal)?;
+        // Last: who is told to log in again gets in by it.
+        if is_token {
+            self.admit_login(&principal)?;
+        }
         Ok(Identified {
             principal,
             token: shown,

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_domain::ports::ReplayStore;
+use mcp_ultra_domain::{Login, ports::ReplayStore};
 
 use super::{ApiKeySettings, CertificateRule};
 
@@ -73,6 +73,8 @@ pub struct IdentitySettings {
     pub api_keys: Option<ApiKeySettings>,
     /// The scopes that every call needs.
     pub required_scopes: Vec<String>,
+    /// What the login of every access token must be like.
+    pub login: LoginRule,
     /// Who clients are by their certificates.
     pub certificates: Vec<CertificateRule>,
     /// `scopes_supported` of the metadata.
@@ -85,6 +87,36 @@ pub struct IdentitySettings {
     pub cached_tokens: usize,
     /// How tokens are bound to the keys of clients.
     pub dpop: DpopSettings,
+}
+
+/// What the login must be like that an access token was issued for (RFC 9470).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoginRule {
+    /// The classes of which it must have satisfied one (`acr`), the preferred first; any where there
+    /// are none.
+    pub acr_values: Vec<String>,
+    /// How long ago it may have been (`auth_time`), besides the skew of clocks.
+    pub max_age: Option<Duration>,
+}
+
+impl LoginRule {
+    /// When a login is too long ago, since the Unix epoch.
+    pub(super) fn ends(&self, login: &Login, skew: Duration) -> Option<Duration> {
+        let max_age = self.max_age?;
+        let time = login.auth_time.unwrap_or_default();
+        Some(time.saturating_add(max_age).saturating_add(skew))
+    }
+
+    /// Whether a login is like that.
+    pub(super) fn holds(&self, login: &Login, now: Duration, skew: Duration) -> bool {
+        let strong = self.acr_values.is_empty()
+            || login
+                .acr
+                .as_ref()
+                .is_some_and(|acr| self.acr_values.contains(acr));
+        let known = self.max_age.is_none() || login.auth_time.is_some();
+        strong && known && self.ends(login, skew).is_none_or(|end| now < end)
+    }
 }
 
 /// How tokens are bound to the keys of clients (RFC 9449).

@@ -6,10 +6,10 @@ use mcp_ultra_domain::{Clock, Principal};
 use serde_json::Value;
 
 use super::{
-    Algorithm, ClaimPaths, IssuerSettings, KeyTimes, Refused, SharedSecret,
+    Algorithm, ClaimPaths, IssuerSettings, KeyTimes, LoginRule, Refused, SharedSecret,
     api_keys::Held,
     binding::Binding,
-    claims::{Times, principal},
+    claims::{Times, login, principal},
     keys::Key,
     source::KeySource,
     token::{Claimed, Signed},
@@ -25,6 +25,7 @@ pub(super) struct Issuer {
     audiences: Vec<String>,
     algorithms: Vec<Algorithm>,
     claims: ClaimPaths,
+    login: LoginRule,
     keys: Keys,
 }
 
@@ -69,6 +70,7 @@ impl Issuer {
     pub(super) fn fetched(
         settings: IssuerSettings,
         resource: &str,
+        login: &LoginRule,
         fetcher: Fetcher,
         times: KeyTimes,
         clock: Arc<dyn Clock>,
@@ -84,16 +86,18 @@ impl Issuer {
             audiences,
             algorithms: settings.algorithms,
             claims: settings.claims,
+            login: login.clone(),
             keys: Keys::Fetched(source),
         }
     }
 
-    pub(super) fn shared(secret: SharedSecret, resource: &str) -> Self {
+    pub(super) fn shared(secret: SharedSecret, resource: &str, login: &LoginRule) -> Self {
         Self {
             name: secret.issuer,
             audiences: vec![resource.to_owned()],
             algorithms: Vec::new(),
             claims: secret.claims,
+            login: login.clone(),
             keys: Keys::Shared(ArcSwap::from_pointee(vec![Arc::new(Key::shared(
                 &secret.secret,
             ))])),
@@ -136,10 +140,11 @@ impl Issuer {
         let ours = |audience: &str| self.audiences.iter().any(|own| own == audience);
         let now = clock.now();
         let until = self.check(&claims, ours, now, skew)?;
-        let times = Times {
-            latest: now.saturating_add(skew),
-            expires: until,
-        };
+        let latest = now.saturating_add(skew);
+        // A stream lasts no longer than its login would be good for another request.
+        let ends = self.login.ends(&login(&claims, latest), skew);
+        let expires = ends.map_or(until, |ends| ends.min(until));
+        let times = Times { latest, expires };
         let withdrawal = key.withdrawal();
         Ok(Verified {
             principal: principal(&claims, &self.claims, &self.name, times, withdrawal)?,

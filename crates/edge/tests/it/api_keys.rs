@@ -15,7 +15,8 @@ use mcp_ultra_domain::{
 };
 use mcp_ultra_edge::{
     identity::{
-        ApiKeySettings, DpopSettings, Identity, IdentitySettings, KeyTimes, Refused, issue,
+        ApiKeySettings, DpopSettings, Identity, IdentitySettings, KeyTimes, LoginRule, Refused,
+        issue,
     },
     outbound::{Outbound, OutboundConfig},
 };
@@ -89,6 +90,7 @@ fn rig(cached: usize) -> Rig {
             max_age: MAX_AGE,
         }),
         required_scopes: Vec::new(),
+        login: LoginRule::default(),
         certificates: Vec::new(),
         supported_scopes: Vec::new(),
         clock_skew: zero,

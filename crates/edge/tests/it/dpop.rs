@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderValue, Method};
 use mcp_ultra_domain::{Clock, ManualClock, ports::MemoryReplayStore};
 use mcp_ultra_edge::{
     identity::{
-        ClaimPaths, Credentials, DpopSettings, Identity, IdentitySettings, KeyTimes, Refused,
-        SharedSecret,
+        ClaimPaths, Credentials, DpopSettings, Identity, IdentitySettings, KeyTimes, LoginRule,
+        Refused, SharedSecret,
     },
     outbound::{Outbound, OutboundConfig},
     tls::PeerCertificate,
@@ -39,6 +39,7 @@ fn rig(required: bool, most: usize) -> Rig {
         }),
         api_keys: None,
         required_scopes: Vec::new(),
+        login: LoginRule::default(),
         certificates: Vec::new(),
         supported_scopes: Vec::new(),
         clock_skew: Duration::from_secs(SKEW),

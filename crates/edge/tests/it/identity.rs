@@ -6,7 +6,7 @@ use mcp_ultra_domain::{Clock, ManualClock, Principal, PrincipalKind, ports::Memo
 use mcp_ultra_edge::{
     identity::{
         Algorithm, ClaimPaths, DpopSettings, Identity, IdentitySettings, IssuerSettings, KeyTimes,
-        LONGEST_TOKEN, Refused, SharedSecret,
+        LONGEST_TOKEN, LoginRule, Refused, SharedSecret,
     },
     outbound::{Outbound, OutboundConfig},
 };
@@ -61,6 +61,7 @@ async fn rig_reaching(
         secret: None,
         api_keys: None,
         required_scopes: Vec::new(),
+        login: LoginRule::default(),
         certificates: Vec::new(),
         supported_scopes: Vec::new(),
         clock_skew: Duration::from_mins(1),

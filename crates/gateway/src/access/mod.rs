@@ -3,15 +3,20 @@
 //! answers, for as long as a snapshot lasts.
 //!
 //! A [`View`] is good for all principals that the policies don't tell apart, and for one snapshot.
-//! Answers that depend on time, network or arguments are found anew each time.
+//! Answers that depend on time, network or arguments are found anew each time. Streams are told of
+//! lists that are other ones for the time alone by [`clocked`].
 
+mod clocked;
+mod seen;
 mod view;
 mod views;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use mcp_ultra_domain::{Principal, catalog::Kind, policy::Circumstances};
 
+pub(crate) use clocked::{Watchers, follow};
+pub(crate) use seen::Seen;
 pub(crate) use view::{Listing, View};
 pub(crate) use views::Views;
 
@@ -27,8 +32,12 @@ pub(crate) struct Viewer {
 impl Viewer {
     /// The circumstances of something that has no arguments.
     pub(crate) fn circumstances(&self, gateway: &Gateway) -> Circumstances<'static> {
+        self.circumstances_at(gateway.clock.now())
+    }
+
+    fn circumstances_at(&self, now: Duration) -> Circumstances<'static> {
         Circumstances {
-            now: gateway.clock.now(),
+            now,
             address: self.address,
             arguments: None,
         }
@@ -40,40 +49,5 @@ impl Viewer {
             None => snapshot.catalog.digest(kind),
             Some(view) => view.digest(snapshot, kind, &self.circumstances(gateway)),
         }
-    }
-}
-
-/// The lists as one viewer saw them last, to tell it of those that changed and of no others.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    viewer: Viewer,
-    governed: bool,
-    digests: [u64; Kind::ALL.len()],
-}
-
-impl Seen {
-    pub(crate) fn new(gateway: &Gateway, viewer: Viewer) -> Self {
-        let snapshot = gateway.snapshot();
-        Self {
-            governed: snapshot.policies.is_some(),
-            digests: Kind::ALL.map(|kind| viewer.digest(gateway, &snapshot, kind)),
-            viewer,
-        }
-    }
-
-    /// Whether the viewer is to be told that a list has changed. Without a policy every change is
-    /// told of; with one, only what differs for this viewer.
-    pub(crate) fn differs(&mut self, gateway: &Gateway, kind: Kind) -> bool {
-        let snapshot = gateway.snapshot();
-        let governed = snapshot.policies.is_some();
-        let now = self.viewer.digest(gateway, &snapshot, kind);
-        let before = std::mem::replace(&mut self.digests[kind as usize], now);
-        let was_governed = std::mem::replace(&mut self.governed, governed);
-        now != before || !(governed || was_governed)
-    }
-
-    /// As if all lists were seen now.
-    pub(crate) fn refresh(&mut self, gateway: &Gateway) {
-        *self = Self::new(gateway, self.viewer.clone());
     }
 }

@@ -1,25 +1,35 @@
 use std::{
     hash::{DefaultHasher, Hasher},
-    sync::{Arc, OnceLock},
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use mcp_ultra_domain::{
     Principal,
     catalog::{Item, Kind},
     policy::{
-        Action, Ask, Circumstances, Decision, Lister, Policies, Resource, Standing, Target, Verdict,
+        Action, Ask, Circumstances, Decision, Lister, Policies, Resource, Standing, Target,
+        Verdict, WithTime,
     },
 };
 
+use super::Viewer;
 use crate::snapshot::Snapshot;
 
 /// How many decisions are kept in one piece of memory.
 const CHUNK: usize = 64;
 
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// What the principals of one kind may do under one snapshot.
 pub(crate) struct View {
     /// The snapshot that it is of: see [`super::Views`].
     pub(super) snapshot: u64,
+    /// Tells it from all others.
+    id: u64,
     policies: Arc<Policies>,
     standing: Standing,
     lists: [OnceLock<List>; Kind::ALL.len()],
@@ -37,6 +47,8 @@ struct List {
     /// How many of them have to be asked for.
     open: usize,
     digest: u64,
+    with_time: WithTime,
+    by_address: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -44,6 +56,10 @@ struct Entry {
     at: usize,
     open: bool,
 }
+
+/// What tells those apart who may see other lists than each other at one moment: the view, and the
+/// address where a list depends on it.
+pub(super) type Alike = (u64, Option<IpAddr>);
 
 /// A page of a list as one principal sees it.
 pub(crate) enum Listing {
@@ -63,6 +79,7 @@ impl View {
     pub(super) fn new(snapshot: u64, policies: &Arc<Policies>, principal: &Principal) -> Self {
         Self {
             snapshot,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             standing: policies.standing(principal),
             policies: policies.clone(),
             lists: Default::default(),
@@ -95,9 +112,11 @@ impl View {
         if let Some(kept) = slot.and_then(OnceLock::get) {
             return kept.clone();
         }
-        let Verdict { decision, fixed } =
-            self.policies
-                .decide(&self.standing, action, resource, Ask::Call, circumstances);
+        let Verdict {
+            decision, fixed, ..
+        } = self
+            .policies
+            .decide(&self.standing, action, resource, Ask::Call, circumstances);
         let decision = Arc::new(decision);
         if let Some(slot) = slot.filter(|_| fixed) {
             return slot.get_or_init(|| decision).clone();
@@ -171,6 +190,19 @@ impl View {
         digest(snapshot, kind, shown)
     }
 
+    /// When a list may be another one with the time alone.
+    pub(super) fn with_time(&self, snapshot: &Snapshot, kind: Kind) -> WithTime {
+        self.list(snapshot, kind).with_time
+    }
+
+    /// See [`Alike`].
+    pub(super) fn alike(&self, snapshot: &Snapshot, viewer: &Viewer) -> Alike {
+        let by_address = Kind::ALL
+            .iter()
+            .any(|kind| self.list(snapshot, *kind).by_address);
+        (self.id, viewer.address.filter(|_| by_address))
+    }
+
     /// Whether anything of the server at that position is shown.
     pub(crate) fn shows_server(&self, snapshot: &Snapshot, source: usize) -> bool {
         let servers = self.servers.get_or_init(|| {
@@ -220,10 +252,13 @@ impl View {
             let nothing = Circumstances::default();
             let mut lister = Lister::new(&self.policies, &self.standing, nothing);
             let mut entries = Vec::new();
+            let (mut with_time, mut by_address) = (WithTime::Never, false);
             for (at, listed) in snapshot.catalog.items(kind).iter().enumerate() {
                 let shown = lister.shows(listing(&listed.item), &listed.item.resource);
                 if shown.allowed || !shown.fixed {
                     let open = !shown.fixed;
+                    with_time = with_time.max(shown.with_time);
+                    by_address |= shown.by_address;
                     entries.push(Entry { at, open });
                 }
             }
@@ -231,6 +266,8 @@ impl View {
                 digest: digest(snapshot, kind, entries.iter()),
                 open: entries.iter().filter(|entry| entry.open).count(),
                 entries,
+                with_time,
+                by_address,
             }
         })
     }

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Metrics,
+    access::{self, Watchers},
     catalog::{Board, Keepers},
     connect::{Connect, ConnectParts},
     era::park::Parking,
@@ -80,6 +81,8 @@ pub struct Gateway {
     pub(crate) sessions: Registry,
     pub(crate) parking: Parking,
     pub(crate) changes: broadcast::Sender<Change>,
+    /// The streams that are told of lists which change with the time alone.
+    pub(crate) watchers: Watchers,
     pub(crate) streams: StreamSlots,
     pub(crate) calls: CallPlaces,
     pub(crate) metrics: Arc<Metrics>,
@@ -181,6 +184,7 @@ impl Gateway {
             sessions: Registry::default(),
             parking: Parking::default(),
             changes: broadcast::Sender::new(CHANGES),
+            watchers: Watchers::default(),
             streams: StreamSlots::default(),
             calls: CallPlaces::new(calls),
             metrics: Arc::new(Metrics::new(listener)),
@@ -210,6 +214,7 @@ impl Gateway {
             tokio::time::sleep(WARM_TIME).await;
             gateway.warm.send_replace(true);
         });
+        tokio::spawn(access::follow(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::idle(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::approvals(
             Arc::downgrade(self),

@@ -80,6 +80,9 @@ fn refuse(gateway: &Gateway, why: Refused) -> Response<Body> {
         Refused::Scope => WireError::invalid_request(
             "the access token lacks scopes; WWW-Authenticate says which are needed",
         ),
+        Refused::Login => WireError::invalid_request(
+            "the login of the access token is not strong or recent enough; WWW-Authenticate says what is needed: log in again",
+        ),
         Refused::Unavailable => {
             WireError::internal("access tokens can't be checked at the moment; try again")
         }

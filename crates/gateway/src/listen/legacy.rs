@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mcp_ultra_domain::catalog::Kind;
 use mcp_ultra_protocol::{
     Era, Method, Notification, Outcome, Request, WireError,
     json::{self, Object},
@@ -201,6 +202,12 @@ pub(crate) async fn push_changes(
             () = ended.cancelled() => return,
             () = stream.closed() => return,
             change = changes.recv() => change,
+            kinds = seen.changed_with_time() => {
+                if session.pushes_on(&stream) {
+                    tell_of_lists(&stream, kinds);
+                }
+                continue;
+            }
         };
         // Another stream has taken over.
         if !session.pushes_on(&stream) {
@@ -218,12 +225,17 @@ pub(crate) async fn push_changes(
                 continue;
             }
             // Some were missed: everything may have changed.
-            Err(broadcast::error::RecvError::Lagged(_)) => &mcp_ultra_domain::catalog::Kind::ALL,
+            Err(broadcast::error::RecvError::Lagged(_)) => &Kind::ALL,
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        for kind in kinds.iter().filter(|kind| seen.differs(&gateway, **kind)) {
-            let notification = Notification::new(list_changed(*kind), None);
-            drop(stream.try_send(Down::uncounted(notification.text)));
-        }
+        let differs = |kind: &Kind| seen.differs(&gateway, *kind);
+        tell_of_lists(&stream, kinds.iter().copied().filter(differs));
+    }
+}
+
+fn tell_of_lists(stream: &mpsc::Sender<Down>, kinds: impl IntoIterator<Item = Kind>) {
+    for kind in kinds {
+        let notification = Notification::new(list_changed(kind), None);
+        drop(stream.try_send(Down::uncounted(notification.text)));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use mcp_ultra_domain::catalog::Kind;
 use mcp_ultra_protocol::{Id, Notification, WireError, json, meta};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -128,6 +129,10 @@ impl Listener {
                 () = self.reply.gone() => return,
                 () = self.gateway.draining() => return,
                 change = self.changes.recv() => change,
+                kinds = self.seen.changed_with_time() => {
+                    if self.tell_of_lists(&kinds).await { continue }
+                    return;
+                }
             };
             if !self.tell(change).await {
                 return;
@@ -143,6 +148,10 @@ impl Listener {
                 () = self.reply.gone() => return,
                 () = self.gateway.draining() => return,
                 change = self.changes.recv() => change,
+                kinds = self.seen.changed_with_time() => {
+                    if self.tell_of_lists(&kinds).await { continue }
+                    return;
+                }
                 Some((watch, heard)) = feeds.next(), if !feeds.is_empty() => {
                     let told = watch.public(&self.gateway, &self.viewer, &self.id, &heard);
                     feeds.push(next_of(watch));
@@ -158,6 +167,17 @@ impl Listener {
                 return;
             }
         }
+    }
+
+    /// Tells the client of those of the lists that it wants to hear of; `false` where it is gone.
+    async fn tell_of_lists(&self, kinds: &[Kind]) -> bool {
+        for kind in kinds.iter().filter(|kind| self.agreed.wants(**kind)) {
+            let notification = tagged(list_changed(*kind), &self.id, "");
+            if !self.reply.message(notification.text).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Tells the client of a change that it wants to hear of; `false` where it is gone.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use mcp_ultra_backends::sql::Sqlite;
-use mcp_ultra_config::{AuthSection, CallerKind, ClaimPaths, Config, SigningAlgorithm};
+use mcp_ultra_config::{AuthSection, CallerKind, ClaimPaths, Config, Period, SigningAlgorithm};
 use mcp_ultra_domain::{Clock, DEFAULT_TENANT, PrincipalKind, ports::MemoryReplayStore};
 use mcp_ultra_edge::{
     identity::{
@@ -87,6 +87,10 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
         api_keys: None,
         certificates: Vec::new(),
         required_scopes: auth.required_scopes.clone(),
+        login: identity::LoginRule {
+            acr_values: auth.acr_values.clone(),
+            max_age: auth.max_age.map(Period::get),
+        },
         supported_scopes: auth
             .scopes_supported
             .clone()

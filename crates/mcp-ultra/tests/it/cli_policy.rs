@@ -78,6 +78,32 @@ cases:
 }
 
 #[tokio::test]
+async fn cases_say_what_was_allowed_in_detail() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let policies = r#"permit(principal, action in Action::"tools", resource) when {
+        principal.authorizationDetails.contains({ type: "t", action: "read", location: "", identifier: "", more: false }) };"#;
+    fs::write(at("p.cedar"), policies).unwrap();
+    let file = at("t.yaml");
+    let file = file.to_string_lossy();
+    let case = |details: &str, expect: &str| {
+        format!(
+            "policies: [.]\ncases:\n  - {{ name: one, principal: {{ subject: ana, authorization_details: {details} }}, resource: {{ tool: a_b }}, expect: {expect} }}\n"
+        )
+    };
+    for (details, expect, code) in [
+        ("[{ type: t, actions: [read] }]", "allow", 0),
+        ("[{ type: t, actions: [write] }]", "deny", 0),
+        ("[{ type: t, actions: [write] }]", "allow", 1),
+        ("[{ actions: [read] }]", "deny", 2),
+    ] {
+        fs::write(at("t.yaml"), case(details, expect)).unwrap();
+        let test = run(&["policy", "test", &file]).await;
+        assert_eq!(test.code, code, "{} {}", test.out, test.err);
+    }
+}
+
+#[tokio::test]
 async fn faults_have_file_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.cedar");
@@ -93,6 +119,16 @@ async fn faults_have_file_line_and_column() {
     assert_eq!(
         (&said["valid"], &said["problems"][0]["line"]),
         (&json!(false), &json!(2))
+    );
+    // What is administered has no name, and that is not what the author had in mind.
+    let text = r#"permit(principal, action, resource) when { resource.name like "crm_*" };"#;
+    fs::write(&file, text).unwrap();
+    let checked = run(&["policy", "check", &path]).await;
+    assert_eq!(checked.code, 2);
+    assert!(
+        checked.err.contains("what the admin API administers"),
+        "{}",
+        checked.err
     );
     fs::write(&file, "permit(principal, action, resource);").unwrap();
     let checked = run(&["policy", "check", &path]).await;

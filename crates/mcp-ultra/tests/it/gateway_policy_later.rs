@@ -265,3 +265,107 @@ async fn a_list_follows_the_time_without_a_reload() {
     assert_eq!(listed().await, set(&["fix_test_simple_text"]));
     assert_eq!(echo().await.error_code(), Some(-32602));
 }
+
+/// A moment as policies write it.
+fn written(moment: Duration) -> String {
+    let millis = i64::try_from(moment.as_millis()).unwrap();
+    let at = jiff::Timestamp::from_millisecond(millis).unwrap();
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Waits for word of a changed list of tools, and says when it came.
+async fn told(events: &mut Events) -> Duration {
+    loop {
+        let event = events.next_within(Duration::from_secs(20)).await.unwrap();
+        let event = event.expect("word of a changed list");
+        if event.data.contains("notifications/tools/list_changed") {
+            return SystemClock.now();
+        }
+    }
+}
+
+/// Whether nothing was told of lists so far.
+async fn nothing_told(events: &mut Events) -> bool {
+    let within = Duration::from_millis(200);
+    while let Some(event) = events.next_within(within).await.unwrap() {
+        if event.data.contains("list_changed") {
+            return false;
+        }
+    }
+    true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_told_of_lists_that_change_with_the_time_alone() {
+    let from = SystemClock.now() + Duration::from_secs(8);
+    let to = from + Duration::from_secs(4);
+    let policies = format!(
+        r#"permit(principal, action, resource == Tool::"fix_test_simple_text");
+           permit(principal, action, resource == Tool::"fix_test_echo")
+             when {{ principal.subject == "ana" && context.time.now >= datetime("{}") && context.time.now < datetime("{}") }};"#,
+        written(from),
+        written(to),
+    );
+    let rig = rig(Era::Dual, &policies).await;
+    let caller = rig.caller();
+    let mut other = rig.caller();
+    other.extra_headers = headers("eve");
+    let wanted = json!({ "toolsListChanged": true });
+    let mut listened = caller.listen(wanted.clone()).await.unwrap();
+    let mut others = other.listen(wanted).await.unwrap();
+    let session = rig.session().await;
+    let mut pushed = session.stream(None).await.unwrap().events();
+    let echo = async || {
+        let listed = call(&caller, "tools/list", json!({})).await;
+        let called = tool(&caller, "fix_test_echo", json!({})).await;
+        (
+            listed.message.to_string().contains("\"fix_test_echo\""),
+            called.message.get("result").is_some(),
+        )
+    };
+    assert_eq!(echo().await, (false, false));
+    assert!(SystemClock.now() < from, "the machine was too slow");
+    for (boundary, may) in [(from, true), (to, false)] {
+        let (modern, legacy) = (told(&mut listened).await, told(&mut pushed).await);
+        for at in [modern, legacy] {
+            let late = at.checked_sub(boundary).expect("told too early");
+            assert!(late < Duration::from_secs(10), "told {late:?} too late");
+        }
+        // Where it took very long, the next boundary may be over too.
+        if may && SystemClock.now() + Duration::from_secs(1) > to {
+            continue;
+        }
+        assert_eq!(echo().await, (may, may));
+    }
+    // Once each, and those whose lists are the same not at all.
+    assert!(nothing_told(&mut listened).await);
+    assert!(nothing_told(&mut pushed).await);
+    assert!(nothing_told(&mut others).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_told_when_its_login_becomes_too_old() {
+    let policies = r#"
+        permit(principal, action, resource == Tool::"fix_test_simple_text");
+        permit(principal, action, resource == Tool::"fix_test_echo")
+          when { principal has authTime && context.time.now.durationSince(principal.authTime) <= duration("10s") };"#;
+    let rig = rig(Era::Dual, policies).await;
+    let now = SystemClock.now().as_secs();
+    let mut claims = json!({
+        "iss": "mcp-ultra", "aud": RESOURCE, "sub": "ana", "exp": now + 600, "auth_time": now - 4,
+    });
+    let mut listen = async |age: u64| {
+        claims["auth_time"] = json!(now - age);
+        let token = hs256(SECRET.as_bytes(), &json!({ "alg": "HS256" }), &claims);
+        let mut caller = rig.caller();
+        let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+        caller.extra_headers.insert(header::AUTHORIZATION, value);
+        let wanted = json!({ "toolsListChanged": true });
+        caller.listen(wanted).await.unwrap()
+    };
+    let (mut recent, mut old) = (listen(2).await, listen(600).await);
+    let end = Duration::from_secs(now + 8);
+    assert!(SystemClock.now() < end, "the machine was too slow");
+    assert!(told(&mut recent).await > end);
+    assert!(nothing_told(&mut old).await);
+}

@@ -48,12 +48,17 @@ struct Rig {
 }
 
 async fn rig(policies: &str) -> Rig {
+    rig_with(policies, "").await
+}
+
+/// With more in the section `auth`.
+async fn rig_with(policies: &str, auth: &str) -> Rig {
     let upstream = fixture(Era::Legacy).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.cedar");
     fs::write(&file, policies).unwrap();
     let yaml = format!(
-        "policy: {{ files: [\"{}\"] }}\nauth: {{ resource: \"{RESOURCE}\", jwt_secret: \"{SECRET}\" }}\nservers:\n  - {{ name: fix, url: \"{}\" }}\n",
+        "policy: {{ files: [\"{}\"] }}\nauth: {{ resource: \"{RESOURCE}\", jwt_secret: \"{SECRET}\"{auth} }}\nservers:\n  - {{ name: fix, url: \"{}\" }}\n",
         file.display(),
         upstream.url()
     );
@@ -190,4 +195,124 @@ async fn a_stream_of_a_session_hears_by_the_login_that_it_was_opened_with() {
         );
         assert_eq!(hears(&mut pushed).await, strong);
     }
+}
+
+/// What an issuer allowed in detail (RFC 9396) decides where a policy asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_allowed_in_detail_decides() {
+    let policies = r#"
+        permit(principal, action, resource == Tool::"fix_test_simple_text");
+        permit(principal, action, resource == Tool::"fix_test_echo")
+          when { principal.authorizationDetails.contains({
+            type: "echo", action: "call", location: "https://mcp.example.com/mcp", identifier: "", more: false }) };"#;
+    let rig = rig(policies).await;
+    let detail = |rest: Value| {
+        let mut detail = json!({
+            "type": "echo", "actions": ["call", "read"], "locations": [RESOURCE],
+        });
+        let members = detail.as_object_mut().unwrap();
+        members.extend(rest.as_object().unwrap().clone());
+        json!([{ "type": "other" }, detail])
+    };
+    for (details, may) in [
+        (detail(json!({})), true),
+        (detail(json!({ "actions": ["read"] })), false),
+        (
+            detail(json!({ "locations": ["https://other.example.com"] })),
+            false,
+        ),
+        (detail(json!({ "type": "echoes" })), false),
+        // It may be narrower than the policy knows.
+        (detail(json!({ "datatypes": ["x"] })), false),
+        (detail(json!({ "identifier": "7" })), false),
+        (json!([]), false),
+    ] {
+        let headers = headers(&json!({ "authorization_details": details }));
+        let caller = rig.caller(headers);
+        let listed = caller.call("tools/list", json!({})).await.unwrap();
+        let called = caller.call("tools/call", echo()).await.unwrap();
+        let (names, called) = seen(&listed, &called);
+        let listed = names.contains(&"fix_test_echo".to_owned());
+        assert_eq!((listed, called), (may, may), "{details}");
+    }
+    // What can't be read is answered as any bad token.
+    let bad = headers(&json!({ "authorization_details": [{ "actions": ["call"] }] }));
+    let mut expired = HeaderMap::new();
+    expired.insert(
+        header::AUTHORIZATION,
+        HeaderValue::from_static("Bearer a.b.c"),
+    );
+    let mut answers = Vec::new();
+    for headers in [bad, expired] {
+        let caller = rig.caller(headers);
+        let answer = caller.send(caller.prepare("tools/list", json!({}))).await;
+        let answer = answer.unwrap();
+        let challenge = answer.headers.get(header::WWW_AUTHENTICATE).cloned();
+        answers.push((
+            answer.status.as_u16(),
+            challenge,
+            answer.text().await.unwrap(),
+        ));
+    }
+    assert_eq!(answers[0].0, 401);
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// What is asked of every login, the client is told (RFC 9470).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_told_which_login_is_needed() {
+    let auth = ", acr_values: [gold, silver], max_age: 5m, required_scopes: [use]";
+    let rig = rig_with("permit(principal, action, resource);", auth).await;
+    let now = SystemClock.now().as_secs();
+    let send = async |claims: Value| {
+        let caller = rig.caller(headers(&claims));
+        let prepared = caller.prepare("tools/list", json!({}));
+        let answer = caller.send(prepared).await.unwrap();
+        let challenge = answer.headers.get(header::WWW_AUTHENTICATE);
+        let challenge = challenge.map(|value| value.to_str().unwrap().to_owned());
+        (answer.status.as_u16(), challenge.unwrap_or_default())
+    };
+    let good = |change: Value| {
+        let mut claims = json!({ "scope": "use", "acr": "silver", "auth_time": now - 60 });
+        let members = claims.as_object_mut().unwrap();
+        members.extend(change.as_object().unwrap().clone());
+        claims
+    };
+    assert_eq!(send(good(json!({}))).await, (200, String::new()));
+    for change in [
+        json!({ "acr": "bronze" }),
+        json!({ "acr": null }),
+        json!({ "auth_time": now - 3600 }),
+        json!({ "auth_time": null }),
+        json!({ "acr": "bronze", "auth_time": now - 3600 }),
+    ] {
+        let (status, challenge) = send(good(change.clone())).await;
+        assert_eq!(status, 401, "{change}");
+        let expected = "Bearer error=\"insufficient_user_authentication\", acr_values=\"gold silver\", max_age=\"300\", resource_metadata=";
+        assert!(challenge.starts_with(expected), "{challenge}");
+    }
+    // Nobody is told to log in who would not get in by it, or who has no good token.
+    let (status, challenge) = send(good(json!({ "scope": "", "acr": "bronze" }))).await;
+    assert_eq!(status, 403);
+    assert!(challenge.contains("insufficient_scope"), "{challenge}");
+    let (status, challenge) = send(good(json!({ "aud": "https://x", "acr": "bronze" }))).await;
+    assert_eq!(status, 401);
+    assert!(challenge.contains("invalid_token"), "{challenge}");
+}
+
+/// A stream ends when the login becomes too old for another request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_age_of_its_login() {
+    let auth = ", max_age: 6s, clock_skew: 1s";
+    let rig = rig_with("permit(principal, action, resource);", auth).await;
+    let now = SystemClock.now().as_secs();
+    let caller = rig.caller(headers(&json!({ "auth_time": now })));
+    let wanted = json!({ "toolsListChanged": true });
+    let mut events = caller.listen(wanted).await.unwrap();
+    while let Some(event) = events.next_within(Duration::from_secs(30)).await.unwrap() {
+        assert!(!event.data.is_empty());
+    }
+    assert!(SystemClock.now().as_secs() >= now + 7);
+    let answer = caller.send(caller.prepare("tools/list", json!({}))).await;
+    assert_eq!(answer.unwrap().status.as_u16(), 401);
 }

@@ -1,10 +1,12 @@
 //! Nothing of one tenant is visible to another, whatever both do: a property test with the running
-//! gateway. Principals of two tenants have the same subjects and one issuer; what they do is
-//! generated and interleaved, and everything that is of a tenant has its canary in it.
+//! gateway. There is one subject in both tenants, in each under two issuers: four principals. What
+//! they do is generated and interleaved, and everything that is of a tenant has its canary in it.
 //!
 //! - Nothing that one tenant receives has the canary of the other in it, nor have the metrics any.
 //! - What a tenant is answered is the same, byte for byte but for what is random or a time, as
 //!   without the other.
+//! - What is of the same subject of the same tenant under the other issuer is answered as what
+//!   nobody has.
 //!
 //! `MCP_ULTRA_TENANT_CASES` sets the number of cases. The ledger, which is to be apart too, does not
 //! exist yet.
@@ -105,6 +107,33 @@ async fn a_tenant_loses_no_session_to_one_that_has_more() {
     assert_eq!(logged().await, 3);
 }
 
+/// The same subject under two issuers is two principals of one tenant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namesake_under_another_issuer_is_somebody_else() {
+    let tenants = [Tenant::new("", "cna5e1"), Tenant::new("", "cnb7f2")];
+    let world = World::start(&tenants).await;
+    let give = [Step::List("tools/list"), Step::Ask, Step::StartTask];
+    let take = [
+        Step::NamesakeCursor,
+        Step::NamesakeSession,
+        Step::NamesakeState,
+        Step::NamesakeTask,
+    ];
+    for (giver, taker) in [(0, 1), (1, 0)] {
+        for step in &give {
+            world.act(0, giver, step).await;
+        }
+        for step in &take {
+            world.act(0, taker, step).await;
+        }
+    }
+    let ended = world.end().await;
+    assert_eq!(ended.of[0].of_the_namesake.len(), 8);
+    for [namesake, nobody] in &ended.of[0].of_the_namesake {
+        assert_eq!(namesake, nobody);
+    }
+}
+
 /// Once with both tenants, and once with the second alone.
 async fn both_runs(odd: &str, moves: &[Move]) -> Result<(), TestCaseError> {
     let tenants = [Tenant::new(odd, "cna5e1"), Tenant::new(odd, "cnb7f2")];
@@ -123,6 +152,9 @@ async fn both_runs(odd: &str, moves: &[Move]) -> Result<(), TestCaseError> {
                 "{canary} in what the other receives: {received}"
             );
         }
+    }
+    for [namesake, nobody] in together.of.iter().flat_map(|of| &of.of_the_namesake) {
+        prop_assert_eq!(namesake, nobody);
     }
     for tenant in &tenants {
         prop_assert!(

@@ -45,6 +45,14 @@ pub struct AuthSection {
     pub dpop: DpopSettings,
     /// The scopes that every request needs; one without them gets 403 with their names.
     pub required_scopes: Vec<String>,
+    /// The classes of logins (`acr`) of which every access token must name one, the preferred first.
+    /// One that does not is answered 401 with them, so that its client asks its person for a
+    /// stronger login (RFC 9470). API keys and client certificates are not concerned.
+    pub acr_values: Vec<String>,
+    /// How long ago the login (`auth_time`) of an access token may be, besides `clock_skew`. Where
+    /// it was earlier, or is not said, the client is told to have its person log in again (RFC
+    /// 9470). Streams end then too.
+    pub max_age: Option<Period>,
     /// The scopes that clients may ask for (`scopes_supported` of the metadata). Without it: the
     /// required ones.
     pub scopes_supported: Option<Vec<String>>,
@@ -182,6 +190,8 @@ impl Default for AuthSection {
             certificates: Vec::new(),
             dpop: DpopSettings::default(),
             required_scopes: Vec::new(),
+            acr_values: Vec::new(),
+            max_age: None,
             scopes_supported: None,
             claims: ClaimPaths::default(),
             clock_skew: Period::from_secs(60),
@@ -258,6 +268,7 @@ impl AuthSection {
             self.required_scopes.iter(),
             findings,
         );
+        self.check_login(findings);
         let supported = self.scopes_supported.iter().flatten();
         check_scopes("auth.scopes_supported", supported, findings);
         self.check_times(findings);
@@ -310,6 +321,30 @@ impl AuthSection {
                 format!("{at}.algorithms"),
                 "no algorithm is allowed, so no token could be accepted",
                 "leave it out for the usual ones, or name some, such as [ES256, RS256]",
+            );
+        }
+    }
+
+    fn check_login(&self, findings: &mut Findings) {
+        for (index, value) in self.acr_values.iter().enumerate() {
+            let fine = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+            if value.is_empty() || !value.bytes().all(fine) {
+                findings.report(
+                    format!("auth.acr_values[{index}]"),
+                    format!("`{value}` is not the name of a class of logins"),
+                    "write one word without quotes, as the issuer has it in `acr`",
+                );
+            }
+        }
+        if let Some(max_age) = self.max_age {
+            findings.not_zero("auth.max_age", max_age);
+        }
+        let asks = !self.acr_values.is_empty() || self.max_age.is_some();
+        if asks && self.issuers.is_empty() && self.jwt_secret.is_none() {
+            findings.report(
+                "auth.acr_values",
+                "there are no access tokens that could tell of a login",
+                "add an issuer to auth.issuers, or leave acr_values and max_age out",
             );
         }
     }

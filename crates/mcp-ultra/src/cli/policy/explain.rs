@@ -147,6 +147,7 @@ impl Args {
                 acr: self.acr.clone(),
                 amr: self.amr.clone(),
                 auth_time: self.auth_time.clone(),
+                authorization_details: None,
             }
             .principal()?,
         };

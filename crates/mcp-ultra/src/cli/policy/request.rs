@@ -8,8 +8,9 @@ use mcp_ultra_domain::{
         Action, Annotations, Ask, Circumstances, DataClass, Decision, Policies, Resource, Target,
     },
 };
+use mcp_ultra_edge::identity::authorization_details;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Who asks.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -25,6 +26,8 @@ pub(super) struct Who {
     pub amr: Vec<String>,
     /// When the login was, as a text.
     pub auth_time: Option<String>,
+    /// What was allowed in detail, as a token has it.
+    pub authorization_details: Option<Value>,
 }
 
 /// What is asked for.
@@ -185,6 +188,13 @@ impl Who {
             amr: set(&self.amr),
             auth_time: self.auth_time.as_deref().map(time).transpose()?,
         };
+        if let Some(details) = &self.authorization_details {
+            let claims = json!({ "authorization_details": details });
+            let details = authorization_details(&claims).map_err(
+                |_| "authorization_details is not an array of objects with a type (RFC 9396)",
+            )?;
+            attributes.authorization_details = details;
+        }
         Ok(attributes.into())
     }
 }

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use super::world::Tenant;
 
 /// What a principal does. What is called foreign is the other tenant's; where that has none, it is
-/// something that nobody has, and the answer must be the same.
+/// something that nobody has, and the answer must be the same. So it must be with what is of the
+/// namesake: the same subject of the same tenant under the other issuer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     List(&'static str),
@@ -40,7 +41,24 @@ pub(super) enum Step {
     CallByKey,
     ForeignKey,
     ForeignTenant,
+    NamesakeCursor,
+    NamesakeSession,
+    NamesakeState,
+    NamesakeTask,
     Discover,
+}
+
+impl Step {
+    /// What is done with what is the namesake's.
+    pub(super) fn with_the_namesake(self) -> Option<Self> {
+        Some(match self {
+            Self::NamesakeCursor => Self::ForeignCursor,
+            Self::NamesakeSession => Self::ForeignSession,
+            Self::NamesakeState => Self::ForeignState,
+            Self::NamesakeTask => Self::ForeignTask,
+            _ => return None,
+        })
+    }
 }
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
@@ -58,6 +76,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             NextPage, ForeignCursor, ForeignTool, LegacyEcho, LogMessages, ForeignSession,
             MoreSessions, Ask, ForeignState, StartTask, ForeignTask, ChangeResource, ChangeTools,
             CreateKey, ListKeys, CallByKey, ForeignKey, ForeignTenant, Discover,
+            NamesakeCursor, NamesakeSession, NamesakeState, NamesakeTask,
         ]),
     ]
 }

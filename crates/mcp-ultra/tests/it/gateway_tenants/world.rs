@@ -8,7 +8,7 @@ use mcp_ultra_domain::{Clock as _, SystemClock};
 use mcp_ultra_testkit::{
     fixture::{self, Era, Options, http::Running},
     gateway::Gateway,
-    identity::hs256,
+    identity::{Discovery, IdentityProvider, SigningKey, hs256},
     raw::{Events, legacy::Session},
 };
 use parking_lot::Mutex;
@@ -21,8 +21,8 @@ use crate::gateway_rig::{SOON, gateway};
 
 pub(super) const RESOURCE: &str = "https://mcp.example.com/mcp";
 const SECRET: &str = "a secret of thirty-two bytes and more";
-/// The same in both tenants.
-const SUBJECTS: [&str; 2] = ["ana", "bia"];
+/// The same in both tenants, and under both issuers.
+const SUBJECT: &str = "ana";
 /// How often a tool may be called in a day by a tenant: few, so that one of them uses it up.
 const QUOTA: u32 = 4;
 /// How many sessions there may be: those at the beginning, and some.
@@ -61,6 +61,8 @@ pub(super) struct Record {
     pub received: Vec<String>,
     /// The answers that must be the same without the other tenant.
     pub answers: Vec<String>,
+    /// The answers on what is of the same subject under the other issuer, and on what nobody has.
+    pub of_the_namesake: Vec<[String; 2]>,
     /// What its streams told of.
     pub heard: BTreeSet<String>,
 }
@@ -73,9 +75,11 @@ pub(super) struct Ended {
 pub(super) struct World {
     gateway: Gateway,
     actors: [Vec<Actor>; 2],
-    traces: [Arc<Mutex<Traces>>; 2],
+    /// By tenant and principal.
+    traces: [[Arc<Mutex<Traces>>; 2]; 2],
     records: [Arc<Mutex<Record>>; 2],
     listening: Vec<JoinHandle<()>>,
+    _provider: IdentityProvider,
     _folder: TempDir,
     _upstreams: Vec<Running>,
 }
@@ -116,10 +120,15 @@ impl World {
             .unwrap();
             upstreams.push(upstream);
         }
+        let key = SigningKey::es256("k").unwrap();
+        let provider = IdentityProvider::start(Discovery::OAuth, &[&key])
+            .await
+            .unwrap();
         let yaml = format!(
-            "storage: {{ sqlite: \"{}\" }}\nadmin: {{ port: 0 }}\npolicy: {{ files: [\"{}\"] }}\nauth:\n  resource: {RESOURCE}\n  jwt_secret: \"{SECRET}\"\n  claims: {{ tenant: tenant }}\n  api_keys: {{ enabled: true }}\nlimits: {{ sessions: {SESSIONS}, quotas: {{ tool: {QUOTA} }} }}\ncatalog: {{ page_size: 7 }}\nservers:\n{servers}",
+            "storage: {{ sqlite: \"{}\" }}\nadmin: {{ port: 0 }}\npolicy: {{ files: [\"{}\"] }}\nauth:\n  resource: {RESOURCE}\n  jwt_secret: \"{SECRET}\"\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\n  api_keys: {{ enabled: true }}\nlimits: {{ sessions: {SESSIONS}, quotas: {{ tool: {QUOTA} }} }}\ncatalog: {{ page_size: 7 }}\nservers:\n{servers}",
             at("s.db").display(),
             at("p.cedar").display(),
+            provider.issuer(),
         );
         let mut gateway = gateway(&yaml).await;
         let line = gateway
@@ -131,12 +140,12 @@ impl World {
             .as_str()
             .or(line["url"].as_str())
             .unwrap();
-        let traces: [Arc<Mutex<Traces>>; 2] = Default::default();
+        let traces: [[Arc<Mutex<Traces>>; 2]; 2] = Default::default();
         let records: [Arc<Mutex<Record>>; 2] = Default::default();
         let (mut actors, mut listening) = ([Vec::new(), Vec::new()], Vec::new());
         for (at, tenant) in tenants.iter().enumerate() {
-            for subject in SUBJECTS {
-                let headers = credentials(&tenant.name(), subject);
+            let name = tenant.name();
+            for headers in [by_secret(&name), by_key(&provider, &key, &name)] {
                 let actor = Actor::new(&gateway, admin, headers, tenant).await;
                 for stream in actor.streams().await {
                     listening.push(tokio::spawn(listen(stream, records[at].clone())));
@@ -150,6 +159,7 @@ impl World {
             traces,
             records,
             listening,
+            _provider: provider,
             _folder: folder,
             _upstreams: upstreams,
         }
@@ -165,10 +175,22 @@ impl World {
 
     pub(super) async fn act(&self, tenant: usize, principal: usize, step: &Step) {
         let actor = &self.actors[tenant][principal];
-        let foreign = self.traces[1 - tenant].lock().clone();
-        let mut own = self.traces[tenant].lock().clone();
-        let seen = actor.act(step, &mut own, &foreign).await;
-        *self.traces[tenant].lock() = own;
+        let mut own = self.traces[tenant][principal].lock().clone();
+        let others = |of: &Arc<Mutex<Traces>>| of.lock().clone();
+        let seen = if let Some(step) = step.with_the_namesake() {
+            let namesake = others(&self.traces[tenant][1 - principal]);
+            let seen = actor.act(&step, &mut own, &namesake).await;
+            let nobody = actor.act(&step, &mut own, &Traces::default()).await;
+            let mut record = self.records[tenant].lock();
+            record
+                .of_the_namesake
+                .push([seen.answer.clone(), nobody.answer]);
+            seen
+        } else {
+            let foreign = others(&self.traces[1 - tenant][principal]);
+            actor.act(step, &mut own, &foreign).await
+        };
+        *self.traces[tenant][principal].lock() = own;
         let mut record = self.records[tenant].lock();
         record.received.push(seen.received);
         record.answers.push(format!("{step:?}: {}", seen.answer));
@@ -191,12 +213,32 @@ impl World {
     }
 }
 
-fn credentials(tenant: &str, subject: &str) -> HeaderMap {
-    let claims = json!({
-        "iss": "mcp-ultra", "aud": RESOURCE, "sub": subject, "tenant": tenant,
-        "roles": ["tenant-admin"], "exp": SystemClock.now().as_secs() + 600,
-    });
-    let token = hs256(SECRET.as_bytes(), &json!({ "alg": "HS256" }), &claims);
+/// By the issuer that shares a secret with the gateway.
+fn by_secret(tenant: &str) -> HeaderMap {
+    let mut claims = claims(tenant);
+    claims["iss"] = json!("mcp-ultra");
+    bearer(&hs256(
+        SECRET.as_bytes(),
+        &json!({ "alg": "HS256" }),
+        &claims,
+    ))
+}
+
+/// By the issuer that has a key.
+fn by_key(provider: &IdentityProvider, key: &SigningKey, tenant: &str) -> HeaderMap {
+    let mut claims = claims(tenant);
+    claims["iss"] = json!(provider.issuer());
+    bearer(&key.token(&claims).unwrap())
+}
+
+fn claims(tenant: &str) -> Value {
+    json!({
+        "aud": RESOURCE, "sub": SUBJECT, "tenant": tenant, "roles": ["tenant-admin"],
+        "exp": SystemClock.now().as_secs() + 600,
+    })
+}
+
+fn bearer(token: &str) -> HeaderMap {
     let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     HeaderMap::from_iter([(header::AUTHORIZATION, value)])
 }
