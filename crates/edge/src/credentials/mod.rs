@@ -10,6 +10,7 @@
 //!   one ends
 //! - `gate`: no hurry where it fails
 //! - `code`: the authorization code flow with PKCE, for grants of people
+//! - `described`: what its metadata says, kept for a while
 //! - `granted`: where what people have granted is kept
 //! - `grants`: which request is made for whom
 //! - `error`: why there is no token
@@ -23,6 +24,7 @@
 mod answer;
 mod cache;
 mod code;
+mod described;
 mod endpoint;
 mod error;
 mod gate;

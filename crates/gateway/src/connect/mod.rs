@@ -37,7 +37,7 @@ use tokio::sync::broadcast;
 pub use self::grants::Revocation;
 use self::waiting::Waiting;
 pub(crate) use self::{
-    browser::{Answer, Browser, Cookie, Query},
+    browser::{Answer, Browser, Cookie, Query, Shown},
     grants::Grants,
     link::Link,
     page::{Language, Page, protect},
@@ -150,6 +150,11 @@ impl Connect {
         }
         let link = Link::new(principal, server, session, self.clock.now());
         let token = link.seal(sealer).ok_or(NoLink::Failed)?;
+        tracing::info!(
+            server,
+            link = link.reference(),
+            "there is a link for somebody to connect the server"
+        );
         Ok((link.id, format!("{}/connect/{token}", self.base)))
     }
 

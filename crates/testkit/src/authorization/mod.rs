@@ -46,6 +46,15 @@ pub struct Registered {
     pub redirect_uri: String,
 }
 
+/// Whether the metadata says what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// It does.
+    So,
+    /// It says nothing of it.
+    Nothing,
+}
+
 /// How the server behaves.
 #[derive(Debug, Clone)]
 pub struct Conduct {
@@ -67,6 +76,9 @@ pub struct Conduct {
     pub nonce: Option<&'static str>,
     /// The audience of identity tokens, instead of the client.
     pub audience: Option<&'static str>,
+    /// Whether identity tokens call everyone by another name for each client (pairwise subjects),
+    /// and whether its metadata says so.
+    pub pairwise: Option<Says>,
 }
 
 impl Default for Conduct {
@@ -81,6 +93,7 @@ impl Default for Conduct {
             pkce: Some("S256"),
             nonce: None,
             audience: None,
+            pairwise: None,
         }
     }
 }
@@ -88,6 +101,8 @@ impl Default for Conduct {
 /// What has been asked of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asked {
+    /// Requests for its metadata.
+    pub described: usize,
     /// Authorization requests that were approved.
     pub approved: usize,
     /// Codes that were redeemed.
@@ -279,6 +294,7 @@ impl Drop for AuthorizationServer {
 }
 
 async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
+    lock(&shared.books).asked.described += 1;
     let base = &shared.issuer;
     let conduct = lock(&shared.conduct).clone();
     let mut document = json!({
@@ -292,6 +308,9 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
     });
     if let Some(method) = conduct.pkce {
         document["code_challenge_methods_supported"] = json!([method]);
+    }
+    if conduct.pairwise == Some(Says::So) {
+        document["subject_types_supported"] = json!(["pairwise"]);
     }
     answer(StatusCode::OK, &document)
 }
