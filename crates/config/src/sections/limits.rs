@@ -45,6 +45,10 @@ pub struct LimitsSection {
     pub streams_per_client: NonZeroU32,
     /// The most live sessions of clients that speak 2025-11-25 or earlier.
     pub sessions: NonZeroU32,
+    /// The most of them of one principal; nobody in particular, where callers are not asked who they
+    /// are, has no bound of its own. As with `sessions`, the idlest makes room for another and is
+    /// served again when its client comes back; where none is idle, the client is answered 429.
+    pub sessions_per_principal: NonZeroU32,
     /// The most calls in flight in the whole gateway; more are answered 503. Of the last quarter a
     /// tenant gets none while it has its share: as many as there are, divided by the tenants that
     /// want any.
@@ -87,6 +91,7 @@ impl Default for LimitsSection {
             connections_per_client: nonzero(1_000),
             streams_per_client: nonzero(256),
             sessions: nonzero(10_000),
+            sessions_per_principal: nonzero(1_000),
             calls: nonzero(4_096),
             calls_per_server: nonzero(1_024),
             result: Size::mib(16),

@@ -266,7 +266,7 @@ impl Config {
         self.check_api_keys(findings);
         self.limits.check(findings);
         self.session.check(findings);
-        self.outbound.check(findings);
+        OutboundSection::check(self, findings);
         self.catalog.check(findings);
         extension::check(&self.extensions, "extensions", findings);
         servers::check(&self.servers, findings);

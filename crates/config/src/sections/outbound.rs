@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{network::Network, validate::Findings};
+use super::{Config, Environment, auth::is_safe};
+use crate::{network::Network, text::UpstreamUrl, validate::Findings};
 
 /// Servers and issuers of this file may be anywhere but at link-local addresses and the metadata
 /// services of clouds. Hosts that a document names (such as the `jwks_uri` of an issuer) must be
@@ -19,10 +20,21 @@ pub struct OutboundSection {
     pub allow_hosts: Vec<String>,
     /// A PEM file of certificate authorities to trust for servers, besides the usual ones.
     pub ca_file: Option<String>,
+    /// Whether `servers[].url` may be `http:` at other hosts than this one, because the network in
+    /// between encrypts, such as a service mesh. Without it: not in production, elsewhere yes.
+    pub plain_http: Option<bool>,
 }
 
 impl OutboundSection {
-    pub(super) fn check(&self, findings: &mut Findings) {
+    pub(super) fn check(config: &Config, findings: &mut Findings) {
+        config.outbound.check_own(findings);
+        let by_default = config.environment != Environment::Production;
+        if !config.outbound.plain_http.unwrap_or(by_default) && !findings.placeholders() {
+            check_servers(config, findings);
+        }
+    }
+
+    fn check_own(&self, findings: &mut Findings) {
         findings.file("outbound.ca_file", self.ca_file.as_deref());
         for (index, host) in self.allow_hosts.iter().enumerate() {
             if !is_host_name(host) {
@@ -32,6 +44,21 @@ impl OutboundSection {
                     "write a whole name without scheme and port, such as keys.example.com",
                 );
             }
+        }
+    }
+}
+
+/// What callers send to servers, and what those answer, crosses no network in the clear unless the
+/// operator says that something else encrypts it (ASVS 5.0, 12.3.1).
+fn check_servers(config: &Config, findings: &mut Findings) {
+    for (index, server) in config.servers.iter().enumerate() {
+        let url = server.url.as_ref().map(UpstreamUrl::url);
+        if server.enabled && url.is_some_and(|url| !is_safe(url)) {
+            findings.report(
+                format!("servers[{index}].url"),
+                "calls would cross the network in the clear",
+                "write https; where something else encrypts, such as a service mesh, say so by outbound.plain_http: true",
+            );
         }
     }
 }

@@ -492,6 +492,46 @@ fn production_names_what_is_missing() {
 }
 
 #[test]
+fn production_sends_nothing_in_the_clear() {
+    let text = |environment: &str, outbound: &str, url: &str| {
+        format!(
+            "environment: {environment}\n{outbound}servers: [{{ name: crm, url: \"{url}\" }}]\n"
+        )
+    };
+    let finds = |text: &str| {
+        let said = refuse(text);
+        said.iter().any(|line| {
+            line.contains("servers[0].url: ") && line.contains("outbound.plain_http: true")
+        })
+    };
+    let plain = "http://crm.example/mcp";
+    assert!(finds(&text("production", "", plain)));
+    assert!(finds(&text(
+        "production",
+        "outbound: { plain_http: false }\n",
+        plain
+    )));
+    assert!(!finds(&text(
+        "production",
+        "outbound: { plain_http: true }\n",
+        plain
+    )));
+    assert!(finds(&text(
+        "development",
+        "outbound: { plain_http: false }\n",
+        plain
+    )));
+    for safe in [
+        "https://crm.example/mcp",
+        "http://127.0.0.1:1/mcp",
+        "http://[::1]:1/mcp",
+    ] {
+        assert!(!finds(&text("production", "", safe)), "{safe}");
+    }
+    load_str(&text("staging", "", plain), "c.yaml").unwrap();
+}
+
+#[test]
 fn what_is_enforced_must_outlive_a_restart() {
     let server = "servers: [{ name: crm, url: \"http://crm.example/mcp\", pinning: enforce }]\n";
     for (text, path) in [

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use mcp_ultra_domain::catalog::{Kind, Offer, Raw};
+use mcp_ultra_domain::catalog::{Kind, Offer, Raw, ServerCapabilities};
 use mcp_ultra_protocol::Era;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Unread, calm::Calm, read};
 use crate::{
     Gateway,
-    listen::{self, Feed, changed_list},
+    listen::{self, Feed, Heard, changed_list},
     random,
     upstream::{Behalf, Holder, Upstream, UpstreamError},
 };
@@ -118,10 +118,10 @@ impl Keeper {
             let began = Instant::now();
             let found = tokio::select! {
                 () = self.stop.cancelled() => return,
-                found = self.read(&gateway) => found,
+                found = self.read_and_listen(&gateway, &mut feed) => found,
             };
             let pause = match found {
-                Ok((era, raw)) => {
+                Ok(raw) => {
                     let Some((offer, scanned)) = self.offer(&gateway, &raw).await else {
                         return;
                     };
@@ -131,19 +131,7 @@ impl Keeper {
                         tracing::info!(upstream = %self.upstream.name(), "the upstream answers again");
                     }
                     failures = 0;
-                    // The process that it came from may have been replaced by another one.
-                    if self.upstream.is_stdio() && feed.as_ref().is_some_and(Feed::is_over) {
-                        feed = None;
-                    }
-                    let mut pause = self.refresh_after(&gateway, &offer);
-                    if feed.is_none() && era == Era::Modern {
-                        feed = self.open_feed(&gateway, &offer).await;
-                        // What has changed between the reading and the opening was told to nobody.
-                        // A child process is not kept, or started again, for it.
-                        if feed.is_some() && !self.upstream.is_stdio() {
-                            pause = Some(Duration::ZERO);
-                        }
-                    }
+                    let pause = self.refresh_after(&gateway, &offer);
                     self.publish(&gateway, Ok(offer));
                     pause
                 }
@@ -204,6 +192,30 @@ impl Keeper {
         }
     }
 
+    /// Reads the lists, and listens for their changes where that is possible and nothing does yet.
+    async fn read_and_listen(
+        &self,
+        gateway: &Arc<Gateway>,
+        feed: &mut Option<Feed<Behalf>>,
+    ) -> Result<Raw, UpstreamError> {
+        let (era, raw) = self.read(gateway).await?;
+        // The process that it came from may have been replaced by another one.
+        if self.upstream.is_stdio() && feed.as_ref().is_some_and(Feed::is_over) {
+            *feed = None;
+        }
+        if feed.is_some() || era == Era::Legacy {
+            return Ok(raw);
+        }
+        *feed = self.open_feed(gateway, &raw.capabilities).await;
+        if feed.is_none() {
+            return Ok(raw);
+        }
+        // What has changed between the reading and the opening was told to nobody. At once, since a
+        // child process is running now and is not started again for it later.
+        let (_, raw) = self.read(gateway).await?;
+        Ok(raw)
+    }
+
     async fn read(&self, gateway: &Arc<Gateway>) -> Result<(Era, Raw), UpstreamError> {
         let limit = gateway.settings().list_timeout;
         let behalf = self.upstream.own_behalf();
@@ -244,8 +256,8 @@ impl Keeper {
         }
     }
 
-    async fn open_feed(&self, gateway: &Arc<Gateway>, offer: &Offer) -> Option<Feed<Behalf>> {
-        let can = &offer.capabilities;
+    async fn open_feed(&self, gateway: &Arc<Gateway>, capabilities: &str) -> Option<Feed<Behalf>> {
+        let can = ServerCapabilities::parse(capabilities);
         let wanted: Vec<&str> = [
             (can.tools_changed, r#""toolsListChanged":true"#),
             (can.prompts_changed, r#""promptsListChanged":true"#),
@@ -306,7 +318,9 @@ impl Keeper {
                 match feed {
                     // A child process is not started for it: it tells again when the next one is
                     // read.
-                    Some(feed) if self.upstream.is_stdio() => feed.next_of_open().await,
+                    Some(feed) if self.upstream.is_stdio() => {
+                        feed.next_of_open().await.map(Heard::Notification)
+                    }
                     Some(feed) => Some(feed.next().await),
                     None => std::future::pending().await,
                 }
@@ -318,13 +332,14 @@ impl Keeper {
                 () = self.judge.notified() => return Woken::Judge,
                 // Another process than the one that was read, and nothing listens to it yet.
                 () = self.upstream.shared_process_started() => return Woken::Read,
-                notification = next => match notification {
-                    Some(notification) => {
+                heard = next => match heard {
+                    Some(Heard::Notification(notification)) => {
                         if let Some(kind) = changed_list(&notification.method) {
                             self.tell(kind);
                             return Woken::Read;
                         }
                     }
+                    Some(Heard::Again) => return Woken::Read,
                     None => *feed = None,
                 },
             }

@@ -16,6 +16,7 @@ pub(crate) struct Settings {
     pub max_body: usize,
     pub body_timeout: Duration,
     pub max_sessions: usize,
+    pub max_sessions_per_principal: usize,
     pub max_streams_per_client: usize,
     /// How many calls may wait for input of their callers: half of all.
     pub max_parked: usize,
@@ -50,6 +51,7 @@ impl Settings {
             max_body: config.limits.body.as_usize(),
             body_timeout: config.limits.body_timeout.get(),
             max_sessions: count(config.limits.sessions),
+            max_sessions_per_principal: count(config.limits.sessions_per_principal),
             max_streams_per_client: count(config.limits.streams_per_client),
             max_parked: (count(config.limits.calls) / 2).max(1),
             session_idle: config.session.idle_timeout.get(),

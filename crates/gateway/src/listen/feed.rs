@@ -18,6 +18,14 @@ pub(crate) struct Agreed {
     pub tasks: Vec<String>,
 }
 
+/// What a feed has heard.
+pub(crate) enum Heard {
+    /// The upstream has told of something.
+    Notification(Notification),
+    /// The stream had broken off and is open again: what changed meanwhile was told to nobody.
+    Again,
+}
+
 /// A `subscriptions/listen` stream from a modern upstream.
 pub(crate) struct Feed<B> {
     upstream: Arc<Upstream>,
@@ -134,18 +142,21 @@ impl<B: OnBehalf> Feed<B> {
         Ok(agreed(&acknowledged).unwrap_or_default())
     }
 
-    /// The next notification. A feed that breaks is opened again for as long as it is read.
-    pub(crate) async fn next(&mut self) -> Notification {
+    /// What is heard next. A feed that breaks is opened again for as long as it is read.
+    pub(crate) async fn next(&mut self) -> Heard {
+        if let Some(notification) = self.next_of_open().await {
+            // It works: one that merely opens is not asked again and again.
+            self.pause = Duration::from_secs(1);
+            return Heard::Notification(notification);
+        }
         loop {
-            if let Some(notification) = self.next_of_open().await {
-                // It works: one that merely opens is not asked again and again.
-                self.pause = Duration::from_secs(1);
-                return notification;
-            }
             tokio::time::sleep(self.pause).await;
             self.pause = (self.pause * 2).min(MAX_PAUSE);
-            if let Err(error) = self.connect().await {
-                tracing::debug!(upstream = %self.upstream.name(), %error, "a notification stream could not be opened again");
+            match self.connect().await {
+                Ok(_) => return Heard::Again,
+                Err(error) => {
+                    tracing::debug!(upstream = %self.upstream.name(), %error, "a notification stream could not be opened again");
+                }
             }
         }
     }

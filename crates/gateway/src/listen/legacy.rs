@@ -9,7 +9,7 @@ use mcp_ultra_protocol::{
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Change, Feed, list_changed};
+use super::{Change, Feed, Heard, UPDATED, list_changed};
 use crate::{
     Gateway,
     access::Seen,
@@ -133,17 +133,20 @@ async fn relay(
     subscription: CancellationToken,
 ) {
     loop {
-        let update = tokio::select! {
+        let heard = tokio::select! {
             biased;
             () = subscription.cancelled() => break,
             () = gateway.draining() => break,
-            update = feed.next() => update,
+            heard = feed.next() => heard,
         };
-        if update.method == "notifications/resources/updated"
-            && authorize::hears_of_resource(&gateway, &session.viewer(), &public)
-        {
+        let updated = match heard {
+            Heard::Notification(update) => update.method == UPDATED,
+            // It may be another one by now.
+            Heard::Again => true,
+        };
+        if updated && authorize::hears_of_resource(&gateway, &session.viewer(), &public) {
             let params = format!("{{\"uri\":{}}}", json::quote(&public));
-            session.push(Notification::new(&update.method, Some(&params)).text);
+            session.push(Notification::new(UPDATED, Some(&params)).text);
         }
     }
     feed.close().await;
@@ -209,8 +212,7 @@ pub(crate) async fn push_changes(
                 let own = principal.is_none() && session.subscriptions().contains(&*uri);
                 if own && authorize::hears_of_resource(&gateway, &session.viewer(), &uri) {
                     let params = format!("{{\"uri\":{}}}", json::quote(&uri));
-                    let update =
-                        Notification::new("notifications/resources/updated", Some(&params));
+                    let update = Notification::new(UPDATED, Some(&params));
                     drop(stream.try_send(Down::uncounted(update.text)));
                 }
                 continue;

@@ -24,9 +24,12 @@ use crate::{
     upstream::{Holder, Sink, Upstream},
 };
 
-pub(crate) use feed::Feed;
+pub(crate) use feed::{Feed, Heard};
 pub(crate) use legacy::{push_changes, subscribe, subscribe_again};
 pub(crate) use stream::open;
+
+/// The notification that tells of a changed resource.
+const UPDATED: &str = "notifications/resources/updated";
 
 /// Something that changed, for whoever listens.
 #[derive(Debug, Clone)]
@@ -85,7 +88,7 @@ pub(crate) fn sink(
             return gateway.keepers.list_changed(upstream.name(), kind);
         }
         let session = session.as_ref().and_then(std::sync::Weak::upgrade);
-        if notification.method == "notifications/resources/updated" {
+        if notification.method == UPDATED {
             let Some(update) = era::public_update(upstream.naming(), &notification) else {
                 return;
             };

@@ -7,7 +7,7 @@ use mcp_ultra_protocol::{Id, Notification, WireError, json, meta};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
-    Change,
+    Change, UPDATED,
     filter::Filter,
     list_changed,
     watch::{Watch, next_of, unsubscribe, watch},
@@ -143,12 +143,13 @@ impl Listener {
                 () = self.reply.gone() => return,
                 () = self.gateway.draining() => return,
                 change = self.changes.recv() => change,
-                Some((watch, update)) = feeds.next(), if !feeds.is_empty() => {
-                    let notification = watch.public(&self.gateway, &self.viewer, &self.id, &update);
+                Some((watch, heard)) = feeds.next(), if !feeds.is_empty() => {
+                    let told = watch.public(&self.gateway, &self.viewer, &self.id, &heard);
                     feeds.push(next_of(watch));
-                    let Some(notification) = notification else { continue };
-                    if !self.reply.message(notification.text).await {
-                        return;
+                    for notification in told {
+                        if !self.reply.message(notification.text).await {
+                            return;
+                        }
                     }
                     continue;
                 }
@@ -210,11 +211,7 @@ fn tagged(method: &str, id: &Id, members: &str) -> Notification {
 
 /// `notifications/resources/updated` of the subscription `id`.
 pub(super) fn updated(id: &Id, uri: &str) -> Notification {
-    tagged(
-        "notifications/resources/updated",
-        id,
-        &format!("\"uri\":{}", json::quote(uri)),
-    )
+    tagged(UPDATED, id, &format!("\"uri\":{}", json::quote(uri)))
 }
 
 /// The result of a stream that the gateway ends (2026-07-28, Subscriptions, Graceful Closure).

@@ -9,7 +9,7 @@ use mcp_ultra_protocol::{
     meta,
 };
 
-use super::{Feed, legacy::watched as watched_by, stream::updated};
+use super::{Feed, Heard, UPDATED, legacy::watched as watched_by, stream::updated};
 use crate::{
     Gateway,
     access::Viewer,
@@ -38,14 +38,38 @@ pub(super) struct Watched {
 pub(super) struct Watch {
     feed: Feed<Behalf>,
     naming: mcp_ultra_protocol::names::Naming,
+    /// The public URIs of the resources that the upstream agreed to.
+    resources: Vec<String>,
     /// The upstream's ids of tasks and the sealed ones that the client knows them by.
     tasks: HashMap<String, String>,
 }
 
 impl Watch {
-    /// A notification of the upstream as the stream `id` tells it; `None` where it does not, or
-    /// where its viewer may not hear of it any more.
+    /// What the stream `id` tells of what was heard: nothing of what its viewer may not hear of any
+    /// more.
     pub(super) fn public(
+        &self,
+        gateway: &Gateway,
+        viewer: &Viewer,
+        id: &Id,
+        heard: &Heard,
+    ) -> Vec<Notification> {
+        match heard {
+            Heard::Notification(update) => {
+                let told = self.public_update(gateway, viewer, id, update);
+                told.into_iter().collect()
+            }
+            // Each of them may be another one by now. Clients poll tasks, so nothing is lost there.
+            Heard::Again => self
+                .resources
+                .iter()
+                .filter(|uri| authorize::hears_of_resource(gateway, viewer, uri))
+                .map(|uri| updated(id, uri))
+                .collect(),
+        }
+    }
+
+    fn public_update(
         &self,
         gateway: &Gateway,
         viewer: &Viewer,
@@ -54,7 +78,7 @@ impl Watch {
     ) -> Option<Notification> {
         let params = Object::parse(update.params.as_deref()?).ok()?;
         match &*update.method {
-            "notifications/resources/updated" => {
+            UPDATED => {
                 let uri = params.get_str("uri")?;
                 let uri = self.naming.public_uri(&uri);
                 authorize::hears_of_resource(gateway, viewer, &uri).then(|| updated(id, &uri))
@@ -79,10 +103,10 @@ impl Watch {
     }
 }
 
-/// The next notification of a stream, with the stream.
-pub(super) async fn next_of(mut watch: Watch) -> (Watch, Notification) {
-    let notification = watch.feed.next().await;
-    (watch, notification)
+/// What a stream hears next, with the stream.
+pub(super) async fn next_of(mut watch: Watch) -> (Watch, Heard) {
+    let heard = watch.feed.next().await;
+    (watch, heard)
 }
 
 /// Watches resources and tasks with the upstreams that have them. What can't be watched is left
@@ -170,12 +194,14 @@ impl Group {
         match Feed::of_resources(routed.upstream.clone(), behalf, &uris, &ids).await {
             Ok((feed, agreed)) => {
                 let public = |uri: &String| naming.public_uri(uri).into_owned();
-                watched.agreed.extend(agreed.resources.iter().map(public));
+                let resources: Vec<String> = agreed.resources.iter().map(public).collect();
+                watched.agreed.extend(resources.iter().cloned());
                 let sealed = |id: &String| tasks.get(id).cloned();
                 watched.tasks.extend(agreed.tasks.iter().filter_map(sealed));
                 watched.feeds.push(Watch {
                     feed,
                     naming,
+                    resources,
                     tasks,
                 });
             }

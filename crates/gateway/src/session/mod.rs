@@ -4,6 +4,7 @@
 //! [`mcp_ultra_domain::ports::SessionStore`]; what only makes sense where the client's streams
 //! are (calls in flight, questions that wait for the client) lives in [`Live`].
 
+mod held;
 mod live;
 mod registry;
 mod token;
@@ -17,6 +18,7 @@ pub(crate) use live::{Asked, Live};
 pub(crate) use registry::Registry;
 pub(crate) use token::{Negotiated, VALID_FOR};
 
+use self::registry::NotEntered;
 use crate::{Gateway, http::Identified, pipeline::Refusal};
 
 /// The session that the headers name.
@@ -60,5 +62,11 @@ pub(crate) async fn of_headers(
         .sessions
         .enter(gateway, negotiated, identified)
         .await;
-    entered.ok_or_else(gone)
+    entered.map_err(|reason| match reason {
+        NotEntered::Ended => gone(),
+        NotEntered::Full(full) => {
+            let (error, status) = full.error();
+            refuse(error, status)
+        }
+    })
 }

@@ -1,15 +1,58 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use http::StatusCode;
 use mcp_ultra_domain::{Principal, ports::SessionState};
+use mcp_ultra_protocol::{WireError, error::LIMIT_EXCEEDED};
 use parking_lot::Mutex;
 
-use super::{Live, Negotiated};
+use super::{Live, Negotiated, held::Held};
 use crate::{Gateway, http::Identified, upstream::Session};
+
+/// How many idle sessions are tried to be taken out of memory for a new one.
+const TRIES: usize = 8;
 
 /// The legacy sessions that live in this process.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    sessions: Mutex<HashMap<Arc<str>, Arc<Live>>>,
+    sessions: Mutex<Held>,
+}
+
+/// Why no session can be opened, or served again, for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// There are as many as `limits.sessions`, and none is idle that may go.
+    Gateway,
+    /// Its principal has as many as `limits.sessions_per_principal`, and none is idle.
+    Principal,
+}
+
+impl Full {
+    /// What the client is told.
+    pub(crate) fn error(self) -> (WireError, StatusCode) {
+        match self {
+            Self::Gateway => (
+                WireError::internal("too many sessions are open here; try again later"),
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
+            Self::Principal => (
+                WireError::new(
+                    LIMIT_EXCEEDED,
+                    "you have as many sessions as you may (limits.sessions_per_principal), all of them in use; end one (DELETE) first",
+                )
+                .with_data("{\"limit\":\"limits.sessions_per_principal\"}".to_owned()),
+                StatusCode::TOO_MANY_REQUESTS,
+            ),
+        }
+    }
+}
+
+/// Why a session can't be gone on with.
+#[derive(Debug)]
+pub(super) enum NotEntered {
+    /// It has ended.
+    Ended,
+    /// It is not in memory, and there is no room for it.
+    Full(Full),
 }
 
 impl Registry {
@@ -18,39 +61,63 @@ impl Registry {
         self.sessions.lock().len()
     }
 
-    /// Opens a session; `None` where there are too many and none may go for it: no tenant loses a
-    /// session to one that has more than it has itself.
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// [`Full`], where none may go for it.
     pub(crate) async fn open(
         &self,
         gateway: &Gateway,
         negotiated: &Negotiated,
         principal: &Principal,
-    ) -> Option<Arc<Live>> {
-        let limit = gateway.settings().max_sessions;
-        if self.len() >= limit {
-            let oldest = self.most_idle(principal.tenant())?;
-            self.retire(gateway, &oldest, Duration::ZERO).await;
-        }
-        let live = Arc::new(Live::new(
-            negotiated,
-            principal.clone(),
-            SessionState::default(),
-        ));
-        self.sessions.lock().insert(live.id.clone(), live.clone());
-        Some(live)
+    ) -> Result<Arc<Live>, Full> {
+        let live = Live::new(negotiated, principal.clone(), SessionState::default());
+        self.admit(gateway, Arc::new(live)).await
     }
 
-    /// The session with what `negotiated` says; `None` where it has ended. A session that this
-    /// process does not know starts here from what is stored of it.
+    /// Keeps `live` in memory, unless its session is there already: the idlest of its principal, or
+    /// of all, may have to go. No tenant loses a session to one that has more than it has itself.
+    async fn admit(&self, gateway: &Gateway, live: Arc<Live>) -> Result<Arc<Live>, Full> {
+        let (all, own) = {
+            let settings = gateway.settings();
+            (settings.max_sessions, settings.max_sessions_per_principal)
+        };
+        let mut full = Full::Gateway;
+        for _ in 0..TRIES {
+            let idle = {
+                let mut sessions = self.sessions.lock();
+                if let Some(known) = sessions.get(&live.id) {
+                    return Ok(known);
+                }
+                // Whoever is nobody in particular is many.
+                if !live.principal.is_anonymous() && sessions.of(&live.principal) >= own {
+                    full = Full::Principal;
+                    sessions.idlest_of(&live.principal)
+                } else if sessions.len() >= all {
+                    full = Full::Gateway;
+                    sessions.idlest_for(live.principal.tenant())
+                } else {
+                    sessions.insert(live.clone());
+                    return Ok(live);
+                }
+            };
+            let idle = idle.ok_or(full)?;
+            self.retire(gateway, &idle, Duration::ZERO).await;
+        }
+        Err(full)
+    }
+
+    /// The session with what `negotiated` says. A session that this process does not know starts here
+    /// from what is stored of it.
     pub(super) async fn enter(
         &self,
         gateway: &Arc<Gateway>,
         negotiated: Negotiated,
         identified: &Identified,
-    ) -> Option<Arc<Live>> {
+    ) -> Result<Arc<Live>, NotEntered> {
         let known = {
             let sessions = self.sessions.lock();
-            let known = sessions.get(negotiated.id.as_str()).cloned();
+            let known = sessions.get(&negotiated.id);
             // Under the lock, so that the session is not taken for idle in between.
             if let Some(live) = &known {
                 live.touch();
@@ -59,41 +126,38 @@ impl Registry {
         };
         if let Some(live) = known {
             live.note_shown(identified);
-            return Some(live);
+            return Ok(live);
         }
         let state = match gateway.store.load(&negotiated.id).await {
             Ok(state) => state,
             Err(error) => {
                 tracing::error!(%error, "a session could not be loaded");
-                return None;
+                return Err(NotEntered::Ended);
             }
         };
         if state.terminated {
-            return None;
+            return Err(NotEntered::Ended);
         }
         let wanted = state.subscriptions.clone();
         let principal = identified.principal.clone();
         let live = Arc::new(Live::new(&negotiated, principal, state));
-        let live = {
-            let mut sessions = self.sessions.lock();
-            sessions.entry(live.id.clone()).or_insert(live).clone()
-        };
+        let live = self.admit(gateway, live).await.map_err(NotEntered::Full)?;
         live.note_shown(identified);
         // It may have been ended while it was loaded.
         let ended = gateway.store.load(&negotiated.id).await;
         if ended.is_ok_and(|state| state.terminated) {
             self.leave(gateway, &live).await;
-            return None;
+            return Err(NotEntered::Ended);
         }
         for uri in wanted {
             gateway.subscribe_again(&live, &uri);
         }
-        Some(live)
+        Ok(live)
     }
 
     /// A session that lives in this process.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Live>> {
-        self.sessions.lock().get(id).cloned()
+        self.sessions.lock().get(id)
     }
 
     /// Ends a session for good.
@@ -139,7 +203,7 @@ impl Registry {
         let idle: Vec<Arc<Live>> = {
             let sessions = self.sessions.lock();
             let is_idle = |live: &&Arc<Live>| live.idle_for().is_some_and(|idle| idle >= limit);
-            sessions.values().filter(is_idle).cloned().collect()
+            sessions.all().filter(is_idle).cloned().collect()
         };
         let mut retired = 0;
         for live in &idle {
@@ -148,27 +212,10 @@ impl Registry {
         retired
     }
 
-    /// The session that goes for a new one of `tenant`: the one that has been idle for longest, of
-    /// the tenants that have at least as many as that one would have.
-    fn most_idle(&self, tenant: &str) -> Option<Arc<Live>> {
-        let sessions = self.sessions.lock();
-        let mut held: HashMap<&str, usize> = HashMap::from([(tenant, 1)]);
-        for live in sessions.values() {
-            *held.entry(live.principal.tenant()).or_default() += 1;
-        }
-        let wanted = held[tenant];
-        let idle = sessions
-            .values()
-            .filter(|live| held[&**live.principal.tenant()] >= wanted)
-            .filter_map(|live| Some((live.idle_for()?, live)));
-        idle.max_by_key(|(idle, _)| *idle)
-            .map(|(_, live)| live.clone())
-    }
-
     /// Ends the server-to-client streams of all sessions, for shutdown. Calls in flight go on to
     /// their end, and the sessions themselves live on in their ids.
     pub(crate) fn end_streams(&self) {
-        for live in self.sessions.lock().values() {
+        for live in self.sessions.lock().all() {
             live.end_streams();
         }
     }

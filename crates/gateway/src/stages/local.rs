@@ -91,14 +91,13 @@ async fn initialize(gateway: &Gateway, snapshot: &Snapshot, call: &Call, reply: 
             .error(&WireError::internal("the session could not be sealed"))
             .await;
     };
-    if gateway
+    let opened = gateway
         .sessions
         .open(gateway, &negotiated, &caller.principal)
-        .await
-        .is_none()
-    {
-        let error = WireError::internal("too many sessions are open here; try again later");
-        return reply.error_with_status(&error, 503).await;
+        .await;
+    if let Err(full) = opened {
+        let (error, status) = full.error();
+        return reply.error_with_status(&error, status.as_u16()).await;
     }
     let instructions = instructions_member(snapshot, &caller.principal);
     let result = format!(

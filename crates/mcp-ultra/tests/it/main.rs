@@ -58,9 +58,11 @@ mod gateway_recovery;
 mod gateway_rig;
 mod gateway_secrets;
 mod gateway_sessions;
+mod gateway_sessions_of_one;
 mod gateway_stdio;
 mod gateway_tenants;
 mod gateway_tls;
+mod gateway_unheard;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]
