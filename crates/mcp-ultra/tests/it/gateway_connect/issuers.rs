@@ -75,11 +75,12 @@ async fn a_code_goes_to_whom_it_was_asked_of() {
     let answer = almost(&browser, &url).await;
     stop(first).await;
     let yaml = rig.yaml(&[KEY]).replace("gw-tickets", "gw-other");
-    let second = gateway(&yaml).await;
+    let mut second = gateway(&yaml).await;
     rig.seat(&browser, &second, "ana");
     let page = browser.open(answer.as_str()).await.unwrap();
     assert_eq!(title(&page), "That answer was not expected");
-    assert!(second.output().contains("no longer the configured one"));
+    let line = "no longer the configured one";
+    second.logged(&[line], SOON).await.unwrap();
     rig.connect(&second, "ana").await;
 }
 
