@@ -12,6 +12,7 @@
 //! - `code`: the authorization code flow with PKCE, for grants of people
 //! - `described`: what its metadata says, kept for a while
 //! - `granted`: where what people have granted is kept
+//! - `life`: what goes on with a grant ends with it
 //! - `grants`: which request is made for whom
 //! - `error`: why there is no token
 //!
@@ -30,6 +31,7 @@ mod error;
 mod gate;
 mod granted;
 mod grants;
+mod life;
 mod settings;
 mod subject;
 mod token;
@@ -42,6 +44,7 @@ pub use error::{CredentialError, Fetched};
 pub use gate::Failure;
 pub use granted::{Asking, Granted};
 pub use grants::Credentials;
+pub use life::{GrantLife, WeakGrantLife};
 pub use settings::{ClientAuth, ClientSettings, CredentialSettings, EndpointPlace, Grant};
 pub use subject::{CallerToken, LatestSubject, Subject};
 pub use token::AccessToken;

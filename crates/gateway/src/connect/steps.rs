@@ -25,6 +25,7 @@ use super::{
     Answer, Browser, Connect, Cookie, Page, Query,
     browser::{Shown, Told, flow_name},
     link::{self, Flow, Link, State, Step},
+    step_up::together,
 };
 use crate::{Gateway, random, upstream::Upstream};
 
@@ -85,17 +86,16 @@ impl Connect {
             return Page::Failed.into();
         };
         let told = Told::Start {
-            server: link.server,
             at: credentials
                 .endpoint()
                 .issuer()
                 .unwrap_or_default()
                 .to_owned(),
-            scopes: credentials
-                .scopes()
+            scopes: together(credentials, &link.besides)
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
+            server: link.server,
             consent,
         };
         Answer::Page(told, vec![Cookie::browser(&id)])
@@ -247,11 +247,7 @@ impl Connect {
                 Ok((to, cookie)) => Answer::Redirect(to, vec![cookie]),
                 Err(answer) => answer,
             },
-            Step::Grant => {
-                traveller
-                    .finish(flow.link, credentials, answer, asked)
-                    .await
-            }
+            Step::Grant => traveller.finish(flow, credentials, answer, asked).await,
         }
     }
 
@@ -313,6 +309,9 @@ impl Traveller<'_> {
         let verifier = Verifier::new().map_err(|_| Page::Failed)?;
         let mut flow = Flow::new(link, step, endpoint, verifier.expose(), self.now);
         flow.nonce = identifies.then(random::identifier);
+        if step == Step::Grant {
+            flow.wanted = together(credentials, &flow.link.besides);
+        }
         let server = self.server(endpoint, step).await?;
         if identifies && server.is_pairwise {
             tracing::warn!(server = %self.upstream.name(), link = self.link, issuer = flow.link.issuer, "the issuer offers pairwise subjects alone (subject_types_supported), so it may call people by other names than in their access tokens, and nobody could connect a server; let the gateway's client and the clients of callers have public subjects, or one sector identifier");
@@ -321,10 +320,8 @@ impl Traveller<'_> {
         let state = flow.state(sealer, self.browser).ok_or(Page::Failed)?;
         let (scopes, resource) = match step {
             Step::Login => ("openid".to_owned(), ""),
-            Step::Grant if identifies => {
-                (with_openid(credentials.scopes()), credentials.resource())
-            }
-            Step::Grant => (credentials.scopes().to_owned(), credentials.resource()),
+            Step::Grant if identifies => (with_openid(&flow.wanted), credentials.resource()),
+            Step::Grant => (flow.wanted.clone(), credentials.resource()),
         };
         let request = AuthorizationRequest {
             redirect_uri: &self.connect.callback(),
@@ -422,14 +419,15 @@ impl Traveller<'_> {
     /// Keeps what was granted and tells who waits for it.
     async fn finish(
         &self,
-        link: Link,
+        flow: Flow,
         credentials: &Credentials,
         answer: TokenAnswer,
         asked: Duration,
     ) -> Answer {
         let server = self.upstream.name();
         let grants = self.connect.grants(server);
-        let keeping = grants.keep(&self.principal, credentials, answer, asked);
+        let Flow { link, wanted, .. } = flow;
+        let keeping = grants.keep(&self.principal, credentials, &wanted, answer, asked);
         if let Err(error) = keeping.await {
             tracing::error!(%server, link = self.link, %error, "what somebody has granted could not be kept");
             return Page::Failed.into();
