@@ -26,6 +26,13 @@ pub trait ReplayStore: Send + Sync {
         until: Duration,
         now: Duration,
     ) -> Result<bool, ReplayStoreError>;
+
+    /// Whether a proof that can still be used at `now` was used before. Nothing is noted, so that
+    /// somebody else may use it right after.
+    ///
+    /// # Errors
+    /// It is not known.
+    async fn was_used(&self, proof: &ProofId, now: Duration) -> Result<bool, ReplayStoreError>;
 }
 
 /// Why a [`ReplayStore`] does not know.
@@ -127,6 +134,11 @@ impl ReplayStore for MemoryReplayStore {
         shard.none_before = shard.none_before.min(until);
         Ok(true)
     }
+
+    async fn was_used(&self, proof: &ProofId, now: Duration) -> Result<bool, ReplayStoreError> {
+        let shard = self.shards[usize::from(proof[0]) % SHARDS].lock();
+        Ok(shard.used.get(proof).is_some_and(|until| *until > now))
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +165,16 @@ mod tests {
         assert_eq!(store.first_use(&id(2), at(10), at(9)).await, Ok(true));
         assert_eq!(store.first_use(&id(1), at(20), at(10)).await, Ok(true));
         assert_eq!(store.first_use(&id(1), at(20), at(19)).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn whoever_looks_uses_nothing_up() {
+        let store = MemoryReplayStore::new(1000);
+        assert_eq!(store.was_used(&id(1), at(0)).await, Ok(false));
+        assert_eq!(store.first_use(&id(1), at(10), at(0)).await, Ok(true));
+        assert_eq!(store.was_used(&id(1), at(9)).await, Ok(true));
+        assert_eq!(store.was_used(&id(1), at(10)).await, Ok(false));
+        assert_eq!(store.was_used(&id(2), at(9)).await, Ok(false));
     }
 
     #[tokio::test]

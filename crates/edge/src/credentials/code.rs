@@ -10,7 +10,7 @@ use http::{StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{EndpointPlace, TokenAnswer, TokenEndpoint, TokenError};
+use super::{EndpointPlace, TokenAnswer, TokenEndpoint, TokenError, described::Need};
 use crate::{
     identity::NoRandomness,
     issuer::discovery::{self, DiscoveryError},
@@ -23,6 +23,10 @@ pub struct AuthorizationServer {
     revocation: Option<Uri>,
     /// Whether every answer to the browser says whose it is (RFC 9207, 3).
     pub says_issuer: bool,
+    /// Whether it calls everyone by another name towards each client (`OpenID` Connect Core, 8.1),
+    /// so that nobody can be compared with whom another client knows.
+    pub is_pairwise: bool,
+    proves_codes: bool,
 }
 
 /// What a person is asked for.
@@ -74,6 +78,11 @@ impl Verifier {
 }
 
 impl AuthorizationServer {
+    /// Whether it knows PKCE with S256 (RFC 7636).
+    pub(super) fn proves_codes(&self) -> bool {
+        self.proves_codes
+    }
+
     /// Where a browser is sent with `request`, in the name of the client `client_id`.
     pub fn url(&self, client_id: &str, request: &AuthorizationRequest<'_>) -> String {
         let mut url = self.endpoint.clone();
@@ -113,19 +122,19 @@ impl TokenEndpoint {
         }
     }
 
-    /// Asks the authorization server what it says of itself. One that does not offer PKCE is of no
+    /// What the authorization server says of itself, as it said it not long ago. One that does not offer PKCE is of no
     /// use (MCP, Authorization Code Protection).
     ///
     /// # Errors
     /// [`TokenError::Discovery`] and [`TokenError::Timeout`].
     pub async fn server(&self) -> Result<AuthorizationServer, TokenError> {
-        let (server, proves_codes) = self.discover_in_time().await?;
-        if !proves_codes {
-            return Err(TokenError::Discovery(
-                "its metadata does not offer PKCE with S256 (code_challenge_methods_supported), without which codes could be stolen".into(),
-            ));
+        let server = self.described.get(self, Need::Pkce).await?;
+        if server.proves_codes() {
+            return Ok(server);
         }
-        Ok(server)
+        Err(TokenError::Discovery(
+            "its metadata does not offer PKCE with S256 (code_challenge_methods_supported), without which codes could be stolen".into(),
+        ))
     }
 
     /// The same of an issuer where people log in. `OpenID` Connect Discovery does not know what is
@@ -134,25 +143,21 @@ impl TokenEndpoint {
     /// # Errors
     /// As of [`TokenEndpoint::server`].
     pub async fn server_of_login(&self) -> Result<AuthorizationServer, TokenError> {
-        Ok(self.discover_in_time().await?.0)
+        self.described.get(self, Need::Anything).await
     }
 
-    async fn discover_in_time(&self) -> Result<(AuthorizationServer, bool), TokenError> {
-        let patience = self.settings.timeout;
-        let asked = tokio::time::timeout(patience, self.discover()).await;
-        asked.unwrap_or(Err(TokenError::Timeout(patience)))
-    }
-
-    async fn discover(&self) -> Result<(AuthorizationServer, bool), TokenError> {
+    /// Asks the authorization server what it says of itself.
+    pub(super) async fn discover(&self) -> Result<AuthorizationServer, TokenError> {
         let issuer = self.issuer().ok_or(DiscoveryError::Url)?;
         let wanted = |metadata: discovery::Metadata| {
             let endpoint = Url::parse(&metadata.authorization_endpoint?.to_string()).ok()?;
-            let server = AuthorizationServer {
+            Some(AuthorizationServer {
                 endpoint,
                 revocation: metadata.revocation_endpoint,
                 says_issuer: metadata.says_issuer,
-            };
-            Some((server, metadata.proves_codes))
+                is_pairwise: metadata.is_pairwise,
+                proves_codes: metadata.proves_codes,
+            })
         };
         let found = discovery::find(&self.fetcher, issuer, "authorization_endpoint", wanted);
         Ok(found.await?)
@@ -211,7 +216,7 @@ impl TokenEndpoint {
         let Some(issuer) = self.issuer() else {
             return Ok(false);
         };
-        let (server, _) = self.discover().await?;
+        let server = self.described.get(self, Need::Anything).await?;
         let Some(uri) = server.revocation else {
             return Ok(false);
         };
@@ -251,6 +256,8 @@ mod tests {
             endpoint: Url::parse("https://as.example.com/authorize?tenant=a").unwrap(),
             revocation: None,
             says_issuer: false,
+            is_pairwise: false,
+            proves_codes: true,
         };
         let request = AuthorizationRequest {
             redirect_uri: "https://mcp.example.com/connect/callback",

@@ -14,6 +14,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 use super::{
     ClientAuth, ClientSettings, EndpointPlace, TokenAnswer,
     answer::{self, TokenRefusal},
+    described::Described,
 };
 use crate::{
     issuer::{
@@ -41,8 +42,9 @@ pub struct TokenEndpoint {
     pub(super) settings: ClientSettings,
     secret: ArcSwapOption<SecretString>,
     found: Mutex<Option<(Uri, Duration)>>,
+    pub(super) described: Described,
     pub(super) fetcher: Fetcher,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     places: Semaphore,
 }
 
@@ -94,6 +96,7 @@ impl TokenEndpoint {
             secret: ArcSwapOption::new(settings.secret.clone().map(Arc::new)),
             settings,
             found: Mutex::default(),
+            described: Described::default(),
             fetcher: Fetcher::new(outbound),
             clock,
             places: Semaphore::new(AT_ONCE),
@@ -132,6 +135,7 @@ impl TokenEndpoint {
         if !matches!(answer, Ok(_) | Err(TokenError::Refused(_))) {
             // It may have moved.
             *self.found.lock() = None;
+            self.described.forget();
         }
         answer
     }

@@ -10,6 +10,7 @@
 //!   one ends
 //! - `gate`: no hurry where it fails
 //! - `code`: the authorization code flow with PKCE, for grants of people
+//! - `described`: what its metadata says, kept for a while
 //! - `granted`: where what people have granted is kept
 //! - `life`: what goes on with a grant ends with it
 //! - `grants`: which request is made for whom
@@ -24,6 +25,7 @@
 mod answer;
 mod cache;
 mod code;
+mod described;
 mod endpoint;
 mod error;
 mod gate;

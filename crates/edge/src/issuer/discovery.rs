@@ -32,6 +32,8 @@ struct Document {
     code_challenge_methods_supported: Vec<String>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    #[serde(default)]
+    subject_types_supported: Vec<String>,
 }
 
 /// What an issuer says of itself, as far as it may be used.
@@ -48,6 +50,9 @@ pub(crate) struct Metadata {
     pub(crate) proves_codes: bool,
     /// Whether its answers always say whose they are (RFC 9207).
     pub(crate) says_issuer: bool,
+    /// Whether it calls everyone by another name towards each client, and offers nothing else
+    /// (`OpenID` Connect Core, 8.1).
+    pub(crate) is_pairwise: bool,
 }
 
 /// Asks an issuer where its keys are.
@@ -112,6 +117,10 @@ async fn ask(fetcher: &Fetcher, issuer: &str, place: &Uri) -> Result<Metadata, D
             methods.iter().any(|method| method == "S256")
         },
         says_issuer: document.authorization_response_iss_parameter_supported,
+        is_pairwise: {
+            let types = &document.subject_types_supported;
+            !types.is_empty() && types.iter().all(|one| one == "pairwise")
+        },
     })
 }
 

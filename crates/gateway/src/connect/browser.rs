@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Page, link::LIFETIME};
+use super::{
+    Page,
+    link::{LIFETIME, reference},
+};
+use crate::random;
 
 /// The longest parameter that is looked at.
 const LONGEST: usize = 8 * 1024;
@@ -89,6 +93,36 @@ pub(crate) enum Answer {
     Page(Told, Vec<Cookie>),
     /// It is sent on.
     Redirect(String, Vec<Cookie>),
+}
+
+/// What the browser gets, and what the link is called that it came with: what could be opened of it,
+/// else a name of its own for this one answer.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub answer: Answer,
+    pub link: String,
+}
+
+impl Shown {
+    /// Tells the log where a person could not go on, by the name that they are shown.
+    pub(super) fn new(answer: Answer, link: Option<String>) -> Self {
+        let link = link.unwrap_or_else(|| reference(&random::identifier()));
+        if let Answer::Page(told, _) = &answer
+            && let Some(page) = told.page().failure()
+        {
+            tracing::info!(
+                link,
+                page,
+                "the page of a link has told a person that nothing was connected"
+            );
+        }
+        Self { answer, link }
+    }
+
+    /// What came is none of what the pages send.
+    pub(crate) fn unexpected() -> Self {
+        Self::new(Page::Unexpected.into(), None)
+    }
 }
 
 /// A page with what is on it.

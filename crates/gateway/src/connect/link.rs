@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_domain::{Attributes, Principal, PrincipalKind};
 use mcp_ultra_edge::credentials::TokenEndpoint;
 use mcp_ultra_protocol::seal::{Purpose, Sealer};
@@ -55,6 +56,17 @@ impl Link {
             besides: String::new(),
             ends: (now + LIFETIME).as_secs(),
         }
+    }
+
+    /// What it is called in pages and in the log.
+    pub(super) fn reference(&self) -> String {
+        reference(&self.id)
+    }
+
+    /// What a link is called that may have ended.
+    pub(super) fn reference_of(sealer: &Sealer, token: &str) -> Option<String> {
+        let link: Self = open(sealer, Purpose::ConnectLink, "", token)?;
+        Some(link.reference())
     }
 
     /// The same, with more scopes to be asked for.
@@ -164,6 +176,17 @@ impl Flow {
         };
         seal(sealer, Purpose::ConnectState, browser, &state)
     }
+}
+
+/// What the link of this identifier is called where people read it: short, and of no use to whoever
+/// knows it. The letters are those that nobody takes for others (Crockford's base 32).
+pub(super) fn reference(id: &str) -> String {
+    const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let digest = digest(&SHA256, format!("connect reference {id}").as_bytes());
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);
+    let mut text: String = digest.as_ref().iter().take(8).map(letter).collect();
+    text.insert(4, '-');
+    text
 }
 
 fn asked(endpoint: &TokenEndpoint) -> (String, String) {

@@ -39,7 +39,7 @@ use tokio::sync::broadcast;
 pub use self::grants::Revocation;
 use self::waiting::Waiting;
 pub(crate) use self::{
-    browser::{Answer, Browser, Cookie, Query},
+    browser::{Answer, Browser, Cookie, Query, Shown},
     grants::Grants,
     link::Link,
     page::{Language, Page, protect},
@@ -153,6 +153,11 @@ impl Connect {
         }
         let link = Link::new(principal, server, session, self.clock.now()).with(besides);
         let token = link.seal(sealer).ok_or(NoLink::Failed)?;
+        tracing::info!(
+            server,
+            link = link.reference(),
+            "there is a link for somebody to connect the server"
+        );
         Ok((link.id, format!("{}/connect/{token}", self.base)))
     }
 

@@ -1,60 +1,15 @@
 //! The pages that a person sees, in English and Brazilian Portuguese. They load nothing, run
 //! nothing and can't be framed.
 
+mod language;
+mod words;
+
 use std::fmt::Write;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
+pub(crate) use self::language::Language;
 use crate::http::Body;
-
-/// The language of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Language {
-    English,
-    Portuguese,
-}
-
-impl Language {
-    /// What the reader likes better, by `Accept-Language` (RFC 9110, 12.5.4). Everyone who asks for
-    /// neither reads English.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut best = (Self::English, 0.0);
-        let values = headers.get_all(header::ACCEPT_LANGUAGE).iter();
-        for range in values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-        {
-            let mut parts = range.split(';');
-            let tag = parts.next().unwrap_or_default().trim();
-            let weight = parts
-                .find_map(|part| part.trim().strip_prefix("q=")?.parse::<f32>().ok())
-                .unwrap_or(1.0);
-            let language = match tag.split('-').next().unwrap_or_default() {
-                tag if tag.eq_ignore_ascii_case("pt") => Self::Portuguese,
-                tag if tag.eq_ignore_ascii_case("en") => Self::English,
-                _ => continue,
-            };
-            if weight > best.1 {
-                best = (language, weight);
-            }
-        }
-        best.0
-    }
-
-    fn tag(self) -> &'static str {
-        match self {
-            Self::English => "en",
-            Self::Portuguese => "pt-BR",
-        }
-    }
-
-    fn choose<T>(self, english: T, portuguese: T) -> T {
-        match self {
-            Self::English => english,
-            Self::Portuguese => portuguese,
-        }
-    }
-}
 
 /// What a page says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,12 +26,16 @@ pub(crate) enum Page<'a> {
     Leave { to: &'a str },
     /// The server is connected.
     Done { server: &'a str },
-    /// The link is none, has been used, or has ended.
+    /// The link is none, or has ended.
     NoLink,
+    /// The link, or the step, was used before.
+    Used,
     /// It is not the browser that has begun, or it keeps no cookies.
     OtherBrowser,
-    /// Somebody else has logged in.
+    /// Somebody else has logged in, or the same one by another name.
     OtherPerson,
+    /// The issuer has another name of everyone for each client, so it is not known who has logged in.
+    OtherName,
     /// The person has said no.
     Denied { server: &'a str },
     /// The answer is not of the authorization server that was asked, or not to what was asked.
@@ -93,117 +52,34 @@ impl Page<'_> {
             Self::Start { .. } | Self::Leave { .. } | Self::Done { .. } | Self::Denied { .. } => {
                 StatusCode::OK
             }
-            Self::NoLink | Self::OtherBrowser | Self::Unexpected => StatusCode::BAD_REQUEST,
-            Self::OtherPerson => StatusCode::FORBIDDEN,
+            Self::NoLink | Self::Used | Self::OtherBrowser | Self::Unexpected => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::OtherPerson | Self::OtherName => StatusCode::FORBIDDEN,
             Self::Failed => StatusCode::BAD_GATEWAY,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    /// Title and text.
-    fn words(&self, language: Language) -> (&'static str, String) {
-        let (english, portuguese): ((&str, String), (&str, String)) = match self {
-            Self::Start { server, at, .. } => (
-                (
-                    "Connect your account",
-                    format!("You are about to let this gateway use the server “{server}” in your name. You log in first, so that nobody but you can do this, and then allow the access at {at}. Go on only if you have asked for it yourself just now."),
-                ),
-                (
-                    "Conectar sua conta",
-                    format!("Você está prestes a permitir que este gateway use o servidor “{server}” em seu nome. Primeiro você entra com a sua conta, para que ninguém além de você possa fazer isso, e depois autoriza o acesso em {at}. Continue somente se foi você quem pediu isso agora."),
-                ),
-            ),
-            Self::Leave { .. } => (
-                ("One moment", "You are being sent on.".to_owned()),
-                ("Um momento", "Você está sendo encaminhado.".to_owned()),
-            ),
-            Self::Done { server } => (
-                (
-                    "Connected",
-                    format!("“{server}” is connected. You can close this window and go back to where you came from."),
-                ),
-                (
-                    "Conectado",
-                    format!("“{server}” está conectado. Você pode fechar esta janela e voltar para onde estava."),
-                ),
-            ),
-            Self::NoLink => (
-                (
-                    "This link is not valid",
-                    "It has expired, has been used already, or is incomplete. Nothing was connected. Call the tool again to get a new one.".to_owned(),
-                ),
-                (
-                    "Este link não é válido",
-                    "Ele expirou, já foi usado ou está incompleto. Nada foi conectado. Chame a ferramenta de novo para receber outro.".to_owned(),
-                ),
-            ),
-            Self::OtherBrowser => (
-                (
-                    "Not the browser that began",
-                    "This step has to be done in the browser in which the link was opened, and that has to accept cookies. Nothing was connected. Call the tool again to get a new link.".to_owned(),
-                ),
-                (
-                    "Não é o navegador que começou",
-                    "Este passo precisa ser feito no navegador em que o link foi aberto, e ele precisa aceitar cookies. Nada foi conectado. Chame a ferramenta de novo para receber outro link.".to_owned(),
-                ),
-            ),
-            Self::OtherPerson => (
-                (
-                    "This link is somebody else's",
-                    "You have logged in as another person than the one who has asked for this link. Nothing was connected. If you got it from somebody else, they may have tried to gain access to your account: tell whoever runs this gateway.".to_owned(),
-                ),
-                (
-                    "Este link é de outra pessoa",
-                    "Você entrou como outra pessoa, e não como quem pediu este link. Nada foi conectado. Se você o recebeu de alguém, essa pessoa pode ter tentado obter acesso à sua conta: avise quem opera este gateway.".to_owned(),
-                ),
-            ),
-            Self::Denied { server } => (
-                (
-                    "Not connected",
-                    format!("You have not allowed the access, so “{server}” is not connected. Call the tool again if you want to try once more."),
-                ),
-                (
-                    "Não conectado",
-                    format!("Você não autorizou o acesso, por isso “{server}” não está conectado. Chame a ferramenta de novo se quiser tentar outra vez."),
-                ),
-            ),
-            Self::Unexpected => (
-                (
-                    "That answer was not expected",
-                    "What came back is not the answer to what was asked, so it was thrown away. Nothing was connected. Call the tool again to get a new link.".to_owned(),
-                ),
-                (
-                    "Essa resposta não era esperada",
-                    "O que voltou não é a resposta ao que foi pedido, por isso foi descartado. Nada foi conectado. Chame a ferramenta de novo para receber outro link.".to_owned(),
-                ),
-            ),
-            Self::Failed => (
-                (
-                    "That did not work",
-                    "The service that should have let you in did not answer as it should. Nothing was connected. Try again later; whoever runs this gateway finds the reason in its log.".to_owned(),
-                ),
-                (
-                    "Não funcionou",
-                    "O serviço que deveria autorizar o acesso não respondeu como deveria. Nada foi conectado. Tente mais tarde; quem opera este gateway encontra o motivo no log.".to_owned(),
-                ),
-            ),
-            Self::Busy => (
-                (
-                    "Too many at once",
-                    "Too many people are connecting at the moment. Nothing was connected. Try again in a few minutes.".to_owned(),
-                ),
-                (
-                    "Gente demais ao mesmo tempo",
-                    "Há pessoas demais conectando neste momento. Nada foi conectado. Tente de novo em alguns minutos.".to_owned(),
-                ),
-            ),
-        };
-        language.choose(english, portuguese)
+    /// What it is called in the log, where nothing was connected.
+    pub(super) fn failure(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Start { .. } | Self::Leave { .. } | Self::Done { .. } => return None,
+            Self::NoLink => "no_link",
+            Self::Used => "used",
+            Self::OtherBrowser => "other_browser",
+            Self::OtherPerson => "other_person",
+            Self::OtherName => "other_name",
+            Self::Denied { .. } => "denied",
+            Self::Unexpected => "unexpected",
+            Self::Failed => "failed",
+            Self::Busy => "busy",
+        })
     }
 
-    /// The response with this page.
-    pub(crate) fn response(&self, language: Language) -> Response<Body> {
-        let mut response = Response::new(Body::full(self.html(language)));
+    /// The response with this page, of the link that is called `link`.
+    pub(crate) fn response(&self, language: Language, link: &str) -> Response<Body> {
+        let mut response = Response::new(Body::full(self.html(language, link)));
         *response.status_mut() = self.status();
         let map = response.headers_mut();
         map.insert(
@@ -229,7 +105,7 @@ impl Page<'_> {
         response
     }
 
-    fn html(&self, language: Language) -> String {
+    fn html(&self, language: Language, link: &str) -> String {
         let (title, text) = self.words(language);
         let mut html = String::from("<!doctype html>\n<html lang=\"");
         let tag = language.tag();
@@ -277,6 +153,13 @@ impl Page<'_> {
                     escaped(to)
                 );
             }
+            _ if self.failure().is_some() => {
+                let help = language.choose(
+                    "If you ask for help, name this link:",
+                    "Se pedir ajuda, informe este link:",
+                );
+                let _ = write!(html, "<p>{help} <code>{}</code></p>", escaped(link));
+            }
             _ => {}
         }
         html.push_str("</main></body></html>\n");
@@ -323,35 +206,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_chooses_the_language() {
-        let of = |value: Option<&'static str>| {
-            let mut map = HeaderMap::new();
-            if let Some(value) = value {
-                map.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static(value));
-            }
-            Language::of(&map)
-        };
-        for text in [
-            None,
-            Some("en"),
-            Some("de, fr;q=0.5"),
-            Some("en-GB, pt;q=0.9"),
-            Some("pt;q=0"),
-        ] {
-            assert_eq!(of(text), Language::English, "{text:?}");
-        }
-        for text in [
-            "pt-BR",
-            "pt",
-            "de, pt-BR;q=0.3",
-            "en;q=0.8, pt-PT;q=0.9",
-            "PT-br,en;q=0.5",
-        ] {
-            assert_eq!(of(Some(text)), Language::Portuguese, "{text}");
-        }
-    }
-
-    #[test]
     fn no_text_leaves_its_place() {
         let nasty = "\"><script>alert('x')</script>&";
         let scopes = [nasty.to_owned()];
@@ -367,13 +221,25 @@ mod tests {
             Page::Done { server: nasty },
         ] {
             for language in [Language::English, Language::Portuguese] {
-                let html = page.html(language);
+                let html = page.html(language, nasty);
                 assert!(
                     !html.contains("<script") && !html.contains("\">&lt;/"),
                     "{html}"
                 );
                 assert!(html.contains("&lt;script&gt;"), "{html}");
             }
+        }
+    }
+
+    #[test]
+    fn pages_that_fail_name_the_link_and_others_do_not() {
+        let link = "7F3K-9QXM";
+        for language in [Language::English, Language::Portuguese] {
+            for page in [Page::NoLink, Page::Used, Page::OtherName, Page::Failed] {
+                assert!(page.html(language, link).contains(link), "{page:?}");
+            }
+            let done = Page::Done { server: "tickets" };
+            assert!(!done.html(language, link).contains(link));
         }
     }
 
@@ -386,7 +252,7 @@ mod tests {
                 to: "https://as.example.com",
             },
         ] {
-            let response = page.response(Language::Portuguese);
+            let response = page.response(Language::Portuguese, "7F3K-9QXM");
             let header = |name: &str| response.headers().get(name).unwrap().to_str().unwrap();
             assert_eq!(header("cache-control"), "no-store");
             assert_eq!(header("referrer-policy"), "no-referrer");

@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use mcp_ultra_domain::Principal;
+use mcp_ultra_domain::{Principal, ports::ProofId};
 use mcp_ultra_edge::credentials::{
     AuthorizationRequest, AuthorizationServer, Credentials, TokenAnswer, TokenEndpoint, TokenError,
     Verifier,
@@ -23,7 +23,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     Answer, Browser, Connect, Cookie, Page, Query,
-    browser::{Told, flow_name},
+    browser::{Shown, Told, flow_name},
     link::{self, Flow, Link, State, Step},
     step_up::together,
 };
@@ -35,19 +35,52 @@ struct Traveller<'g> {
     connect: &'g Connect,
     upstream: std::sync::Arc<Upstream>,
     principal: Principal,
+    /// What the link is called in the log.
+    link: String,
     browser: &'g str,
     now: Duration,
 }
 
 impl Connect {
     /// The page behind a link.
-    pub(crate) fn start(&self, gateway: &Gateway, token: &str, browser: &Browser) -> Answer {
+    pub(crate) async fn start(&self, gateway: &Gateway, token: &str, browser: &Browser) -> Shown {
+        let answer = self.first_page(gateway, token, browser).await;
+        Shown::new(answer, Link::reference_of(&gateway.sealer, token))
+    }
+
+    /// The person goes on from there.
+    pub(crate) async fn leave(
+        &self,
+        gateway: &Gateway,
+        token: &str,
+        browser: &Browser,
+        consent: &str,
+    ) -> Shown {
+        let answer = self.set_out(gateway, token, browser, consent).await;
+        Shown::new(answer, Link::reference_of(&gateway.sealer, token))
+    }
+
+    /// The person comes back from an authorization server.
+    pub(crate) async fn back(&self, gateway: &Gateway, query: &Query, browser: &Browser) -> Shown {
+        let state = query.state.as_ref().zip(browser.id.as_deref());
+        let state =
+            state.and_then(|(state, id)| State::open(&gateway.sealer, id, state, self.clock.now()));
+        let link = state.as_ref().map(|state| link::reference(&state.flow));
+        let answer = self.come_back(gateway, query, state, browser).await;
+        Shown::new(answer, link)
+    }
+
+    async fn first_page(&self, gateway: &Gateway, token: &str, browser: &Browser) -> Answer {
         let Some((link, upstream)) = self.open(gateway, token) else {
             return Page::NoLink.into();
         };
         let Some(credentials) = upstream.settings().granted() else {
             return Page::NoLink.into();
         };
+        // Looking uses nothing up: the one who goes on next may be the first.
+        if let Err(answer) = self.not_used_before("link", &link.id).await {
+            return answer;
+        }
         let id = browser.id.clone().unwrap_or_else(random::identifier);
         let Some(consent) = link::consent(&gateway.sealer, &id, &link) else {
             return Page::Failed.into();
@@ -68,8 +101,7 @@ impl Connect {
         Answer::Page(told, vec![Cookie::browser(&id)])
     }
 
-    /// The person goes on from there.
-    pub(crate) async fn leave(
+    async fn set_out(
         &self,
         gateway: &Gateway,
         token: &str,
@@ -88,11 +120,16 @@ impl Connect {
         let Some(principal) = link.principal() else {
             return Page::NoLink.into();
         };
+        // Nobody is asked anything for a link that is of no more use.
+        if let Err(answer) = self.not_used_before("link", &link.id).await {
+            return answer;
+        }
         let traveller = Traveller {
             gateway,
             connect: self,
             upstream,
             principal,
+            link: link.reference(),
             browser,
             now: self.clock.now(),
         };
@@ -117,18 +154,20 @@ impl Connect {
         Answer::Page(Told::Leave(to), vec![cookie, Cookie::browser(browser)])
     }
 
-    /// The person comes back from an authorization server.
-    pub(crate) async fn back(&self, gateway: &Gateway, query: &Query, browser: &Browser) -> Answer {
-        let now = self.clock.now();
-        let Some(state) = &query.state else {
+    async fn come_back(
+        &self,
+        gateway: &Gateway,
+        query: &Query,
+        state: Option<State>,
+        browser: &Browser,
+    ) -> Answer {
+        if query.state.is_none() {
             return Page::Unexpected.into();
-        };
-        let Some(id) = browser.id.as_deref() else {
+        }
+        let (Some(id), Some(state)) = (browser.id.as_deref(), state) else {
             return Page::OtherBrowser.into();
         };
-        let Some(state) = State::open(&gateway.sealer, id, state, now) else {
-            return Page::OtherBrowser.into();
-        };
+        let now = self.clock.now();
         let name = flow_name(&state.flow);
         let kept = browser.flows.iter().find(|(cookie, _)| *cookie == name);
         let flow = kept.and_then(|(_, value)| Flow::open(&gateway.sealer, id, value, now));
@@ -164,6 +203,7 @@ impl Connect {
             connect: self,
             upstream: upstream.clone(),
             principal,
+            link: flow.link.reference(),
             browser,
             now: self.clock.now(),
         };
@@ -178,7 +218,7 @@ impl Connect {
             return Page::NoLink.into();
         };
         if !flow.was_asked(endpoint) {
-            tracing::warn!(server = %upstream.name(), link = flow.link.id, "a browser came back from an authorization server or as a client that is no longer the configured one; what it brought was thrown away");
+            tracing::warn!(server = %upstream.name(), link = flow.link.reference(), "a browser came back from an authorization server or as a client that is no longer the configured one; what it brought was thrown away");
             return Page::Unexpected.into();
         }
         let code = match traveller.code(query, endpoint, flow.step).await {
@@ -218,15 +258,23 @@ impl Connect {
         Some((link, upstream))
     }
 
+    /// Looks whether something was used that may be used once.
+    async fn not_used_before(&self, what: &str, id: &str) -> Result<(), Answer> {
+        let name = name_of_use(what, id);
+        match self.used.was_used(&name, self.clock.now()).await {
+            Ok(true) => Err(Page::Used.into()),
+            // What can't be known now is found out when it is used.
+            Ok(false) | Err(_) => Ok(()),
+        }
+    }
+
     /// Notes that something is used that may be used once.
     async fn first_use(&self, what: &str, id: &str, ends: u64) -> Result<(), Answer> {
-        let digest = digest(&SHA256, format!("connect {what} {id}").as_bytes());
-        let mut name = [0; 32];
-        name.copy_from_slice(digest.as_ref());
+        let name = name_of_use(what, id);
         let ends = Duration::from_secs(ends);
         match self.used.first_use(&name, ends, self.clock.now()).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Page::NoLink.into()),
+            Ok(false) => Err(Page::Used.into()),
             Err(_) => {
                 tracing::warn!(
                     "more links and steps of connecting are in use than are remembered, so a new one was refused"
@@ -235,6 +283,14 @@ impl Connect {
             }
         }
     }
+}
+
+/// What names one use of a link or a state.
+fn name_of_use(what: &str, id: &str) -> ProofId {
+    let digest = digest(&SHA256, format!("connect {what} {id}").as_bytes());
+    let mut name = [0; 32];
+    name.copy_from_slice(digest.as_ref());
+    name
 }
 
 impl Traveller<'_> {
@@ -257,6 +313,9 @@ impl Traveller<'_> {
             flow.wanted = together(credentials, &flow.link.besides);
         }
         let server = self.server(endpoint, step).await?;
+        if identifies && server.is_pairwise {
+            tracing::warn!(server = %self.upstream.name(), link = self.link, issuer = flow.link.issuer, "the issuer offers pairwise subjects alone (subject_types_supported), so it may call people by other names than in their access tokens, and nobody could connect a server; let the gateway's client and the clients of callers have public subjects, or one sector identifier");
+        }
         let sealer = &self.gateway.sealer;
         let state = flow.state(sealer, self.browser).ok_or(Page::Failed)?;
         let (scopes, resource) = match step {
@@ -303,7 +362,7 @@ impl Traveller<'_> {
             None => !server.says_issuer,
         };
         if !right {
-            tracing::warn!(server = %self.upstream.name(), "a browser came back with an answer that is not of the authorization server that was asked (RFC 9207); it was thrown away");
+            tracing::warn!(server = %self.upstream.name(), link = self.link, "a browser came back with an answer that is not of the authorization server that was asked (RFC 9207); it was thrown away");
             return Err(Page::Unexpected.into());
         }
         match (&query.error, &query.code) {
@@ -317,7 +376,7 @@ impl Traveller<'_> {
                     .filter(|char| char.is_ascii_lowercase() || *char == '_')
                     .take(40)
                     .collect();
-                tracing::warn!(server = %self.upstream.name(), error, "an authorization server has refused a request of a browser");
+                tracing::warn!(server = %self.upstream.name(), link = self.link, error, "an authorization server has refused a request of a browser");
                 Err(Page::Failed.into())
             }
             (None, Some(code)) if !code.is_empty() => Ok(code),
@@ -335,7 +394,7 @@ impl Traveller<'_> {
         let server = self.upstream.name();
         let attributes = self.principal.attributes();
         let (Some(identity), Some(token)) = (&self.gateway.identity, &answer.id_token) else {
-            tracing::warn!(%server, issuer = attributes.issuer, "an issuer has logged somebody in without an identity token (openid)");
+            tracing::warn!(%server, link = self.link, issuer = attributes.issuer, "an issuer has logged somebody in without an identity token (openid)");
             return Err(Page::Failed);
         };
         let (token, client) = (token.expose_secret(), endpoint.client_id());
@@ -343,14 +402,18 @@ impl Traveller<'_> {
             .verify_id_token(&attributes.issuer, token, client, nonce)
             .await
             .map_err(|why| {
-                tracing::warn!(%server, issuer = attributes.issuer, reason = why.as_str(), "an identity token is not accepted");
+                tracing::warn!(%server, link = self.link, issuer = attributes.issuer, reason = why.as_str(), "an identity token is not accepted");
                 page_of(why)
             })?;
         if subject == attributes.subject {
             return Ok(());
         }
-        tracing::warn!(%server, issuer = attributes.issuer, "somebody has followed the link of somebody else to connect a server; nothing was connected");
-        Err(Page::OtherPerson)
+        tracing::warn!(%server, link = self.link, issuer = attributes.issuer, "somebody has followed the link of somebody else to connect a server, or the issuer calls the same one by another name towards the gateway (pairwise subjects); nothing was connected");
+        let server = self.server(endpoint, Step::Login).await;
+        Err(match server {
+            Ok(server) if server.is_pairwise => Page::OtherName,
+            _ => Page::OtherPerson,
+        })
     }
 
     /// Keeps what was granted and tells who waits for it.
@@ -366,18 +429,18 @@ impl Traveller<'_> {
         let Flow { link, wanted, .. } = flow;
         let keeping = grants.keep(&self.principal, credentials, &wanted, answer, asked);
         if let Err(error) = keeping.await {
-            tracing::error!(%server, %error, "what somebody has granted could not be kept");
+            tracing::error!(%server, link = self.link, %error, "what somebody has granted could not be kept");
             return Page::Failed.into();
         }
         credentials.forget(self.principal.id());
         self.connect.tell(&self.principal, server);
         self.gateway.tell_connected(&link);
-        tracing::info!(%server, "somebody has connected the server to their account");
+        tracing::info!(%server, link = self.link, "somebody has connected the server to their account");
         Answer::Page(Told::Done(link.server), Vec::new())
     }
 
     fn failed(&self, error: &TokenError) -> Answer {
-        tracing::warn!(server = %self.upstream.name(), %error, "connecting a server has failed at an authorization server");
+        tracing::warn!(server = %self.upstream.name(), link = self.link, %error, "connecting a server has failed at an authorization server");
         Page::Failed.into()
     }
 }

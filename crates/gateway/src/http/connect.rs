@@ -9,7 +9,7 @@ use mcp_ultra_edge::body;
 use super::{Body, guard, names, respond};
 use crate::{
     Gateway,
-    connect::{Answer, Browser, Connect, Cookie, Language, Page, Query, protect},
+    connect::{Answer, Browser, Connect, Cookie, Language, Page, Query, Shown, protect},
 };
 
 /// The path that authorization servers send browsers back to.
@@ -56,19 +56,19 @@ pub(super) async fn answer(
         .path()
         .strip_prefix("/connect/")
         .unwrap_or_default();
-    let answer = match (&head.method, rest) {
+    let shown = match (&head.method, rest) {
         (&Method::GET, CALLBACK) => match Query::read(head.uri.query().unwrap_or_default()) {
             Some(query) => connect.back(gateway, &query, &browser).await,
-            None => Page::Unexpected.into(),
+            None => Shown::unexpected(),
         },
-        (&Method::GET, token) => connect.start(gateway, token, &browser),
+        (&Method::GET, token) => connect.start(gateway, token, &browser).await,
         (&Method::POST, token) if token != CALLBACK => match consent(&head.headers, body).await {
             Some(consent) => connect.leave(gateway, token, &browser, &consent).await,
-            None => Page::Unexpected.into(),
+            None => Shown::unexpected(),
         },
         (_, rest) => return method_not_allowed(rest),
     };
-    respond(answer, language)
+    respond(shown, language)
 }
 
 /// The field of the form, if that comes from the page itself.
@@ -102,16 +102,17 @@ fn browser(headers: &HeaderMap) -> Browser {
     browser
 }
 
-fn respond(answer: Answer, language: Language) -> Response<Body> {
+fn respond(shown: Shown, language: Language) -> Response<Body> {
+    let Shown { answer, link } = shown;
     let (mut response, cookies) = match answer {
-        Answer::Page(told, cookies) => (told.page().response(language), cookies),
+        Answer::Page(told, cookies) => (told.page().response(language, &link), cookies),
         Answer::Redirect(to, cookies) => {
             let mut response = respond::status(StatusCode::SEE_OTHER);
             let map = response.headers_mut();
             protect(map);
             match HeaderValue::try_from(to) {
                 Ok(to) => map.insert(header::LOCATION, to),
-                Err(_) => return Page::Failed.response(language),
+                Err(_) => return Page::Failed.response(language, &link),
             };
             (response, cookies)
         }

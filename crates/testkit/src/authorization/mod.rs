@@ -48,6 +48,15 @@ pub struct Registered {
     pub redirect_uri: String,
 }
 
+/// Whether the metadata says what is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// It does.
+    So,
+    /// It says nothing of it.
+    Nothing,
+}
+
 /// How the server behaves.
 #[derive(Debug, Clone)]
 pub struct Conduct {
@@ -71,6 +80,9 @@ pub struct Conduct {
     pub nonce: Option<&'static str>,
     /// The audience of identity tokens, instead of the client.
     pub audience: Option<&'static str>,
+    /// Whether identity tokens call everyone by another name for each client (pairwise subjects),
+    /// and whether its metadata says so.
+    pub pairwise: Option<Says>,
 }
 
 impl Default for Conduct {
@@ -86,6 +98,7 @@ impl Default for Conduct {
             pkce: Some("S256"),
             nonce: None,
             audience: None,
+            pairwise: None,
         }
     }
 }
@@ -93,6 +106,8 @@ impl Default for Conduct {
 /// What has been asked of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asked {
+    /// Requests for its metadata.
+    pub described: usize,
     /// Authorization requests that were approved.
     pub approved: usize,
     /// Codes that were redeemed.
@@ -291,6 +306,7 @@ impl Drop for AuthorizationServer {
 }
 
 async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
+    lock(&shared.books).asked.described += 1;
     let base = &shared.issuer;
     let conduct = lock(&shared.conduct).clone();
     let mut document = json!({
@@ -304,6 +320,9 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
     });
     if let Some(method) = conduct.pkce {
         document["code_challenge_methods_supported"] = json!([method]);
+    }
+    if conduct.pairwise == Some(Says::So) {
+        document["subject_types_supported"] = json!(["pairwise"]);
     }
     answer(StatusCode::OK, &document)
 }

@@ -133,8 +133,12 @@ fn redeem<'a>(
     if code.scope.split(' ').any(|scope| scope == "openid") {
         let now = (shared.now)();
         let nonce = conduct.nonce.map(str::to_owned).or(code.nonce);
+        let subject = match conduct.pairwise {
+            Some(_) => format!("{}-for-{client}", code.subject),
+            None => code.subject,
+        };
         let claims = json!({
-            "iss": shared.issuer, "sub": code.subject, "nonce": nonce,
+            "iss": shared.issuer, "sub": subject, "nonce": nonce,
             "aud": conduct.audience.unwrap_or(client), "iat": now, "exp": now + 60,
         });
         let header = json!({ "alg": "ES256", "typ": "JWT", "kid": "as" });

@@ -1,13 +1,16 @@
 //! Links and their pages: whom they are good for, how often, and what a person reads.
 
 use http::StatusCode;
-use mcp_ultra_testkit::{browser::Browser, fixture::Era};
+use mcp_ultra_testkit::{
+    browser::{Browser, Page},
+    fixture::Era,
+};
 use serde_json::json;
 
 use super::world::{
     CALLBACK, ORIGIN, Rig, almost, asked, call, connect, params, title, with, worked,
 };
-use crate::gateway_rig::{gateway, until};
+use crate::gateway_rig::{SOON, gateway, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_follows_the_link_of_somebody_else_connects_nothing() {
@@ -17,7 +20,7 @@ async fn whoever_follows_the_link_of_somebody_else_connects_nothing() {
         } else {
             Rig::start(Era::Modern).await
         };
-        let gateway = rig.gateway().await;
+        let mut gateway = rig.gateway().await;
         let ana = rig.caller(&gateway, "ana");
         let (url, _) = asked(&call(&ana, None).await);
         let page = connect(&rig.browser(&gateway, "bea"), &url).await;
@@ -28,7 +31,8 @@ async fn whoever_follows_the_link_of_somebody_else_connects_nothing() {
         if !alone {
             assert_eq!(rig.server.asked().approved, 0, "bea was never sent there");
         }
-        assert!(gateway.output().contains("the link of somebody else"));
+        let line = "the link of somebody else";
+        gateway.logged(&[line], SOON).await.unwrap();
         // And the one who has called can.
         let page = connect(&rig.browser(&gateway, "ana"), &url).await;
         assert_eq!(title(&page), "Connected", "{}", page.text);
@@ -130,9 +134,8 @@ async fn links_and_answers_are_good_once_and_as_they_are() {
     assert_eq!(title(&page), "Connected", "{}", page.text);
     let page = browser.open(answer.as_str()).await.unwrap();
     assert_eq!(page.status, StatusCode::BAD_REQUEST, "a second time");
-    let start = browser.open(&url).await.unwrap();
     let page = browser.send(&start).await.unwrap();
-    assert_eq!(title(&page), "This link is not valid", "a second time");
+    assert_eq!(title(&page), "This link has been used", "a second time");
     assert_eq!(rig.server.asked().redeemed, 1);
 }
 
@@ -216,4 +219,99 @@ async fn pages_are_there_only_where_a_server_needs_them() {
         .await
         .unwrap();
     assert_eq!(page.status, StatusCode::FORBIDDEN);
+}
+
+/// Mail scanners open links, and people open those that they have used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_used_says_so_before_the_click() {
+    let rig = Rig::start(Era::Modern).await;
+    let gateway = rig.gateway().await;
+    let (url, _) = asked(&call(&rig.caller(&gateway, "ana"), None).await);
+    let browser = rig.browser(&gateway, "ana");
+    for _ in 0..3 {
+        let looked = rig.browser(&gateway, "bea").open(&url).await.unwrap();
+        assert_eq!(
+            title(&looked),
+            "Connect your account",
+            "looking uses nothing up"
+        );
+    }
+    let page = connect(&browser, &url).await;
+    assert_eq!(title(&page), "Connected");
+    let described = rig.issuer.asked().described;
+    for (language, expected) in [
+        ("en", "This link has been used"),
+        ("pt-BR", "Este link já foi usado"),
+    ] {
+        let later = Browser::of(language);
+        rig.seat(&later, &gateway, "ana");
+        let page = later.open(&url).await.unwrap();
+        assert_eq!(
+            (page.status, title(&page)),
+            (StatusCode::BAD_REQUEST, expected.into())
+        );
+        assert!(
+            !page.text.contains("<form"),
+            "there is nothing to go on with"
+        );
+    }
+    assert_eq!(
+        rig.issuer.asked().described,
+        described,
+        "nobody was asked for it"
+    );
+}
+
+/// What a person reads to whoever helps them is in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_fails_and_the_log_call_the_link_by_one_name() {
+    let rig = Rig::start(Era::Modern).await;
+    let mut gateway = rig.gateway().await;
+    let ana = rig.caller(&gateway, "ana");
+    let (url, _) = asked(&call(&ana, None).await);
+    let page = connect(&rig.browser(&gateway, "bea"), &url).await;
+    assert_eq!(title(&page), "This link is somebody else's");
+    let link = reference(&page);
+    assert!(!url.contains(&link.replace('-', "")));
+    for line in [
+        "there is a link for somebody",
+        "the link of somebody else",
+        "other_person",
+    ] {
+        gateway.logged(&[line, &link], SOON).await.unwrap();
+    }
+    // The other one says another name, in the other language too.
+    let (url, _) = asked(&call(&ana, None).await);
+    rig.server
+        .behave(|conduct| conduct.denies = Some("access_denied"));
+    let browser = Browser::of("pt-BR");
+    rig.seat(&browser, &gateway, "ana");
+    let start = browser.open(&url).await.unwrap();
+    assert!(!start.text.contains("informe este link"));
+    let page = browser.agree(&start).await.unwrap();
+    assert!(
+        page.text.contains("Se pedir ajuda, informe este link:"),
+        "{}",
+        page.text
+    );
+    let other = reference(&page);
+    assert_ne!(other, link);
+    gateway.logged(&["denied", &other], SOON).await.unwrap();
+    // One that can't be opened has a name for this one answer.
+    let page = browser
+        .open(&format!("{ORIGIN}/connect/nonsense"))
+        .await
+        .unwrap();
+    gateway
+        .logged(&["no_link", &reference(&page)], SOON)
+        .await
+        .unwrap();
+}
+
+/// What the page calls the link.
+fn reference(page: &Page) -> String {
+    let text = page.text.split_once("<code>").unwrap().1;
+    let name = text.split_once("</code>").unwrap().0;
+    assert_eq!((name.len(), name.find('-')), (9, Some(4)), "{name}");
+    name.to_owned()
 }
