@@ -52,6 +52,17 @@ pub(super) enum Field<T> {
     Value(T),
 }
 
+impl<T: Default> Field<T> {
+    /// What it is to become: null is the empty value.
+    pub(super) fn or_empty(self) -> Option<T> {
+        match self {
+            Self::Missing => None,
+            Self::Null => Some(T::default()),
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))

@@ -8,7 +8,7 @@ use super::{
     problem::{Kind, Problem},
 };
 
-/// The `ETag` of a revision: strong, since a revision is of one representation.
+/// The `ETag` of a revision, for `If-Match`: what a change may be meant for is the same under one revision.
 pub(super) fn etag(revision: u64) -> HeaderValue {
     HeaderValue::try_from(tag(revision)).unwrap_or(HeaderValue::from_static("\"\""))
 }

@@ -1,8 +1,4 @@
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use mcp_ultra_domain::policy::Action;
 
 use super::key;
@@ -12,12 +8,12 @@ use crate::{
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
         problem::{Document, Problem},
-        revision::{IfNoneMatch, etag},
     },
     keys::KeyView,
 };
 
-/// One API key.
+/// One API key. It is always sent whole: whether it has ended and when it was used last change without a
+/// revision.
 #[utoipa::path(
     get,
     path = "/{id}",
@@ -26,7 +22,6 @@ use crate::{
     params(("id" = String, Path, description = "Its identifier"), OfTenant),
     responses(
         (status = 200, description = "The key", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
-        (status = 304, description = "It is the one that If-None-Match names"),
         (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
@@ -36,13 +31,8 @@ pub(super) async fn show(
     caller: Caller,
     Parameters(query): Parameters<OfTenant>,
     Identifier(id): Identifier,
-    known: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let tenant = caller.may(&api, Action::AdminKeysRead, query.tenant)?;
     let found = api.keys.get(&tenant, &id).await?;
-    if known.has(found.revision) {
-        let tag = [(header::ETAG, etag(found.revision))];
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
-    }
     Ok(key(&api, &found))
 }

@@ -9,23 +9,29 @@ use crate::{
         Api,
         caller::Caller,
         input::{Change, Field, Identifier, Input, Parameters},
-        problem::{Document, Problem},
+        problem::{Document, Kind, Problem},
         revision::IfMatch,
     },
     keys::{KeyChange, KeyView},
 };
 
-/// What is to become of an API key; what is left out stays as it is (RFC 7396).
+/// What is to become of an API key; what is left out stays as it is, and null empties it (RFC 7396).
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = UpdateApiKey)]
 pub(super) struct Body {
-    /// What people call it.
-    name: Option<String>,
-    /// All its roles.
-    roles: Option<Vec<String>>,
-    /// All its scopes.
-    scopes: Option<Vec<String>>,
+    /// What people call it. A key always has a name, so null is refused.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    name: Field<String>,
+    /// All its roles, or null for none.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    roles: Field<Vec<String>>,
+    /// All its scopes, or null for none.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    scopes: Field<Vec<String>>,
     /// When it ends (RFC 3339), or null for never.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -59,18 +65,26 @@ pub(super) async fn update(
     Input(body): Input<Body>,
 ) -> Result<Response, Problem> {
     let found = to_change(&api, &caller, query.tenant, &id, &meant).await?;
-    let roles = body.roles.iter().flatten();
-    let scopes = body.scopes.iter().flatten();
-    caller.may_grant(&api, &found.tenant, roles, scopes)?;
+    let name = match body.name {
+        Field::Missing => None,
+        Field::Null => {
+            let why = "a key always has a name: leave `name` out, or send another one";
+            return Err(Problem::new(Kind::INVALID, why));
+        }
+        Field::Value(name) => Some(name),
+    };
+    let (roles, scopes) = (body.roles.or_empty(), body.scopes.or_empty());
+    let granted = (roles.iter().flatten(), scopes.iter().flatten());
+    caller.may_grant(&api, &found.tenant, granted.0, granted.1)?;
     let expires = match body.expires {
         Field::Missing => None,
         Field::Null => Some(None),
         Field::Value(end) => Some(Some(since_epoch(end)?)),
     };
     let change = KeyChange {
-        name: body.name,
-        roles: body.roles,
-        scopes: body.scopes,
+        name,
+        roles,
+        scopes,
         expires,
     };
     let changed = api.keys.apply(found.clone(), change.clone())?;
