@@ -53,6 +53,7 @@ mod gateway_pinning_admin;
 mod gateway_policy;
 mod gateway_policy_later;
 mod gateway_policy_login;
+mod gateway_policy_templates;
 mod gateway_rates;
 mod gateway_recovery;
 mod gateway_rig;
