@@ -55,6 +55,7 @@ mod gateway_policy_later;
 mod gateway_policy_login;
 mod gateway_policy_templates;
 mod gateway_rates;
+mod gateway_rates_subscriptions;
 mod gateway_recovery;
 mod gateway_rig;
 mod gateway_secrets;
