@@ -113,6 +113,8 @@ impl Policies {
                 let mut other = self.decide_one(standing, action, widest, ask, circumstances);
                 if other.decision.allowed {
                     other.fixed &= verdict.fixed;
+                    other.with_time = other.with_time.max(verdict.with_time);
+                    other.by_address |= verdict.by_address;
                     other.decision = verdict.decision;
                 }
                 other

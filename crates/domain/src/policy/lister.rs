@@ -96,6 +96,8 @@ impl<'p> Lister<'p> {
                 Shown {
                     allowed: other.allowed,
                     fixed: other.fixed && (shown.fixed || !other.allowed),
+                    with_time: shown.with_time.max(other.with_time),
+                    by_address: shown.by_address || other.by_address,
                 }
             }
             _ => shown,
