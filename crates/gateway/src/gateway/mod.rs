@@ -182,6 +182,8 @@ impl Gateway {
             metrics: Arc::new(Metrics::new(listener)),
             failed_policies: Mutex::default(),
         });
+        let names = config.enabled_servers().map(|server| &*server.name);
+        gateway.pinning.keep(&names.collect::<Vec<_>>());
         let upstreams = gateway.upstreams(&config)?;
         gateway.set(upstreams, policies);
         Ok(gateway)
