@@ -426,6 +426,7 @@ fn credentials_that_would_be_sent_astray_or_to_nobody_are_refused() {
         (with(&format!("{good}, timeout: 0s"), ""), "credentials.timeout"),
         (with(&format!("{own}, audience: crm"), ""), "`audience` is for the kind token_exchange"),
         (with(&format!("{own}, subject_issuers: [x]"), ""), "`subject_issuers` is for the kind token_exchange"),
+        (with(&format!("{own}, step_up_scopes: [x]"), ""), "`step_up_scopes` is for the kind authorization_code"),
         (with(&format!("{own}, catalog: none"), ""), "`catalog` is for the kind token_exchange"),
     ] {
         let said = refuse(&text).join("\n");

@@ -96,6 +96,11 @@ impl<K: Hash + Eq + Clone> TokenCache<K> {
         true
     }
 
+    /// The token of `key` that is kept.
+    pub fn held(&self, key: &K) -> Option<Arc<AccessToken>> {
+        self.slot(key).held.load_full()
+    }
+
     /// Forgets the token of `key`: it is fetched anew when it is needed next.
     pub fn forget(&self, key: &K) {
         self.slots.lock().remove(key);

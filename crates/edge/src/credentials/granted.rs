@@ -48,6 +48,11 @@ impl<'a> Asking<'a> {
         self.source.bound_to()
     }
 
+    /// As of [`Credentials::scopes`](super::Credentials::scopes).
+    pub fn scopes(self) -> &'a str {
+        &self.source.scope
+    }
+
     /// The token that is in use now.
     pub fn held(self) -> Option<&'a AccessToken> {
         self.held

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use mcp_ultra_domain::{Clock, Principal};
 
@@ -34,7 +34,7 @@ pub(super) struct Source {
     gate: Gate,
     grant: Grant,
     /// Separated by spaces.
-    scope: String,
+    pub(super) scope: String,
     pub(super) resource: String,
     url: String,
     clock: Arc<dyn Clock>,
@@ -136,6 +136,20 @@ impl Credentials {
     /// Whether callers have to grant access in a browser.
     pub fn are_granted(&self) -> bool {
         matches!(self.source.grant, Grant::AuthorizationCode { .. })
+    }
+
+    /// The scopes that people may be asked for besides.
+    pub fn step_up(&self) -> &[String] {
+        match &self.source.grant {
+            Grant::AuthorizationCode { step_up, .. } => step_up,
+            Grant::ClientCredentials | Grant::TokenExchange { .. } => &[],
+        }
+    }
+
+    /// When the token was asked for that is in use of what a principal has granted.
+    pub fn in_use_since(&self, principal: &str) -> Option<Duration> {
+        let held = self.cache.held(&Key::Principal(principal.into()))?;
+        Some(held.fetched())
     }
 
     /// Forgets the token of what a principal has granted, since that has changed.

@@ -11,6 +11,7 @@
 //! - `gate`: no hurry where it fails
 //! - `code`: the authorization code flow with PKCE, for grants of people
 //! - `granted`: where what people have granted is kept
+//! - `life`: what goes on with a grant ends with it
 //! - `grants`: which request is made for whom
 //! - `error`: why there is no token
 //!
@@ -28,6 +29,7 @@ mod error;
 mod gate;
 mod granted;
 mod grants;
+mod life;
 mod settings;
 mod subject;
 mod token;
@@ -40,6 +42,7 @@ pub use error::{CredentialError, Fetched};
 pub use gate::Failure;
 pub use granted::{Asking, Granted};
 pub use grants::Credentials;
+pub use life::{GrantLife, WeakGrantLife};
 pub use settings::{ClientAuth, ClientSettings, CredentialSettings, EndpointPlace, Grant};
 pub use subject::{CallerToken, LatestSubject, Subject};
 pub use token::AccessToken;

@@ -74,6 +74,8 @@ pub enum Grant {
     AuthorizationCode {
         /// Where that is kept.
         granted: Arc<dyn Granted>,
+        /// The scopes that may be asked for besides, where the upstream says that it needs them.
+        step_up: Vec<String>,
         /// As of [`Grant::TokenExchange`].
         own: bool,
     },

@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use http::HeaderValue;
 use secrecy::ExposeSecret;
 
-use super::{TokenAnswer, TokenError};
+use super::{GrantLife, TokenAnswer, TokenError};
 
 /// How long a token is used whose end the authorization server does not tell (RFC 6749, 5.1:
 /// `expires_in` is recommended).
@@ -22,6 +22,7 @@ pub struct AccessToken {
     fetched: Duration,
     due: Duration,
     end: Duration,
+    life: Option<GrantLife>,
 }
 
 impl fmt::Debug for AccessToken {
@@ -60,6 +61,7 @@ impl AccessToken {
             // Nobody is there for another one once the caller's own token has ended.
             due: if end > last { last } else { due },
             end: end.min(last),
+            life: None,
         })
     }
 
@@ -90,6 +92,20 @@ impl AccessToken {
             due: self.due.min(time),
             ..self
         }
+    }
+
+    /// The same, as a token of the grant that has this life.
+    #[must_use]
+    pub fn of(self, life: GrantLife) -> Self {
+        Self {
+            life: Some(life),
+            ..self
+        }
+    }
+
+    /// The life of the grant that it is of, where a person has granted it.
+    pub fn life(&self) -> Option<&GrantLife> {
+        self.life.as_ref()
     }
 
     /// Whether it is the same token of the same answer as `other`, when ever each is due.

@@ -6,9 +6,16 @@
 //! (`Shared::finish`); and who is refused may only have been slower than another process
 //! (`has_ended`).
 
+mod ending;
+mod lives;
+mod needs;
 mod shared;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use mcp_ultra_domain::{Grant, Principal, ports::GrantStoreError};
@@ -17,6 +24,8 @@ use mcp_ultra_edge::credentials::{
 };
 use parking_lot::Mutex;
 
+pub use self::ending::Revocation;
+use self::needs::Needs;
 pub(super) use self::shared::Shared;
 use super::vault::{Of, Tokens};
 use crate::random;
@@ -28,8 +37,6 @@ const MOST_REJECTED: usize = 10_000;
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// How often a grant is looked at that changes all the time.
 const LOOKS: usize = 3;
-/// How long another process may take to keep what it has refreshed.
-const OTHERS: Duration = Duration::from_millis(1500);
 /// When a write that failed is tried again.
 const WRITE_AGAIN: [Duration; 3] = [
     Duration::from_millis(100),
@@ -53,17 +60,6 @@ impl std::fmt::Debug for Grants {
     }
 }
 
-/// What became of the tokens of a grant at the authorization server (RFC 7009).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Revocation {
-    /// It has ended them.
-    Done,
-    /// It does not offer that.
-    NotOffered,
-    /// It was not reached, or they are not its own or can't be decrypted.
-    Failed,
-}
-
 /// A grant as it is now.
 struct Current {
     grant: Grant,
@@ -80,26 +76,48 @@ impl Grants {
         }
     }
 
-    /// Whether `principal` has a grant that can be used.
-    pub(super) async fn has(&self, principal: &Principal, credentials: &Credentials) -> bool {
+    /// Whether `principal` has a grant that can be used, and was asked for the scopes `besides`.
+    pub(super) async fn has(
+        &self,
+        principal: &Principal,
+        credentials: &Credentials,
+        besides: &str,
+    ) -> bool {
         let found = self.shared.store.find(principal.id(), &self.server).await;
         let grant = found.ok().flatten();
-        let (endpoint, bound_to) = (credentials.endpoint(), credentials.bound_to());
-        grant.is_some_and(|grant| self.usable(&grant, endpoint, bound_to).is_ok())
+        grant.is_some_and(|grant| {
+            let needs = Needs::of(credentials);
+            self.usable(&grant, Needs { besides, ..needs }).is_ok()
+        })
     }
 
-    /// Keeps what `principal` has granted now.
+    /// The scopes that `principal` was asked for, and when the token was that is kept; `None` where
+    /// there is no grant of this authorization server.
+    pub(super) async fn asked(
+        &self,
+        principal: &str,
+        credentials: &Credentials,
+    ) -> Option<(BTreeSet<String>, Duration)> {
+        let found = self.shared.store.find(principal, &self.server).await;
+        let grant = found.ok().flatten()?;
+        let tokens = self.opened(&grant, credentials.endpoint()).ok()?;
+        let wanted = tokens.wanted.as_deref().map(scopes);
+        Some((wanted.unwrap_or(grant.scopes), tokens.asked))
+    }
+
+    /// Keeps what `principal` has granted now, who was asked for the scopes `wanted`.
     pub(super) async fn keep(
         &self,
         principal: &Principal,
         credentials: &Credentials,
+        wanted: &str,
         answer: TokenAnswer,
         asked: Duration,
     ) -> Result<(), GrantStoreError> {
         let attributes = principal.attributes();
         let endpoint = credentials.endpoint();
         // Where nothing is said, it is what was asked for (RFC 6749, 5.1).
-        let granted = answer.scope.as_deref().unwrap_or(credentials.scopes());
+        let granted = answer.scope.as_deref().unwrap_or(wanted);
         let mut grant = Grant {
             id: random::identifier(),
             tenant: attributes.tenant.to_string(),
@@ -121,6 +139,7 @@ impl Grants {
             asked: whole(asked),
             lifetime: answer.expires_in,
             refresh: answer.refresh_token,
+            wanted: Some(wanted.to_owned()),
         };
         let sealed = self.shared.vault.seal(Of::grant(&grant), &tokens);
         grant.tokens = sealed.map_err(|error| GrantStoreError::Failed(error.to_string()))?;
@@ -128,33 +147,6 @@ impl Grants {
         self.shared
             .no_longer_unwritten(&grant.principal, &self.server);
         Ok(())
-    }
-
-    /// The tokens of a grant, where they are of this authorization server: they are shown to no
-    /// other, also where the configuration has changed since.
-    fn opened(&self, grant: &Grant, endpoint: &TokenEndpoint) -> Result<Tokens, &'static str> {
-        let tokens = self.shared.vault.open(Of::grant(grant), &grant.tokens);
-        let tokens = tokens.ok_or("its tokens can't be decrypted by any of storage.keys")?;
-        if endpoint.issuer() == Some(tokens.issuer.as_str()) {
-            Ok(tokens)
-        } else {
-            Err("it is of another authorization server than is configured")
-        }
-    }
-
-    /// The same, where they can be used for what is configured.
-    fn usable(
-        &self,
-        grant: &Grant,
-        endpoint: &TokenEndpoint,
-        bound_to: &str,
-    ) -> Result<Tokens, &'static str> {
-        let tokens = self.opened(grant, endpoint)?;
-        if tokens.client == endpoint.client_id() && tokens.resource == bound_to {
-            Ok(tokens)
-        } else {
-            Err("it is of another client, resource or URL than is configured")
-        }
     }
 
     async fn find(&self, principal: &str) -> Result<Option<Grant>, CredentialError> {
@@ -204,7 +196,7 @@ impl Grants {
         asking: Asking<'_>,
     ) -> Result<Option<AccessToken>, Failure> {
         let grant = &current.grant;
-        let tokens = match self.usable(grant, asking.endpoint(), asking.bound_to()) {
+        let tokens = match self.usable(grant, Needs::of_asking(asking)) {
             Ok(tokens) => tokens,
             Err(why) => {
                 tracing::warn!(server = %self.server, grant = grant.id, why, "a grant is of no use, so its person is asked to connect the server again");
@@ -251,7 +243,7 @@ impl Grants {
         tokens: &Tokens,
         held: Option<&AccessToken>,
     ) -> Option<AccessToken> {
-        let token = kept(tokens)?;
+        let token = self.kept(grant, tokens)?;
         let rejected = self.rejected.lock().get(&*grant.principal).copied();
         let now = self.shared.clock.now();
         let good = token.is_good(now) && rejected.is_none_or(|when| tokens.asked > when);
@@ -303,59 +295,13 @@ impl Grants {
         }
         self.rejected.lock().remove(&*grant.principal);
         let next = self.shared.clock.now().saturating_add(LOOK_AGAIN);
-        Ok(kept(tokens).map(|token| token.due_at(next)))
+        Ok(self.kept(grant, tokens).map(|token| token.due_at(next)))
     }
 
-    /// Ends the tokens of a grant at the authorization server: with the refresh token all that came
-    /// of it ends (RFC 7009, 2.1).
-    pub(crate) async fn revoke(&self, grant: &Grant, endpoint: &TokenEndpoint) -> Revocation {
-        let tokens = match self.opened(grant, endpoint) {
-            Ok(tokens) => tokens,
-            Err(why) => {
-                tracing::warn!(server = %self.server, grant = grant.id, why, "the tokens of a grant can't be revoked");
-                return Revocation::Failed;
-            }
-        };
-        let (token, hint) = match &tokens.refresh {
-            Some(refresh) => (refresh, "refresh_token"),
-            None => (&tokens.access, "access_token"),
-        };
-        match endpoint.revoke(token, hint).await {
-            Ok(true) => Revocation::Done,
-            Ok(false) => Revocation::NotOffered,
-            Err(error) => {
-                tracing::warn!(server = %self.server, grant = grant.id, %error, "the tokens of a grant could not be revoked");
-                Revocation::Failed
-            }
-        }
-    }
-
-    /// The authorization server says that a grant has ended. It says so too where another process
-    /// has used the refresh token first, and that one may be about to keep what it got.
-    async fn has_ended(&self, grant: &Grant) -> Result<Option<AccessToken>, Failure> {
-        tokio::time::sleep(OTHERS).await;
-        let now = self.find(&grant.principal).await?;
-        if now.is_some_and(|now| now != *grant) {
-            return Ok(None);
-        }
-        let why = "the authorization server says that it has ended";
-        self.end(grant, why).await
-    }
-
-    /// Removes a grant that is of no more use; `None` where it has changed meanwhile.
-    async fn end(&self, grant: &Grant, why: &'static str) -> Result<Option<AccessToken>, Failure> {
-        let store = &self.shared.store;
-        let removed = store.remove(&grant.tenant, &grant.id, grant.revision);
-        match removed.await {
-            Ok(()) => {
-                tracing::info!(server = %self.server, grant = grant.id, why, "a grant has ended; its person is asked again");
-            }
-            Err(GrantStoreError::Changed) => return Ok(None),
-            Err(error) => {
-                tracing::warn!(server = %self.server, grant = grant.id, %error, "a grant that has ended could not be removed");
-            }
-        }
-        Err(CredentialError::NotGranted.into())
+    /// The access token that is kept.
+    fn kept(&self, grant: &Grant, tokens: &Tokens) -> Option<AccessToken> {
+        let life = self.shared.lives.of(&grant.principal, &self.server);
+        kept(tokens).map(|token| token.of(life))
     }
 }
 
@@ -370,7 +316,11 @@ impl Granted for Grants {
         // token first.
         for _ in 0..LOOKS {
             let current = self.current(principal.id(), asking.endpoint()).await?;
-            let current = current.ok_or(CredentialError::NotGranted)?;
+            let Some(current) = current else {
+                // Where there was one, it was withdrawn.
+                self.ends(principal.id());
+                return Err(CredentialError::NotGranted.into());
+            };
             if let Some(token) = self.token_of(&current, asking).await? {
                 return Ok(token);
             }
@@ -399,7 +349,7 @@ fn kept(tokens: &Tokens) -> Option<AccessToken> {
     AccessToken::granted(&answer, tokens.asked, tokens.refresh.is_some()).ok()
 }
 
-fn scopes(text: &str) -> std::collections::BTreeSet<String> {
+pub(super) fn scopes(text: &str) -> BTreeSet<String> {
     let words = text.split(' ');
     words
         .filter(|word| !word.is_empty())

@@ -29,6 +29,9 @@ pub(crate) struct Link {
     pub server: String,
     /// The session of the client that is told when it is done.
     pub session: Option<String>,
+    /// The scopes that are asked for besides those that are configured, separated by spaces.
+    #[serde(default)]
+    pub besides: String,
     /// When it ends, in seconds since the Unix epoch.
     pub ends: u64,
 }
@@ -49,7 +52,16 @@ impl Link {
             subject: attributes.subject.clone(),
             server: server.to_owned(),
             session: session.map(str::to_owned),
+            besides: String::new(),
             ends: (now + LIFETIME).as_secs(),
+        }
+    }
+
+    /// The same, with more scopes to be asked for.
+    pub(super) fn with(self, besides: &str) -> Self {
+        Self {
+            besides: besides.to_owned(),
+            ..self
         }
     }
 
@@ -103,6 +115,9 @@ pub(super) struct Flow {
     pub verifier: String,
     /// `nonce`, where an identity token is asked for.
     pub nonce: Option<String>,
+    /// The scopes that are asked for, separated by spaces; what is configured may be others when the
+    /// browser comes back.
+    pub wanted: String,
     pub ends: u64,
 }
 
@@ -121,6 +136,7 @@ impl Flow {
             state: random::identifier(),
             verifier: verifier.to_owned(),
             nonce: None,
+            wanted: String::new(),
             ends: (now + LIFETIME).as_secs(),
         }
     }

@@ -6,6 +6,7 @@
 //! - `steps`: what happens at each step
 //! - `page`: what the person sees
 //! - `grants`: the tokens of one server, from the store to a call
+//! - `step_up`: what a server asks for besides
 //! - `vault`: tokens at rest
 //! - `waiting`: who waits for their person
 //!
@@ -20,6 +21,7 @@ mod browser;
 mod grants;
 mod link;
 mod page;
+mod step_up;
 mod steps;
 mod vault;
 mod waiting;
@@ -130,14 +132,15 @@ impl Connect {
         self.granted.finish().await;
     }
 
-    /// A link by which `principal` connects `server`: its id and the URL. `session` is told when it
-    /// is done.
+    /// A link by which `principal` connects `server`: its id and the URL. They are asked for the
+    /// scopes `besides` too. `session` is told when it is done.
     pub(crate) fn link(
         &self,
         sealer: &Sealer,
         principal: &Principal,
         server: &str,
         session: Option<&str>,
+        besides: &str,
     ) -> Result<(String, String), NoLink> {
         let attributes = principal.attributes();
         if attributes.kind != PrincipalKind::User {
@@ -148,7 +151,7 @@ impl Connect {
             let issuers: Vec<&str> = issuers.collect();
             return Err(NoLink::NoLogin(issuers.join(" or ")));
         }
-        let link = Link::new(principal, server, session, self.clock.now());
+        let link = Link::new(principal, server, session, self.clock.now()).with(besides);
         let token = link.seal(sealer).ok_or(NoLink::Failed)?;
         Ok((link.id, format!("{}/connect/{token}", self.base)))
     }
@@ -168,13 +171,15 @@ impl Connect {
         self.logins.iter().find(is)
     }
 
-    /// Waits a while until `principal` has connected the server of `credentials`. At once where
+    /// Waits a while until `principal` has connected the server of `credentials`, and was asked for
+    /// the scopes `besides` too. At once where
     /// others wait already: `most` for the server.
     pub(crate) async fn wait(
         &self,
         principal: &Principal,
         server: &Arc<str>,
         credentials: &Credentials,
+        besides: &str,
         most: usize,
     ) {
         let entered = self.waiting.enter(server, &principal.shared_id(), most);
@@ -185,7 +190,7 @@ impl Connect {
         // Before the first look, so that nothing is missed in between.
         let mut done = self.done.subscribe();
         let waiting = async {
-            while !grants.has(principal, credentials).await {
+            while !grants.has(principal, credentials, besides).await {
                 let heard = heard(&mut done, principal.id(), server);
                 drop(tokio::time::timeout(LOOK, heard).await);
             }

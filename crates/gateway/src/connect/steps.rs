@@ -25,6 +25,7 @@ use super::{
     Answer, Browser, Connect, Cookie, Page, Query,
     browser::{Told, flow_name},
     link::{self, Flow, Link, State, Step},
+    step_up::together,
 };
 use crate::{Gateway, random, upstream::Upstream};
 
@@ -52,17 +53,16 @@ impl Connect {
             return Page::Failed.into();
         };
         let told = Told::Start {
-            server: link.server,
             at: credentials
                 .endpoint()
                 .issuer()
                 .unwrap_or_default()
                 .to_owned(),
-            scopes: credentials
-                .scopes()
+            scopes: together(credentials, &link.besides)
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
+            server: link.server,
             consent,
         };
         Answer::Page(told, vec![Cookie::browser(&id)])
@@ -207,11 +207,7 @@ impl Connect {
                 Ok((to, cookie)) => Answer::Redirect(to, vec![cookie]),
                 Err(answer) => answer,
             },
-            Step::Grant => {
-                traveller
-                    .finish(flow.link, credentials, answer, asked)
-                    .await
-            }
+            Step::Grant => traveller.finish(flow, credentials, answer, asked).await,
         }
     }
 
@@ -257,15 +253,16 @@ impl Traveller<'_> {
         let verifier = Verifier::new().map_err(|_| Page::Failed)?;
         let mut flow = Flow::new(link, step, endpoint, verifier.expose(), self.now);
         flow.nonce = identifies.then(random::identifier);
+        if step == Step::Grant {
+            flow.wanted = together(credentials, &flow.link.besides);
+        }
         let server = self.server(endpoint, step).await?;
         let sealer = &self.gateway.sealer;
         let state = flow.state(sealer, self.browser).ok_or(Page::Failed)?;
         let (scopes, resource) = match step {
             Step::Login => ("openid".to_owned(), ""),
-            Step::Grant if identifies => {
-                (with_openid(credentials.scopes()), credentials.resource())
-            }
-            Step::Grant => (credentials.scopes().to_owned(), credentials.resource()),
+            Step::Grant if identifies => (with_openid(&flow.wanted), credentials.resource()),
+            Step::Grant => (flow.wanted.clone(), credentials.resource()),
         };
         let request = AuthorizationRequest {
             redirect_uri: &self.connect.callback(),
@@ -359,14 +356,15 @@ impl Traveller<'_> {
     /// Keeps what was granted and tells who waits for it.
     async fn finish(
         &self,
-        link: Link,
+        flow: Flow,
         credentials: &Credentials,
         answer: TokenAnswer,
         asked: Duration,
     ) -> Answer {
         let server = self.upstream.name();
         let grants = self.connect.grants(server);
-        let keeping = grants.keep(&self.principal, credentials, answer, asked);
+        let Flow { link, wanted, .. } = flow;
+        let keeping = grants.keep(&self.principal, credentials, &wanted, answer, asked);
         if let Err(error) = keeping.await {
             tracing::error!(%server, %error, "what somebody has granted could not be kept");
             return Page::Failed.into();

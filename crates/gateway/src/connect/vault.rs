@@ -26,6 +26,9 @@ pub(crate) struct Tokens {
     pub lifetime: Option<Duration>,
     /// The refresh token, where there is one.
     pub refresh: Option<SecretString>,
+    /// The scopes that the person was asked for, separated by spaces. `None` where that is not
+    /// known: grants of before it was kept.
+    pub wanted: Option<String>,
 }
 
 /// As they are sealed.
@@ -38,6 +41,7 @@ struct Writing<'t> {
     asked: u64,
     lifetime: Option<u64>,
     refresh: Option<&'t str>,
+    wanted: Option<&'t str>,
 }
 
 /// As they are opened.
@@ -50,6 +54,8 @@ struct Written {
     asked: u64,
     lifetime: Option<u64>,
     refresh: Option<SecretString>,
+    #[serde(default)]
+    wanted: Option<String>,
 }
 
 /// Seals and opens the tokens of grants. What is sealed for one principal and server opens for no
@@ -110,6 +116,7 @@ impl Vault {
             asked: millis(tokens.asked),
             lifetime: tokens.lifetime.map(|lifetime| lifetime.as_secs()),
             refresh: tokens.refresh.as_ref().map(ExposeSecret::expose_secret),
+            wanted: tokens.wanted.as_deref(),
         };
         let text = Zeroizing::new(serde_json::to_vec(&written).map_err(|_| KeyError)?);
         self.sealer.seal(Purpose::Grant, &of.holder(), &text)
@@ -128,6 +135,7 @@ impl Vault {
             asked: Duration::from_millis(written.asked),
             lifetime: written.lifetime.map(Duration::from_secs),
             refresh: written.refresh,
+            wanted: written.wanted,
         })
     }
 }
@@ -155,6 +163,7 @@ mod tests {
             asked: Duration::from_secs(1000),
             lifetime: Some(Duration::from_mins(1)),
             refresh: Some("the-refresh-token".into()),
+            wanted: Some("tickets:read".into()),
         }
     }
 
@@ -172,6 +181,7 @@ mod tests {
         let refresh = opened.refresh.unwrap();
         assert_eq!(refresh.expose_secret(), "the-refresh-token");
         assert_eq!(opened.lifetime, Some(Duration::from_mins(1)));
+        assert_eq!(opened.wanted.as_deref(), Some("tickets:read"));
         let others = [
             Of {
                 tenant: "other",
@@ -199,6 +209,16 @@ mod tests {
         for other in others {
             assert!(vault.open(other, &sealed).is_none());
         }
+    }
+
+    /// As they were sealed before it was kept what a person was asked for.
+    #[test]
+    fn tokens_of_before_open_too() {
+        let vault = vault(&[1]);
+        let text = br#"{"issuer":"i","client":"c","resource":"r","access":"a","asked":1,"lifetime":null,"refresh":null}"#;
+        let sealed = vault.sealer.seal(Purpose::Grant, &ANA.holder(), text);
+        let opened = vault.open(ANA, &sealed.unwrap()).unwrap();
+        assert_eq!((opened.wanted, opened.client.as_str()), (None, "c"));
     }
 
     #[test]

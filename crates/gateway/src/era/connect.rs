@@ -9,13 +9,21 @@
 
 use std::sync::Arc;
 
+use mcp_ultra_edge::credentials::Credentials;
 use mcp_ultra_protocol::{
     Era, Notification, Version, WireError, error,
     json::{self, Object},
 };
 
 use super::{inbound, state};
-use crate::{Gateway, call::Routed, connect::NoLink, reply::Reply, stages::forward::Outcome};
+use crate::{
+    Gateway,
+    call::Routed,
+    connect::{Connect, NoLink},
+    reply::Reply,
+    stages::forward::Outcome,
+    upstream::UpstreamError,
+};
 
 /// The key of the one request in `inputRequests`.
 const KEY: &str = "connect";
@@ -24,11 +32,77 @@ const LACKS: &str = r#"{"elicitation":{"url":{}}}"#;
 
 /// Asks the caller to connect the server.
 pub(super) async fn ask(gateway: &Gateway, routed: &Routed, reply: Reply) -> Outcome {
+    let besides = match means(gateway, routed) {
+        Some((connect, credentials)) => {
+            let (principal, server) = (&routed.call.caller.principal, routed.upstream.name());
+            connect.asked_besides(principal, server, credentials).await
+        }
+        None => String::new(),
+    };
+    let message = format!(
+        "To use \"{}\", connect your own account there: open the link in a browser and log in. It is good for ten minutes, and for you alone.",
+        routed.upstream.name()
+    );
+    put(gateway, routed, reply, &besides, message).await
+}
+
+/// Asks the caller for more, where the server says that a call lacks the scopes `lacking`; the error
+/// of the call where that can't be.
+pub(super) async fn ask_for_more(
+    gateway: &Gateway,
+    routed: &Routed,
+    lacking: &str,
+    reply: Reply,
+) -> Result<Outcome, (UpstreamError, Reply)> {
+    let Some((connect, credentials)) = means(gateway, routed) else {
+        return Err((UpstreamError::Scope(lacking.to_owned()), reply));
+    };
+    let (principal, server) = (&routed.call.caller.principal, routed.upstream.name());
+    let besides = connect.step_up(principal, server, credentials, lacking);
+    match besides.await {
+        Ok(besides) => {
+            tracing::info!(%server, scopes = lacking, "a server asks for more scopes, so its caller is asked for them");
+            let message = format!(
+                "\"{server}\" needs more access to your account there for this: open the link in a browser and log in. It is good for ten minutes, and for you alone."
+            );
+            Ok(put(gateway, routed, reply, &besides, message).await)
+        }
+        Err(error) => Err((error, reply)),
+    }
+}
+
+/// Whether the call is to be made again, since it was made with a token that is no longer the one
+/// that is kept.
+pub(super) async fn is_outdated(gateway: &Gateway, routed: &Routed) -> bool {
+    let Some((connect, credentials)) = means(gateway, routed) else {
+        return false;
+    };
+    let (principal, server) = (&routed.call.caller.principal, routed.upstream.name());
+    let outdated = connect.forget_outdated(principal, server, credentials);
+    outdated.await
+}
+
+/// What people connect the server of a call with, where it is such a server.
+fn means<'g>(gateway: &'g Gateway, routed: &'g Routed) -> Option<(&'g Connect, &'g Credentials)> {
+    Some((
+        gateway.connect.as_ref()?,
+        routed.upstream.settings().granted()?,
+    ))
+}
+
+/// Puts the question, with a link to be asked for the scopes `besides` too.
+async fn put(
+    gateway: &Gateway,
+    routed: &Routed,
+    reply: Reply,
+    besides: &str,
+    message: String,
+) -> Outcome {
     let caller = &routed.call.caller;
     let server = routed.upstream.name();
     let session = caller.session.as_ref().map(|session| &*session.id);
     let made = match &gateway.connect {
-        Some(connect) => connect.link(&gateway.sealer, &caller.principal, server, session),
+        Some(connect) => connect.link(&gateway.sealer, &caller.principal, server, session, besides),
         None => Err(NoLink::Failed),
     };
     let (id, url) = match made {
@@ -39,12 +113,9 @@ pub(super) async fn ask(gateway: &Gateway, routed: &Routed, reply: Reply) -> Out
         }
     };
     let can = caller.can().elicitation_url;
-    let message = format!(
-        "To use \"{server}\", connect your own account there: open the link in a browser and log in. It is good for ten minutes, and for you alone."
-    );
     match caller.era() {
         Era::Modern if can && routed.call.method.may_require_input() => {
-            let Some(state) = state::seal_connect(gateway, routed) else {
+            let Some(state) = state::seal_connect(gateway, routed, besides) else {
                 reply.error(&no_link(server, &NoLink::Failed)).await;
                 return Outcome::Failed("internal");
             };
@@ -76,7 +147,7 @@ pub(super) async fn ask(gateway: &Gateway, routed: &Routed, reply: Reply) -> Out
             let error = WireError {
                 code: inbound::cannot_answer(era, LACKS).code,
                 message: format!(
-                    "\"{server}\" is used in your name, and you have not connected it to your account yet: open {url} in a browser, log in, and call again. The link is good for ten minutes, and for you alone. (A client that declares elicitation.url is asked for it without an error.)"
+                    "{message} Then call again. The link: {url} (A client that declares elicitation.url is asked for it without an error.)"
                 )
                 .into(),
                 data: Some(data),
@@ -130,13 +201,16 @@ pub(super) fn declined(server: &str) -> WireError {
     .with_data(data)
 }
 
-/// Waits a while until the caller has connected the server; `false` where the client has gone
+/// Waits a while until the caller has connected the server, and was asked for the scopes `besides`
+/// too; `false` where the client has gone
 /// before.
-pub(super) async fn wait(gateway: &Arc<Gateway>, routed: &Routed, reply: &Reply) -> bool {
-    let (Some(connect), Some(credentials)) = (
-        gateway.connect.as_ref(),
-        routed.upstream.settings().granted(),
-    ) else {
+pub(super) async fn wait(
+    gateway: &Arc<Gateway>,
+    routed: &Routed,
+    reply: &Reply,
+    besides: &str,
+) -> bool {
+    let Some((connect, credentials)) = means(gateway, routed) else {
         return true;
     };
     let principal = &routed.call.caller.principal;
@@ -146,7 +220,7 @@ pub(super) async fn wait(gateway: &Arc<Gateway>, routed: &Routed, reply: &Reply)
         () = reply.gone() => false,
         // Another process serves whoever is not done yet.
         () = gateway.draining() => true,
-        () = connect.wait(principal, server, credentials, most) => true,
+        () = connect.wait(principal, server, credentials, besides, most) => true,
     }
 }
 

@@ -110,16 +110,13 @@ async fn in_flight(
     let deadline = Deadline::after(routed.upstream.settings().call_timeout);
     let opened = tokio::select! {
         biased;
-        opened = open::exchange(gateway, &routed) => opened,
+        opened = open_call(gateway, &routed) => opened,
         () = reply.gone(), if cancelled.is_none() => return Outcome::Cancelled,
         () = cancellation(cancelled.as_ref()) => return Outcome::Cancelled,
         () = deadline.reached() => Err(timed_out(&routed)),
     };
     let (exchange, target) = match opened {
         Ok(opened) => opened,
-        Err(UpstreamError::Credentials(CredentialError::NotGranted)) => {
-            return Box::pin(connect::ask(gateway, &routed, reply)).await;
-        }
         Err(error) => return fail(gateway, &routed, &error, reply).await,
     };
     let mut talk = Talk {
@@ -140,6 +137,20 @@ async fn in_flight(
         (Era::Modern, Era::Legacy) => Box::pin(park::run(talk, reply)).await,
         (Era::Legacy, Era::Modern) => Box::pin(ask::run(talk, reply)).await,
     }
+}
+
+/// Opens a call; once more where it was made with a token that is no longer the caller's.
+async fn open_call(
+    gateway: &Arc<Gateway>,
+    routed: &Routed,
+) -> Result<(Exchange, Era), UpstreamError> {
+    let first = open::exchange(gateway, routed).await;
+    if matches!(first, Err(UpstreamError::Scope(_)))
+        && Box::pin(connect::is_outdated(gateway, routed)).await
+    {
+        return Box::pin(open::exchange(gateway, routed)).await;
+    }
+    first
 }
 
 /// Completes when the client cancels by notification; never without a token.
@@ -224,6 +235,19 @@ fn timed_out(routed: &Routed) -> UpstreamError {
 }
 
 async fn fail(gateway: &Gateway, routed: &Routed, error: &UpstreamError, reply: Reply) -> Outcome {
+    // Also where it has ended in the middle of a conversation: the call begins anew then.
+    if *error == UpstreamError::Credentials(CredentialError::NotGranted) {
+        return Box::pin(connect::ask(gateway, routed, reply)).await;
+    }
+    let (error, reply) = match error {
+        UpstreamError::Scope(lacking) => {
+            match Box::pin(connect::ask_for_more(gateway, routed, lacking, reply)).await {
+                Ok(outcome) => return outcome,
+                Err((error, reply)) => (&error.clone(), reply),
+            }
+        }
+        error => (error, reply),
+    };
     let upstream = routed.upstream.name();
     if matches!(error, UpstreamError::Unreachable(_) | UpstreamError::Closed) {
         gateway.keepers.suspect(upstream);

@@ -23,7 +23,7 @@ pub(super) async fn exchange(
     let caller = routed.call.caller.era();
     let target = match routed.upstream.known_era_for(caller) {
         Some(target) => target,
-        None => Box::pin(routed.upstream.era_for(caller)).await?,
+        None => Box::pin(find_era(routed, caller)).await?,
     };
     let first = send(gateway, routed, target, None).await;
     let wrong_era = match &first {
@@ -38,7 +38,7 @@ pub(super) async fn exchange(
     if !wrong_era || !routed.upstream.doubt_eras() {
         return first.map(|exchange| (exchange, target));
     }
-    let again = Box::pin(routed.upstream.era_for(caller)).await?;
+    let again = Box::pin(find_era(routed, caller)).await?;
     if again == target {
         return first.map(|exchange| (exchange, target));
     }
@@ -46,6 +46,19 @@ pub(super) async fn exchange(
     Box::pin(send(gateway, routed, again, None))
         .await
         .map(|exchange| (exchange, again))
+}
+
+/// Finds out the era to speak to a caller's upstream in. That is asked with a token of the gateway's
+/// own: what it lacks is not the caller's to grant.
+async fn find_era(routed: &Routed, caller: Era) -> Result<Era, UpstreamError> {
+    let upstream = &routed.upstream;
+    let found = upstream.era_for(caller).await;
+    found.map_err(|error| match error {
+        UpstreamError::Scope(_) if upstream.settings().granted().is_some() => {
+            UpstreamError::Status(403)
+        }
+        error => error,
+    })
 }
 
 /// Whether an upstream may have answered with `code` because it does not know the era. A server of

@@ -45,7 +45,12 @@ enum What {
     /// A call that waits here.
     Parked { id: String },
     /// A person who connects the server to their account.
-    Connect { upstream: String },
+    Connect {
+        upstream: String,
+        /// The scopes that they were asked for besides the configured ones.
+        #[serde(default)]
+        besides: String,
+    },
 }
 
 /// Where the retry of a request goes on.
@@ -75,9 +80,9 @@ pub(super) fn seal_parked(gateway: &Gateway, routed: &Routed, id: &str) -> Optio
 }
 
 /// The `requestState` of a call whose person connects the server to their account.
-pub(super) fn seal_connect(gateway: &Gateway, routed: &Routed) -> Option<String> {
-    let upstream = routed.upstream.name().to_string();
-    seal(gateway, routed, What::Connect { upstream })
+pub(super) fn seal_connect(gateway: &Gateway, routed: &Routed, besides: &str) -> Option<String> {
+    let (upstream, besides) = (routed.upstream.name().to_string(), besides.to_owned());
+    seal(gateway, routed, What::Connect { upstream, besides })
 }
 
 fn seal(gateway: &Gateway, routed: &Routed, what: What) -> Option<String> {
@@ -131,7 +136,7 @@ pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: R
             routed.call.request.params = Some(params);
             Resumed::Here(routed, reply)
         }
-        Some(What::Connect { upstream }) if upstream == **routed.upstream.name() => {
+        Some(What::Connect { upstream, besides }) if upstream == **routed.upstream.name() => {
             if let connect::Taken::Declined = connect::taken(object.get("inputResponses")) {
                 reply.error(&connect::declined(&upstream)).await;
                 return Resumed::Refused;
@@ -139,7 +144,7 @@ pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: R
             // Neither is the upstream's: it has not seen the call yet.
             let edit = object.edit().remove("requestState");
             let params: ByteString = edit.remove("inputResponses").finish().into();
-            if !connect::wait(gateway, &routed, &reply).await {
+            if !connect::wait(gateway, &routed, &reply, &besides).await {
                 return Resumed::Refused;
             }
             let mut routed = routed;

@@ -3,6 +3,7 @@
 //! - `publish`: what is taken over from keepers and configurations, and who is told
 //! - `observe`: how it is doing, for operators, probes and metrics
 //! - `sweep`: what is done again and again
+//! - `withdraw`: what ends with a grant
 //! - `settings`: what a running call reads from the configuration
 //! - `reload`: a new configuration in flight
 //! - `sealing`: the keys that seal what clients carry
@@ -13,13 +14,14 @@ mod reload;
 mod sealing;
 mod settings;
 mod sweep;
+mod withdraw;
 
 use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use mcp_ultra_config::Config;
 use mcp_ultra_domain::{
-    Clock, Grant, Principal,
+    Clock, Principal,
     pinning::{LockFile, Mode},
     policy::{Policies, PolicyName},
     ports::{LimitStore, PinStore, SecretStates, SessionStore},
@@ -33,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Metrics,
     catalog::{Board, Keepers},
-    connect::{Connect, ConnectParts, Revocation},
+    connect::{Connect, ConnectParts},
     era::park::Parking,
     http::StreamSlots,
     limits::CallPlaces,
@@ -231,19 +233,6 @@ impl Gateway {
 
     pub(crate) fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
         self.settings.load()
-    }
-
-    /// Ends what is left of a grant that was removed: what is in memory of it, and its tokens at the
-    /// authorization server.
-    pub async fn end_grant(&self, grant: &Grant) -> Revocation {
-        let upstream = self.snapshot().upstream(&grant.server).cloned();
-        let granted = upstream.as_ref().and_then(|one| one.settings().granted());
-        let (Some(connect), Some(credentials)) = (&self.connect, granted) else {
-            return Revocation::Failed;
-        };
-        credentials.forget(&grant.principal);
-        let grants = connect.grants(&grant.server);
-        grants.revoke(grant, credentials.endpoint()).await
     }
 
     /// Opens a subscription again that a session had with another process.

@@ -45,6 +45,7 @@ pub(super) async fn idle(gateway: Weak<Gateway>, stop: CancellationToken) {
                 "idle sessions have been ended"
             );
         }
+        gateway.end_withdrawn().await;
         let before = gateway.clock.now().saturating_sub(VALID_FOR);
         if let Err(error) = gateway.store.expire(before).await {
             tracing::warn!(%error, "old tombstones of sessions could not be removed");

@@ -72,6 +72,7 @@ pub(super) fn credentials(
             },
             CredentialsKind::AuthorizationCode => Grant::AuthorizationCode {
                 granted: Arc::new(means.connect.ok_or(NO_CONNECT)?.grants(&server.name)),
+                step_up: section.step_up_scopes.clone(),
                 own: section.catalog == CatalogCredentials::ClientCredentials,
             },
         },

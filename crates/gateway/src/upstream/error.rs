@@ -33,8 +33,16 @@ pub enum UpstreamError {
     Status(u16),
     /// It accepts the token, and asks for more than that allows (RFC 6750, `insufficient_scope`):
     /// these scopes, where it says which.
-    #[error("it needs more than its access token allows{}: whoever runs the gateway adds what is missing to credentials.scopes of this server", asked(.0))]
+    #[error("it needs more than its access token allows{}: whoever runs the gateway adds what is missing to credentials.scopes of this server, or lets people be asked for it by credentials.step_up_scopes", asked(.0))]
     Scope(String),
+    /// The same, though its caller was asked for these scopes already.
+    #[error("it needs more than its access token allows{}, for which you were asked already: it was not granted to you, or the server and its authorization server do not agree; to be asked again, have your grant withdrawn (`mcp-ultra grant revoke`)", asked(.0))]
+    ScopeInVain(String),
+    /// What its caller has granted was withdrawn while the call was under way.
+    #[error(
+        "its access in your name was withdrawn while the call was under way; call again to connect it anew"
+    )]
+    Withdrawn,
     /// There is no token to speak to it with, so nothing was sent.
     #[error("{0}")]
     Credentials(#[from] CredentialError),
@@ -52,8 +60,8 @@ impl UpstreamError {
             Self::SessionLost => "session_lost",
             Self::Busy => "busy",
             Self::Status(_) => "status",
-            Self::Scope(_) => "scope",
-            Self::Credentials(_) => "credentials",
+            Self::Scope(_) | Self::ScopeInVain(_) => "scope",
+            Self::Withdrawn | Self::Credentials(_) => "credentials",
         }
     }
 

@@ -225,6 +225,27 @@ impl Pool {
         taken
     }
 
+    /// Takes out the sessions that are spoken to with the tokens of `principal`. What is subscribed
+    /// to in them stays: it is made again in the next one.
+    pub(super) fn take_of(&self, principal: &str) -> Vec<Session> {
+        let slots = self.slots.lock();
+        let is_theirs =
+            |session: &mut Session| session.principal().is_some_and(|own| *own == *principal);
+        let sessions = slots.values();
+        sessions
+            .filter_map(|slot| slot.session.lock().take_if(is_theirs))
+            .collect()
+    }
+
+    /// With whose tokens sessions are spoken to.
+    pub(super) fn principals(&self) -> Vec<Arc<str>> {
+        let slots = self.slots.lock();
+        let sessions = slots.values();
+        sessions
+            .filter_map(|slot| slot.session.lock().as_ref()?.principal())
+            .collect()
+    }
+
     /// Forgets a session that can't be used any more, whoever holds it.
     pub(super) fn forget(&self, lost: &Session) {
         for slot in self.slots.lock().values() {

@@ -176,6 +176,14 @@ impl Session {
         }
     }
 
+    /// The principal whose access tokens it is spoken to with, where it needs any.
+    pub(super) fn principal(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Http(session) => session.principal().filter(|_| session.needs_tokens()),
+            Self::Stdio(_) => None,
+        }
+    }
+
     /// Whether the session can take no more calls.
     pub fn is_closed(&self) -> bool {
         match self {

@@ -185,6 +185,18 @@ impl Upstream {
         }
     }
 
+    /// Ends the sessions that are spoken to with the tokens of a principal.
+    pub(crate) async fn close_of(&self, principal: &str) {
+        let sessions = self.pool.take_of(principal);
+        let closing = sessions.iter().map(Session::close);
+        futures_util::future::join_all(closing).await;
+    }
+
+    /// With whose tokens sessions are spoken to.
+    pub(crate) fn principals(&self) -> Vec<Arc<str>> {
+        self.pool.principals()
+    }
+
     /// Takes the sessions of `holder` out, for the caller to end.
     pub fn take(&self, holder: &Holder) -> Vec<Session> {
         self.pool.take(holder)

@@ -227,7 +227,10 @@ impl Upstream {
                 .iter()
                 .map(|behalf| self.session(Some(Era::Legacy), behalf));
             let opened = futures_util::future::join_all(opening).await;
-            if let Some(error) = opened.into_iter().find_map(Result::err) {
+            // What one of them may not says nothing of the others.
+            let of_one = |error: &UpstreamError| matches!(error, UpstreamError::Credentials(_));
+            let mut failed = opened.into_iter().filter_map(Result::err);
+            if let Some(error) = failed.find(|error| !of_one(error)) {
                 tracing::debug!(upstream = %self.name(), %error, "a session with subscriptions could not be opened again");
                 return;
             }

@@ -9,4 +9,6 @@ mod lists;
 mod tokens;
 mod world;
 
-pub(crate) use self::world::{JWT_SECRET, RESOURCE, Rig, asked, bearer, call, now, worked};
+pub(crate) use self::world::{
+    JWT_SECRET, KEY, RESOURCE, Rig, asked, bearer, call, connect, now, params, title, worked,
+};

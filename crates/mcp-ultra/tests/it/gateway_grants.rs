@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// Where the admin API listens.
-async fn admin(gateway: &mut Gateway) -> String {
+pub(crate) async fn admin(gateway: &mut Gateway) -> String {
     let line = gateway.logged(&["the admin API listens"], SOON).await;
     let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
     let url = line["fields"]["url"].as_str().or(line["url"].as_str());
     url.unwrap().to_owned()
 }
 
-fn operator() -> String {
+pub(crate) fn operator() -> String {
     let claims = json!({
         "iss": "mcp-ultra", "aud": RESOURCE, "sub": "opal", "roles": ["operator"],
         "exp": now() + 300,
@@ -36,7 +36,13 @@ fn operator() -> String {
     hs256(JWT_SECRET.as_bytes(), &header, &claims)
 }
 
-async fn ask(admin: &str, token: &str, method: Method, path: &str, tag: Option<&str>) -> Answer {
+pub(crate) async fn ask(
+    admin: &str,
+    token: &str,
+    method: Method,
+    path: &str,
+    tag: Option<&str>,
+) -> Answer {
     let mut headers = bearer(token);
     if let Some(tag) = tag {
         let name = HeaderName::from_static("if-match");
@@ -46,7 +52,7 @@ async fn ask(admin: &str, token: &str, method: Method, path: &str, tag: Option<&
     client.request(method, headers, Bytes::new()).await.unwrap()
 }
 
-async fn grants(admin: &str, query: &str) -> Vec<Value> {
+pub(crate) async fn grants(admin: &str, query: &str) -> Vec<Value> {
     let path = format!("/api/v1/grants{query}");
     let answer = ask(admin, &operator(), Method::GET, &path, None).await;
     assert_eq!(answer.status, StatusCode::OK);

@@ -28,6 +28,8 @@ mod gateway_admin;
 mod gateway_admin_policy;
 mod gateway_asking;
 mod gateway_connect;
+mod gateway_connect_ended;
+mod gateway_connect_scopes;
 mod gateway_credentials;
 mod gateway_eras;
 mod gateway_federation;

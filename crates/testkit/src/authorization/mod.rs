@@ -32,6 +32,8 @@ use crate::identity::SigningKey;
 
 /// What every token and code begins with.
 pub const CANARY: &str = "canary-tok-";
+/// The subject of the tokens that clients have of their own.
+pub const OWN: &str = "client";
 /// The cookie that says who is logged in.
 pub const LOGIN: &str = "login";
 
@@ -61,6 +63,8 @@ pub struct Conduct {
     pub is_down: bool,
     /// Whether grants come with refresh tokens.
     pub refreshes: bool,
+    /// The scopes that a person grants, instead of those that are asked for.
+    pub grants: Option<&'static str>,
     /// What it says of the methods of PKCE that it knows.
     pub pkce: Option<&'static str>,
     /// The nonce in identity tokens, instead of the one that was asked.
@@ -78,6 +82,7 @@ impl Default for Conduct {
             takes: Duration::ZERO,
             is_down: false,
             refreshes: true,
+            grants: None,
             pkce: Some("S256"),
             nonce: None,
             audience: None,
@@ -227,6 +232,13 @@ impl AuthorizationServer {
         let good = !books.ended.contains(&issued.grant)
             && issued.resource.as_deref().is_none_or(|own| own == resource);
         good.then(|| issued.subject.clone())
+    }
+
+    /// Whether a token has this scope.
+    pub fn has_scope(&self, token: &str, scope: &str) -> bool {
+        let books = lock(&self.shared.books);
+        let issued = books.access.get(token);
+        issued.is_some_and(|issued| issued.scope.split(' ').any(|own| own == scope))
     }
 
     /// Ends all grants, as a person can there. Access tokens end with them.

@@ -14,10 +14,7 @@ use base64::{
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Books, Conduct, Issued, Shared, answer, lock};
-
-/// The subject of the tokens that clients have of their own.
-const OWN: &str = "client";
+use super::{Books, Conduct, Issued, OWN, Shared, answer, lock};
 
 type Parameters = HashMap<String, String>;
 
@@ -126,7 +123,9 @@ fn redeem<'a>(
         grant: books.number,
         client: client.to_owned(),
         subject: code.subject.clone(),
-        scope: code.scope.clone(),
+        scope: conduct
+            .grants
+            .map_or_else(|| code.scope.clone(), str::to_owned),
         resource: code.resource.clone(),
     };
     books.asked.redeemed += 1;

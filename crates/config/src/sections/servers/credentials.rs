@@ -41,6 +41,12 @@ pub struct CredentialsSection {
     /// The scopes to ask for. Without any, the authorization server decides.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// The scopes that a caller may be asked for besides, where the server says that a call needs
+    /// them (RFC 6750, `insufficient_scope`; MCP, step-up authorization). What is not listed here
+    /// nor in `scopes` is refused with an error, so that no server gets more than you agree to. For
+    /// `authorization_code` only.
+    #[serde(default)]
+    pub step_up_scopes: Vec<String>,
     /// The resource that tokens are to be good for (RFC 8707). Without it: the URL of the server
     /// without its query, as MCP asks for. `none`: not sent, for authorization servers that refuse
     /// it.
@@ -227,6 +233,8 @@ pub(super) fn check(server: &Upstream, path: &str, findings: &mut Findings) {
     section.check_endpoint(&at, findings);
     section.check_client(&at, findings);
     check_scopes(&format!("{at}.scopes"), section.scopes.iter(), findings);
+    let step_up = section.step_up_scopes.iter();
+    check_scopes(&format!("{at}.step_up_scopes"), step_up, findings);
     section.check_exchange(&at, findings);
     if let ResourceIndicator::Uri(uri) = &section.resource
         && !Url::parse(uri).is_ok_and(|url| url.fragment().is_none())
@@ -314,6 +322,11 @@ impl CredentialsSection {
                 "token_exchange",
             ),
             (
+                "step_up_scopes",
+                !self.step_up_scopes.is_empty() && self.kind != CredentialsKind::AuthorizationCode,
+                "authorization_code",
+            ),
+            (
                 "catalog",
                 catalog && !self.is_per_caller(),
                 "token_exchange or authorization_code",
@@ -353,6 +366,7 @@ mod tests {
             client_secret: None,
             client_auth: ClientAuthMethod::Basic,
             scopes: Vec::new(),
+            step_up_scopes: Vec::new(),
             resource,
             audience: None,
             requested_token_type: None,

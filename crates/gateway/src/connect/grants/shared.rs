@@ -9,6 +9,7 @@ use mcp_ultra_domain::{
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
+use super::lives::Lives;
 use crate::connect::vault::Vault;
 
 /// How long the end of the process waits for refreshes that are under way.
@@ -19,6 +20,8 @@ pub(in crate::connect) struct Shared {
     pub(super) store: Arc<dyn GrantStore>,
     pub(super) vault: Vault,
     pub(super) clock: Arc<dyn Clock>,
+    /// What goes on with which grant.
+    pub(super) lives: Lives,
     /// Renewed grants that could not be written, by principal and server. They are not refreshed
     /// again before they are.
     unwritten: Mutex<HashMap<(String, String), Grant>>,
@@ -36,6 +39,7 @@ impl Shared {
             store,
             vault,
             clock,
+            lives: Lives::default(),
             unwritten: Mutex::default(),
             under_way: TaskTracker::new(),
         }

@@ -1,5 +1,6 @@
 //! Streamable HTTP towards an upstream, both eras.
 
+mod body;
 mod reply;
 mod scope;
 mod session;

@@ -1,8 +1,12 @@
 use http::{HeaderMap, Response, header};
 use hyper::body::Incoming;
-use mcp_ultra_edge::body::{self, ReadError};
+use mcp_ultra_edge::{
+    body::{self, ReadError},
+    credentials::GrantLife,
+};
 use mcp_ultra_protocol::{Message, Outcome, Response as Answer};
 
+use super::body::StreamBody;
 use crate::upstream::UpstreamError;
 
 /// What an upstream answered to one HTTP request.
@@ -11,7 +15,7 @@ pub enum Reply {
     /// A JSON document that is a response.
     Answer(Box<Answer>, HeaderMap),
     /// An SSE stream.
-    Stream(Incoming, HeaderMap),
+    Stream(StreamBody, HeaderMap),
     /// Accepted without content.
     Accepted,
     /// An error status without a JSON-RPC response in the body.
@@ -19,9 +23,11 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Reads it. `life` is that of the grant that the request was made with.
     pub(super) async fn read(
         response: Response<Incoming>,
         max_message: usize,
+        life: Option<GrantLife>,
     ) -> Result<Self, UpstreamError> {
         let (head, body) = response.into_parts();
         let content_type = head
@@ -36,7 +42,7 @@ impl Reply {
                 .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(kind))
         };
         if head.status.is_success() && is("text/event-stream") {
-            return Ok(Self::Stream(body, head.headers));
+            return Ok(Self::Stream(StreamBody::new(body, life), head.headers));
         }
         if head.status == http::StatusCode::ACCEPTED || head.status == http::StatusCode::NO_CONTENT
         {

@@ -3,8 +3,8 @@
 
 use http::{HeaderMap, Response, StatusCode, header};
 
-/// The longest list of scopes that is told.
-const LONGEST: usize = 300;
+/// The longest list of scopes that is looked at, in bytes.
+const LONGEST: usize = 1024;
 
 /// The scopes that a server asks for besides, separated by spaces; empty where it does not say which.
 /// `None` where that is not what it says.
@@ -23,9 +23,14 @@ fn of(headers: &HeaderMap) -> Option<String> {
         error.is_some_and(|error| error == "insufficient_scope")
     })?;
     let scopes = parameter(text, "scope").unwrap_or_default();
-    // RFC 6749, 3.3; it is shown and logged.
-    let fine = |char: &char| matches!(char, ' ' | '!' | '#'..='[' | ']'..='~');
-    Some(scopes.chars().filter(fine).take(LONGEST).collect())
+    // RFC 6749, 3.3. It is shown, logged, and asked for: half of it would be something else.
+    let fine = |char| matches!(char, ' ' | '!' | '#'..='[' | ']'..='~');
+    let is_fine = scopes.len() <= LONGEST && scopes.chars().all(fine);
+    Some(if is_fine {
+        scopes.to_owned()
+    } else {
+        String::new()
+    })
 }
 
 /// The value of a parameter of a challenge, as a token or between quotes.
@@ -55,6 +60,8 @@ mod tests {
 
     #[test]
     fn what_is_lacking_is_read_from_the_challenge() {
+        let long = "x".repeat(LONGEST + 1);
+        let long = &format!("Bearer error=\"insufficient_scope\", scope=\"{long}\"");
         for (status, challenge, lacking) in [
             (
                 403,
@@ -72,6 +79,12 @@ mod tests {
                 "Bearer error=\"insufficient_scope\", scope=\"a\u{7f}\"",
                 None,
             ),
+            (
+                403,
+                "Bearer error=\"insufficient_scope\", scope=\"a\\b c\"",
+                Some(""),
+            ),
+            (403, long, Some("")),
             (403, "Bearer error=\"invalid_token\", scope=\"a\"", None),
             (403, "Basic realm=\"error\"", None),
             (

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpStream, HttpTransport, Reply};
+use super::{HttpStream, HttpTransport, Reply, body::StreamBody};
 use crate::upstream::{
     Event, UpstreamError,
     calls::{Calls, Events},
@@ -131,6 +131,14 @@ impl HttpSession {
 
     fn subject(&self) -> Subject {
         self.subject.lock().clone()
+    }
+
+    /// Whose tokens it is spoken to with, where they are a caller's.
+    pub(in crate::upstream) fn principal(&self) -> Option<Arc<str>> {
+        match &*self.subject.lock().current() {
+            Subject::Caller { principal, .. } => Some(principal.shared_id()),
+            Subject::Gateway | Subject::Session(_) => None,
+        }
     }
 
     pub(in crate::upstream) fn is_closed(&self) -> bool {
@@ -334,7 +342,7 @@ async fn read_pushed(
 /// Reads one server-to-client stream to its end; `false` where the session has ended meanwhile.
 async fn read_stream(
     session: &std::sync::Weak<HttpSession>,
-    body: hyper::body::Incoming,
+    body: StreamBody,
     stop: &CancellationToken,
     sink: &Sink,
 ) -> bool {

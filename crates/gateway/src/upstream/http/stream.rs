@@ -1,13 +1,11 @@
 use std::time::Duration;
 
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use mcp_ultra_protocol::{
     Id, Message, Response,
     sse::{Event as SseEvent, Parser},
 };
 
-use super::{HttpSession, Reply};
+use super::{HttpSession, Reply, body::StreamBody};
 use crate::upstream::{Event, UpstreamError, session::Session};
 
 /// How often a legacy stream that broke off is taken up again before the call fails.
@@ -22,7 +20,7 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 /// The SSE stream of one call.
 #[derive(Debug)]
 pub struct HttpStream {
-    body: Incoming,
+    body: StreamBody,
     parser: Parser,
     /// Set for legacy sessions, whose streams can be taken up again (2025-11-25, Transports,
     /// Resumability and Redelivery).
@@ -39,7 +37,7 @@ struct Resume {
 
 impl HttpStream {
     /// The stream of a modern call.
-    pub(in crate::upstream) fn modern(body: Incoming, max_message: usize) -> Self {
+    pub(in crate::upstream) fn modern(body: StreamBody, max_message: usize) -> Self {
         Self {
             body,
             parser: Parser::new(max_message),
@@ -48,7 +46,7 @@ impl HttpStream {
     }
 
     /// The stream of a call in a legacy session.
-    pub(super) fn legacy(body: Incoming, session: std::sync::Arc<HttpSession>) -> Self {
+    pub(super) fn legacy(body: StreamBody, session: std::sync::Arc<HttpSession>) -> Self {
         let parser = Parser::new(session.transport().max_message());
         let resume = Resume {
             session,
@@ -139,15 +137,11 @@ impl HttpStream {
 
     /// Reads the next bytes; `false` at the end of the stream.
     async fn read_more(&mut self) -> Result<bool, UpstreamError> {
-        match self.body.frame().await {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.parser.push(data);
-                }
-                Ok(true)
-            }
-            Some(Err(_)) | None => Ok(false),
+        let more = self.body.more().await?;
+        if let Some(data) = &more {
+            self.parser.push(data);
         }
+        Ok(more.is_some())
     }
 
     async fn take_up_again(&mut self) -> Result<(), UpstreamError> {

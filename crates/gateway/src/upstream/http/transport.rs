@@ -9,12 +9,12 @@ use http::{
 use http_body_util::Full;
 use hyper::body::Incoming;
 use mcp_ultra_edge::{
-    credentials::{Credentials, Subject},
+    credentials::{AccessToken, Credentials, GrantLife, Subject},
     outbound::Outbound,
 };
 use mcp_ultra_protocol::{Version, headers};
 
-use super::{reply::Reply, scope};
+use super::{body::while_granted, reply::Reply, scope};
 use crate::upstream::UpstreamError;
 
 /// How long the end of a session may take.
@@ -216,45 +216,62 @@ impl HttpTransport {
         request: Request<Full<Bytes>>,
         subject: &Subject,
     ) -> Result<Reply, UpstreamError> {
-        let response = match &self.credentials {
-            None => self.respond(request).await?,
+        match &self.credentials {
+            None => self.send_as_it_is(request).await,
             // Boxed: most upstreams need no tokens.
             Some(credentials) => {
-                Box::pin(self.respond_with_token(credentials, request, subject)).await?
+                Box::pin(self.send_with_token(credentials, request, subject)).await
             }
-        };
-        Reply::read(response, self.max_message).await
+        }
+    }
+
+    async fn send_as_it_is(&self, request: Request<Full<Bytes>>) -> Result<Reply, UpstreamError> {
+        let response = self.respond(request).await?;
+        Reply::read(response, self.max_message, None).await
     }
 
     /// Sends a request with the token of `subject`. An upstream that does not accept it (401) has
     /// not acted on the request: it gets the request again, once, with another token, where there
-    /// is one to be had.
-    async fn respond_with_token(
+    /// is one to be had. The reply ends with the grant that the token is of.
+    async fn send_with_token(
         &self,
         credentials: &Credentials,
         mut request: Request<Full<Bytes>>,
         subject: &Subject,
-    ) -> Result<Response<Incoming>, UpstreamError> {
+    ) -> Result<Reply, UpstreamError> {
         let Some(token) = credentials.token(subject).await? else {
-            return self.respond(request).await;
+            return self.send_as_it_is(request).await;
         };
         let mut again = request.clone();
+        let life = life_of(&token, &request);
         let header = token.header().clone();
         request.headers_mut().insert(header::AUTHORIZATION, header);
-        let response = self.respond(request).await?;
+        let response = while_granted(life.as_ref(), self.respond(request)).await?;
         if let Some(scopes) = scope::lacking(&response) {
             return Err(UpstreamError::Scope(scopes));
         }
         if response.status() != StatusCode::UNAUTHORIZED || !credentials.rejected(subject, &token) {
-            return Ok(response);
+            return self.read(response, life).await;
         }
         drop(response);
         let Some(token) = credentials.token(subject).await? else {
-            return self.respond(again).await;
+            return self.send_as_it_is(again).await;
         };
+        let life = life_of(&token, &again);
         let header = token.header().clone();
         again.headers_mut().insert(header::AUTHORIZATION, header);
-        self.respond(again).await
+        let response = while_granted(life.as_ref(), self.respond(again)).await?;
+        self.read(response, life).await
+    }
+
+    /// Reads a response for as long as what it was asked with is granted.
+    async fn read(
+        &self,
+        response: Response<Incoming>,
+        life: Option<GrantLife>,
+    ) -> Result<Reply, UpstreamError> {
+        let reading = Reply::read(response, self.max_message, life.clone());
+        while_granted(life.as_ref(), reading).await
     }
 
     /// Sends a request as it is.
@@ -277,6 +294,13 @@ impl HttpTransport {
             }
         })
     }
+}
+
+/// The life that a request ends with. A session can be ended when its grant is withdrawn: with the
+/// token that it had.
+fn life_of<B>(token: &AccessToken, request: &Request<B>) -> Option<GrantLife> {
+    let ends_session = request.method() == Method::DELETE;
+    token.life().filter(|_| !ends_session).cloned()
 }
 
 fn insert(map: &mut HeaderMap, name: &'static str, value: &str) {

@@ -3,13 +3,16 @@
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http::{HeaderMap, HeaderValue, header};
 use mcp_ultra_domain::{Clock as _, SystemClock};
 use mcp_ultra_testkit::{
-    authorization::{AuthorizationServer, CANARY, LOGIN, Registered},
+    authorization::{AuthorizationServer, CANARY, LOGIN, OWN, Registered},
     browser::{Browser, Page},
     fixture::{
         self, Era, Options,
@@ -28,7 +31,7 @@ use crate::gateway_rig::{SOON, gateway};
 pub(super) const ORIGIN: &str = "https://mcp.example.com";
 pub(crate) const RESOURCE: &str = "https://mcp.example.com/mcp";
 pub(super) const CALLBACK: &str = "https://mcp.example.com/connect/callback";
-pub(super) const KEY: &str = "first-key-of-the-store-0123456789";
+pub(crate) const KEY: &str = "first-key-of-the-store-0123456789";
 /// Signs the tokens of callers who have no login.
 pub(crate) const JWT_SECRET: &str = "a-secret-for-callers-without-a-login";
 const URL_MODE: &str = "elicitation";
@@ -42,8 +45,10 @@ pub(crate) struct Rig {
     pub(super) upstream: Running,
     /// For whom the upstream was called.
     subjects: Arc<Mutex<Vec<String>>>,
-    /// The scope that the upstream misses in every token.
-    pub(super) lacks: Arc<Mutex<Option<&'static str>>>,
+    /// The scope that the upstream asks of every token.
+    pub(crate) lacks: Arc<Mutex<Option<&'static str>>>,
+    /// Whether it asks it of the gateway's own too.
+    pub(crate) lacks_own: Arc<AtomicBool>,
     folder: TempDir,
 }
 
@@ -78,7 +83,9 @@ impl Rig {
         server.register(client("gw-tickets"));
         let subjects: Arc<Mutex<Vec<String>>> = Arc::default();
         let lacks: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let lacks_own: Arc<AtomicBool> = Arc::default();
         let (believed, noted, lacking) = (server.clone(), subjects.clone(), lacks.clone());
+        let of_own = lacks_own.clone();
         let guard = move |parts: &http::request::Parts| {
             let host = parts
                 .headers
@@ -86,14 +93,20 @@ impl Rig {
                 .and_then(|host| host.to_str().ok());
             let resource = format!("http://{}/mcp", host.unwrap_or_default());
             let token = parts.headers.get("authorization");
-            let subject = token
-                .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-                .and_then(|token| believed.subject_of(token, &resource));
+            let token = token.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+            let subject = token.and_then(|token| believed.subject_of(token, &resource));
             let good = subject.is_some();
             let subject = subject.unwrap_or_else(|| "nobody".to_owned());
+            let is_asked = subject != OWN || of_own.load(Ordering::SeqCst);
             noted.lock().unwrap().push(subject);
             match *lacking.lock().unwrap() {
-                Some(scope) if good => Access::Lacks(scope),
+                Some(scope)
+                    if good
+                        && is_asked
+                        && !token.is_some_and(|token| believed.has_scope(token, scope)) =>
+                {
+                    Access::Lacks(scope)
+                }
                 _ => good.into(),
             }
         };
@@ -104,6 +117,7 @@ impl Rig {
             upstream: upstream.unwrap(),
             subjects,
             lacks,
+            lacks_own,
             folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -112,7 +126,7 @@ impl Rig {
         self.folder.path().join("state.db")
     }
 
-    pub(super) fn yaml(&self, keys: &[&str]) -> String {
+    pub(crate) fn yaml(&self, keys: &[&str]) -> String {
         let keys: Vec<String> = keys
             .iter()
             .map(|secret| {
@@ -170,7 +184,7 @@ servers:
         caller
     }
 
-    pub(super) async fn session(&self, gateway: &Gateway, subject: &str, version: &str) -> Session {
+    pub(crate) async fn session(&self, gateway: &Gateway, subject: &str, version: &str) -> Session {
         let capabilities = json!({ URL_MODE: { "url": {} } });
         let headers = bearer(&self.token(subject));
         Session::open(gateway.client(), version, capabilities, headers)
@@ -179,7 +193,7 @@ servers:
     }
 
     /// The browser of somebody who is logged in at both as `subject`.
-    pub(super) fn browser(&self, gateway: &Gateway, subject: &str) -> Browser {
+    pub(crate) fn browser(&self, gateway: &Gateway, subject: &str) -> Browser {
         let browser = Browser::default();
         self.seat(&browser, gateway, subject);
         browser
@@ -199,12 +213,12 @@ servers:
         assert_eq!(title(&page), "Connected", "{}", page.text);
     }
 
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.subjects.lock().unwrap().clear();
     }
 
     /// For whom the upstream was called since it was last asked to forget.
-    pub(super) fn subjects(&self) -> Vec<String> {
+    pub(crate) fn subjects(&self) -> Vec<String> {
         self.subjects.lock().unwrap().clone()
     }
 
@@ -227,7 +241,7 @@ pub(crate) fn bearer(token: &str) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, value)])
 }
 
-pub(super) fn params(state: Option<&Value>) -> Value {
+pub(crate) fn params(state: Option<&Value>) -> Value {
     let mut params = json!({ "name": "test_simple_text", "arguments": {} });
     if let Some(state) = state {
         params["requestState"] = state.clone();
@@ -259,13 +273,13 @@ pub(crate) fn asked(message: &Value) -> (String, Value) {
 }
 
 /// Follows a link to its end.
-pub(super) async fn connect(browser: &Browser, url: &str) -> Page {
+pub(crate) async fn connect(browser: &Browser, url: &str) -> Page {
     let start = browser.open(url).await.unwrap();
     assert_eq!(title(&start), "Connect your account", "{}", start.text);
     browser.agree(&start).await.unwrap()
 }
 
-pub(super) fn title(page: &Page) -> String {
+pub(crate) fn title(page: &Page) -> String {
     let rest = page.text.split_once("<h1>").unwrap_or(("", &page.text)).1;
     rest.split_once("</h1>").unwrap_or((rest, "")).0.to_owned()
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use mcp_ultra_domain::ports::GrantStore;
 use mcp_ultra_edge::credentials::CredentialSettings;
 use secrecy::ExposeSecret;
 
@@ -73,7 +74,7 @@ async fn a_grant_is_of_use_for_what_it_was_given_for_only() {
     let rig = Rig::start().await;
     let given = rig.credentials(|settings| settings.resource = None);
     rig.connect("ana", &given, granted(Some(3600), true)).await;
-    assert!(rig.grants().has(&person("ana"), &given).await);
+    assert!(rig.grants().has(&person("ana"), &given, "").await);
     assert_eq!(token_of("ana", &given).await.unwrap(), "access-1");
     let changes: [fn(&mut CredentialSettings); 3] = [
         |settings| {
@@ -85,9 +86,64 @@ async fn a_grant_is_of_use_for_what_it_was_given_for_only() {
     ];
     for change in changes {
         let other = rig.credentials(change);
-        assert!(!rig.grants().has(&person("ana"), &other).await);
+        assert!(!rig.grants().has(&person("ana"), &other, "").await);
         let refused = token_of("ana", &other).await;
         assert_eq!(refused, Err(CredentialError::NotGranted));
     }
     assert!(rig.server.refreshed().is_empty());
+}
+
+#[tokio::test]
+async fn a_grant_that_was_asked_for_less_is_none() {
+    let rig = Rig::start().await;
+    let given = rig.process();
+    // Bea has granted less than she was asked for.
+    let named = TokenAnswer {
+        scope: Some("read".into()),
+        ..granted(Some(3600), true)
+    };
+    rig.connect("ana", &given, granted(Some(3600), true)).await;
+    rig.connect("bea", &given, named).await;
+    let with = |scopes: &[&str]| {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        rig.credentials(|settings| settings.scopes = scopes)
+    };
+    for (scopes, is_enough) in [
+        (&["read", "write"][..], true),
+        (&["write"], true),
+        (&[], true),
+        (&["read", "write", "admin"], false),
+    ] {
+        let credentials = with(scopes);
+        for name in ["ana", "bea"] {
+            let token = token_of(name, &credentials).await;
+            assert_eq!(token.is_ok(), is_enough, "{name} {scopes:?}");
+            let has = rig.grants().has(&person(name), &credentials, "").await;
+            assert_eq!(has, is_enough, "{name} {scopes:?}");
+        }
+    }
+    // It stays so when it is refreshed.
+    rig.pass(3600);
+    assert_eq!(token_of("bea", &given).await.unwrap(), "access-2");
+    let kept = rig.opened(&rig.kept("bea").await.unwrap());
+    assert_eq!(kept.wanted.as_deref(), Some("read write"));
+}
+
+/// What they were asked for was not kept.
+#[tokio::test]
+async fn of_a_grant_of_before_it_counts_what_was_granted() {
+    let rig = Rig::start().await;
+    let given = rig.process();
+    rig.connect("ana", &given, granted(Some(3600), true)).await;
+    let mut grant = rig.kept("ana").await.unwrap();
+    let before = Tokens {
+        wanted: None,
+        ..rig.opened(&grant)
+    };
+    grant.tokens = rig.shared.vault.seal(Of::grant(&grant), &before).unwrap();
+    rig.store.inner.put(&grant).await.unwrap();
+    assert!(token_of("ana", &rig.process()).await.is_ok());
+    let more = rig.credentials(|settings| settings.scopes.push("admin".into()));
+    let refused = token_of("ana", &more).await;
+    assert_eq!(refused, Err(CredentialError::NotGranted));
 }

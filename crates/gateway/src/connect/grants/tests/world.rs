@@ -226,6 +226,7 @@ impl Rig {
             },
             grant: Kind::AuthorizationCode {
                 granted: Arc::new(self.grants()),
+                step_up: Vec::new(),
                 own: false,
             },
             scopes: vec!["read".into(), "write".into()],
@@ -252,7 +253,8 @@ impl Rig {
 
     pub(super) async fn connect(&self, name: &str, credentials: &Credentials, answer: TokenAnswer) {
         let (grants, person) = (self.grants(), person(name));
-        let keeping = grants.keep(&person, credentials, answer, self.clock.now());
+        let (wanted, now) = (credentials.scopes(), self.clock.now());
+        let keeping = grants.keep(&person, credentials, wanted, answer, now);
         keeping.await.unwrap();
     }
 

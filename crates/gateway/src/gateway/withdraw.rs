@@ -1,0 +1,60 @@
+//! What ends when a person's grant is withdrawn.
+
+use std::{collections::HashSet, sync::Arc};
+
+use mcp_ultra_domain::Grant;
+use mcp_ultra_edge::credentials::Credentials;
+
+use super::Gateway;
+use crate::{
+    connect::{Grants, Revocation},
+    upstream::Upstream,
+};
+
+impl Gateway {
+    /// Ends what is left of a grant that was removed: calls and streams that are under way with it,
+    /// sessions, what is in memory of it, and its tokens at the authorization server.
+    pub async fn end_grant(&self, grant: &Grant) -> Revocation {
+        let upstream = self.snapshot().upstream(&grant.server).cloned();
+        let granted = upstream.as_ref().and_then(|one| {
+            let credentials = one.settings().granted()?;
+            Some((one, credentials))
+        });
+        let (Some(connect), Some((upstream, credentials))) = (&self.connect, granted) else {
+            return Revocation::Failed;
+        };
+        let grants = connect.grants(&grant.server);
+        end(upstream, &grants, credentials, &grant.principal).await;
+        grants.revoke(grant, credentials.endpoint()).await
+    }
+
+    /// Ends what goes on with grants that were withdrawn elsewhere: by another process, or in the
+    /// store. It is looked for those with which something goes on; all others are looked at when they
+    /// are used next.
+    pub(super) async fn end_withdrawn(&self) {
+        let Some(connect) = &self.connect else {
+            return;
+        };
+        for upstream in &self.snapshot().upstreams {
+            let Some(credentials) = upstream.settings().granted() else {
+                continue;
+            };
+            let grants = connect.grants(upstream.name());
+            let mut principals: HashSet<Arc<str>> = upstream.principals().into_iter().collect();
+            principals.extend(grants.in_use());
+            for principal in principals {
+                if grants.is_gone(&principal).await {
+                    end(upstream, &grants, credentials, &principal).await;
+                    tracing::info!(server = %upstream.name(), "a grant was withdrawn elsewhere, so what went on with it has ended");
+                }
+            }
+        }
+    }
+}
+
+async fn end(upstream: &Upstream, grants: &Grants, credentials: &Credentials, principal: &str) {
+    // First, so that calls are told why. Then the sessions, with the token that they had.
+    grants.ends(principal);
+    upstream.close_of(principal).await;
+    credentials.forget(principal);
+}
