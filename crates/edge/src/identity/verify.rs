@@ -45,7 +45,7 @@ pub(super) struct Verified {
 }
 
 /// Why a token was refused.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Refusal {
     pub(super) why: Refused,
     /// From when the answer may be another one, where that is known: keys may be others then.
