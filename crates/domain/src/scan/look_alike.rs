@@ -39,10 +39,7 @@ pub fn look_alikes(names: &[&str]) -> Vec<(usize, Finding)> {
 /// 39, 5.1: mixed scripts): it is made to be taken for another name, whether that one is there or
 /// not.
 pub fn mixed_scripts(name: &str) -> Option<Finding> {
-    let foreign = |c: char| {
-        let mut one = [0; 4];
-        !c.is_ascii() && c.is_alphabetic() && skeleton(c.encode_utf8(&mut one)).is_ascii()
-    };
+    let foreign = |c: char| c.is_alphabetic() && looks_ascii(c);
     let mixed = name.chars().any(foreign) && name.chars().any(|c| c.is_ascii_alphabetic());
     mixed.then(|| Finding {
         kind: FindingKind::LookAlike,
@@ -50,6 +47,17 @@ pub fn mixed_scripts(name: &str) -> Option<Finding> {
         at: "name".to_owned(),
         what: "letters of another script among Latin ones".to_owned(),
     })
+}
+
+/// Whether a name has a character beyond ASCII that looks like one within, or like none: it may be
+/// taken for another name, if that one is there.
+pub fn may_imitate(name: &str) -> bool {
+    name.chars().any(looks_ascii)
+}
+
+fn looks_ascii(c: char) -> bool {
+    let mut one = [0; 4];
+    !c.is_ascii() && skeleton(c.encode_utf8(&mut one)).is_ascii()
 }
 
 /// What a name looks like (after UTS 39, section 4, for the characters that are used for it).
@@ -107,6 +115,21 @@ mod tests {
             ("поиск_2", false),
         ] {
             assert_eq!(mixed_scripts(name).is_some(), mixed, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_may_imitate_others_are_known() {
+        for (name, may) in [
+            ("сору", true), // all of it is Cyrillic
+            ("sеnd_mail", true),
+            ("send\u{200B}", true),
+            ("ｓend", true),
+            ("send_mail", false),
+            ("buscar_ação", false),
+            ("検索", false),
+        ] {
+            assert_eq!(may_imitate(name), may, "{name}");
         }
     }
 

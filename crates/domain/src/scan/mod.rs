@@ -12,7 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use look_alike::{look_alikes, mixed_scripts};
+pub use look_alike::{look_alikes, may_imitate, mixed_scripts};
 
 /// How much a finding says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

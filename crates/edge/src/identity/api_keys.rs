@@ -8,7 +8,7 @@ use std::{
 };
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use mcp_ultra_domain::{ApiKey, Clock, Principal, Withdrawal, ports::KeyStore};
+use mcp_ultra_domain::{ApiKey, Clock, Withdrawal, ports::KeyStore};
 use parking_lot::Mutex;
 
 use super::{
@@ -20,6 +20,8 @@ use super::{
 
 /// A secret is looked up again where a key was changed meanwhile, so often.
 const ATTEMPTS: usize = 3;
+/// Where no more are held, one part in so many is dropped, which is not done for each new one then.
+const DROPPED: usize = 16;
 
 /// Where API keys are, and how long what was read of them is believed.
 #[derive(Clone)]
@@ -43,13 +45,15 @@ impl std::fmt::Debug for ApiKeySettings {
 pub(super) struct ApiKeys {
     settings: ApiKeySettings,
     clock: Arc<dyn Clock>,
-    /// By the part that a secret is found by. As many as tokens are remembered.
     held: Mutex<HeldKeys>,
+    /// How many are held: as many as tokens are remembered.
     most: usize,
 }
 
+/// What is believed is here, or withdrawn: nothing else is reached by a change of its key.
 #[derive(Default)]
 struct HeldKeys {
+    /// By the part that a secret is found by.
     all: HashMap<String, Arc<Held>>,
     /// Counts what was forgotten, so that nothing is held that was read before.
     forgotten: u64,
@@ -61,10 +65,11 @@ pub(super) struct Held {
     revision: u64,
     /// When it ends, by what the store says.
     end: Duration,
+    /// Of all principals that it has identified.
     withdrawal: Withdrawal,
+    max_age: u64,
     /// Milliseconds since the Unix epoch, as the others.
     checked: AtomicU64,
-    max_age: AtomicU64,
     used: AtomicU64,
     noted: AtomicU64,
 }
@@ -74,8 +79,16 @@ impl Held {
     pub(super) fn is_good(&self, now: Duration) -> bool {
         let now = millis(now);
         self.used.store(now, Ordering::Relaxed);
-        let until = self.checked.load(Ordering::Relaxed) + self.max_age.load(Ordering::Relaxed);
+        let until = self
+            .checked
+            .load(Ordering::Relaxed)
+            .saturating_add(self.max_age);
         now < until && !self.withdrawal.is_withdrawn()
+    }
+
+    /// Whether another reading has found the same key, not changed since.
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.key, self.revision, self.end) == (&other.key, other.revision, other.end)
     }
 }
 
@@ -100,10 +113,10 @@ impl ApiKeys {
                 Refused::Unavailable
             })?;
             let key = key.ok_or(Refused::UnknownKey)?;
-            let (held, principal) = self.judge(&key, &presented)?;
-            if self.hold(presented.lookup, &held, forgotten) {
+            let held = self.judge(&key, &presented)?;
+            if let Some(held) = self.hold(presented.lookup, held, forgotten) {
                 return Ok(Verified {
-                    principal,
+                    principal: key.principal(held.end, &held.withdrawal),
                     binding: None,
                     until: held.end,
                     grounds: Grounds::ApiKey(held),
@@ -113,11 +126,7 @@ impl ApiKeys {
         Err(Refused::Unavailable)
     }
 
-    fn judge(
-        &self,
-        key: &ApiKey,
-        presented: &Presented<'_>,
-    ) -> Result<(Arc<Held>, Principal), Refused> {
+    fn judge(&self, key: &ApiKey, presented: &Presented<'_>) -> Result<Held, Refused> {
         let now = self.clock.now();
         let mut secrets = key.secrets.iter();
         let secret = secrets.find(|one| one.lookup == presented.lookup);
@@ -129,19 +138,16 @@ impl ApiKeys {
             return Err(Refused::Revoked);
         }
         let end = key.ends(&secret.lookup, now).ok_or(Refused::Expired)?;
-        let withdrawal = Withdrawal::default();
-        let principal = key.principal(end, &withdrawal);
-        let held = Held {
+        Ok(Held {
             key: key.id.clone(),
             revision: key.revision,
             end,
-            withdrawal,
+            withdrawal: Withdrawal::default(),
+            max_age: millis(self.settings.max_age),
             checked: AtomicU64::new(millis(now)),
-            max_age: AtomicU64::new(millis(self.settings.max_age)),
             used: AtomicU64::new(millis(now)),
             noted: AtomicU64::new(secret.last_used.map_or(0, millis)),
-        };
-        Ok((Arc::new(held), principal))
+        })
     }
 
     /// Ends what is known of a key, with the streams of its principal: it was changed.
@@ -157,35 +163,28 @@ impl ApiKeys {
         });
     }
 
-    /// Holds what was read when so much had been forgotten; `false` if something has been since.
-    fn hold(&self, lookup: &str, new: &Arc<Held>, forgotten: u64) -> bool {
+    /// Holds what was read when so much had been forgotten, and returns what is held of the secret
+    /// then: what was there, if it is the same, so that one change ends all that goes on for it.
+    /// `None` if something has been forgotten since.
+    fn hold(&self, lookup: &str, new: Held, forgotten: u64) -> Option<Arc<Held>> {
         let mut held = self.held.lock();
         if held.forgotten != forgotten {
-            return false;
+            return None;
         }
-        if held.all.len() >= self.most {
-            let recheck = millis(self.settings.recheck);
-            let oldest = millis(self.clock.now()).saturating_sub(recheck);
-            let is_in_use = |one: &Held| one.used.load(Ordering::Relaxed) > oldest;
-            held.all.retain(|_, one| {
-                let stays = is_in_use(one);
-                if !stays {
-                    // Whoever shows it again is looked up again: nobody rechecks it now.
-                    one.max_age.store(recheck, Ordering::Relaxed);
-                }
-                stays
-            });
-            if held.all.len() >= self.most {
-                new.max_age.store(recheck, Ordering::Relaxed);
-                return true;
+        if let Some(known) = held.all.get(lookup) {
+            if known.is_same(&new) && !known.withdrawal.is_withdrawn() {
+                let now = new.checked.into_inner();
+                known.checked.store(now, Ordering::Relaxed);
+                known.used.store(now, Ordering::Relaxed);
+                return Some(known.clone());
             }
+            known.withdrawal.withdraw();
+        } else if held.all.len() >= self.most {
+            held.drop_oldest(self.most.div_ceil(DROPPED));
         }
-        if let Some(before) = held.all.insert(lookup.to_owned(), new.clone())
-            && before.revision != new.revision
-        {
-            before.withdrawal.withdraw();
-        }
-        true
+        let new = Arc::new(new);
+        held.all.insert(lookup.to_owned(), new.clone());
+        Some(new)
     }
 
     /// Reads keys in use again and notes when they were used, for as long as there is anyone to
@@ -249,5 +248,27 @@ impl ApiKeys {
                 all.all.retain(|_, one| !Arc::ptr_eq(one, &held));
             }
         }
+    }
+}
+
+impl HeldKeys {
+    /// Drops so many that were not used for longest. Their streams end: nobody would end them when
+    /// the key is changed. Who is behind them is looked up again.
+    fn drop_oldest(&mut self, count: usize) {
+        let used = |held: &Held| held.used.load(Ordering::Relaxed);
+        let mut times: Vec<u64> = self.all.values().map(|held| used(held)).collect();
+        times.sort_unstable();
+        let Some(&last) = times.get(count.saturating_sub(1)) else {
+            return;
+        };
+        let mut left = count;
+        self.all.retain(|_, held| {
+            let stays = left == 0 || used(held) > last;
+            if !stays {
+                held.withdrawal.withdraw();
+                left -= 1;
+            }
+            stays
+        });
     }
 }

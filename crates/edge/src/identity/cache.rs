@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::{
     Refused,
     binding::{Believed, Binding},
-    verify::{Grounds, Verified},
+    verify::{Grounds, Refusal, Verified},
 };
 use crate::recent::Recent;
 
@@ -105,9 +105,11 @@ impl Cache {
         shard.good.lock().insert(digest, good, shard.most_good);
     }
 
-    pub(super) fn keep_refused(&self, digest: Digest, why: Refused, now: Duration) {
+    pub(super) fn keep_refused(&self, digest: Digest, refusal: Refusal, now: Duration) {
+        let Refusal { why, again } = refusal;
         if why.is_final() {
             let until = now.saturating_add(REFUSED_FOR);
+            let until = again.map_or(until, |again| until.min(again));
             let mut refused = self.shard(&digest).refused.lock();
             refused.insert(digest, (why, until), MOST_REFUSED / SHARDS);
         }
@@ -167,7 +169,7 @@ mod tests {
         cache.keep(good, verified(1000), at(0));
         for number in 0..20_000 {
             let digest = Digest::of(&number.to_string());
-            cache.keep_refused(digest, Refused::Signature, at(0));
+            cache.keep_refused(digest, Refused::Signature.into(), at(0));
         }
         assert!(cache.get(&good, at(1)).is_some());
         let bad = Digest::of("19999");
@@ -177,7 +179,7 @@ mod tests {
         ));
         assert!(cache.get(&bad, at(11)).is_none());
         let later = Digest::of("later");
-        cache.keep_refused(later, Refused::UnknownKey, at(0));
+        cache.keep_refused(later, Refused::UnknownKey.into(), at(0));
         assert!(cache.get(&later, at(0)).is_none(), "may become known");
     }
 

@@ -62,7 +62,7 @@ use self::{
     binding::Binding,
     cache::{Cache, Digest},
     dpop::Dpop,
-    verify::{Grounds, Issuer},
+    verify::{Grounds, Issuer, Refusal, Verified},
 };
 use crate::{issuer::fetch::Fetcher, outbound::Outbound, tls::PeerCertificate};
 
@@ -192,8 +192,9 @@ impl Identity {
                 self.cache.keep(digest, verified, now);
                 Ok(believed)
             }
-            Err(why) => {
-                self.cache.keep_refused(digest, why, now);
+            Err(refusal) => {
+                let why = refusal.why;
+                self.cache.keep_refused(digest, refusal, now);
                 Err(why)
             }
         }
@@ -356,10 +357,10 @@ impl Identity {
         }))
     }
 
-    async fn verify(&self, token: &str) -> Result<verify::Verified, Refused> {
+    async fn verify(&self, token: &str) -> Result<Verified, Refusal> {
         if key_secret::is_one(token) {
             let keys = self.api_keys.as_ref().ok_or(Refused::Malformed)?;
-            return keys.verify(token).await;
+            return Ok(keys.verify(token).await?);
         }
         let claimed = token::Claimed::read(token)?;
         // A secret and a public key are never tried for each other's algorithms.

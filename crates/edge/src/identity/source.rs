@@ -97,6 +97,29 @@ impl KeySource {
         self.look(id, algorithm)
     }
 
+    /// What has become of the [candidates](Self::candidates) of which none has signed a token: those
+    /// that were not `tried`. Asks the issuer, which may have replaced a key by one of the same id, or
+    /// of none.
+    pub(super) async fn replaced(
+        self: &Arc<Self>,
+        tried: &[Arc<Key>],
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Vec<Arc<Key>> {
+        if let Some(mut attempt) = self.refresh() {
+            drop(attempt.changed().await);
+        }
+        let mut keys = self.look(id, algorithm).unwrap_or_default();
+        keys.retain(|key| !tried.iter().any(|tried| Arc::ptr_eq(tried, key)));
+        keys
+    }
+
+    /// When the issuer may be asked again, and the keys may be others.
+    pub(super) fn again(&self) -> Duration {
+        let last = self.turn.lock().last.unwrap_or_default();
+        last.saturating_add(self.times.retry)
+    }
+
     /// Asks for the keys again in the background, where it is time.
     pub(super) fn touch(self: &Arc<Self>, now: Duration) {
         if millis(now) >= self.due.load(Ordering::Relaxed) {

@@ -45,6 +45,20 @@ pub(super) struct Verified {
     pub(super) grounds: Grounds,
 }
 
+/// Why a token was refused.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) why: Refused,
+    /// From when the answer may be another one, where that is known: keys may be others then.
+    pub(super) again: Option<Duration>,
+}
+
+impl From<Refused> for Refusal {
+    fn from(why: Refused) -> Self {
+        Self { why, again: None }
+    }
+}
+
 /// What a token is believed for, and ends with.
 #[derive(Clone)]
 pub(super) enum Grounds {
@@ -135,7 +149,7 @@ impl Issuer {
         clock: &dyn Clock,
         skew: Duration,
         at: Option<usize>,
-    ) -> Result<Verified, Refused> {
+    ) -> Result<Verified, Refusal> {
         let (claims, key) = self.claims(token, claimed, clock).await?;
         let ours = |audience: &str| self.audiences.iter().any(|own| own == audience);
         let now = clock.now();
@@ -164,7 +178,8 @@ impl Issuer {
         clock: &dyn Clock,
         skew: Duration,
     ) -> Result<String, Refused> {
-        let (claims, _) = self.claims(token, claimed, clock).await?;
+        let read = self.claims(token, claimed, clock).await;
+        let (claims, _) = read.map_err(|refusal| refusal.why)?;
         self.check(&claims, |audience| audience == client, clock.now(), skew)?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let several = claims
@@ -187,25 +202,31 @@ impl Issuer {
         token: &str,
         claimed: &Claimed,
         clock: &dyn Clock,
-    ) -> Result<(Value, Arc<Key>), Refused> {
-        let (keys, algorithm) = match (&self.keys, claimed.algorithm) {
+    ) -> Result<(Value, Arc<Key>), Refusal> {
+        match (&self.keys, claimed.algorithm) {
             (Keys::Fetched(source), Signed::Key(algorithm)) => {
                 if !self.algorithms.contains(&algorithm) {
-                    return Err(Refused::Algorithm);
+                    return Err(Refused::Algorithm.into());
                 }
                 let id = claimed.key_id.as_deref();
-                let keys = source.candidates(id, algorithm).await?;
-                (keys, algorithm.jsonwebtoken())
+                let fetched = by_fetched(token, source, id, algorithm).await;
+                fetched.map_err(|why| Refusal {
+                    why,
+                    again: Some(source.again()),
+                })
             }
             (Keys::Shared(keys), Signed::Shared) => {
                 let now = clock.now();
                 let keys = keys.load();
-                let good = keys.iter().filter(|key| key.is_good(now)).cloned();
-                (good.collect(), jsonwebtoken::Algorithm::HS256)
+                let good: Vec<_> = keys
+                    .iter()
+                    .filter(|key| key.is_good(now))
+                    .cloned()
+                    .collect();
+                Ok(signed(token, &good, jsonwebtoken::Algorithm::HS256)?)
             }
-            _ => return Err(Refused::Algorithm),
-        };
-        signed(token, keys, algorithm)
+            _ => Err(Refused::Algorithm.into()),
+        }
     }
 
     /// Checks the claims; when the token ends.
@@ -245,10 +266,28 @@ impl Issuer {
     }
 }
 
+/// The claims of a token and the key of an issuer that it is signed by. Keys without an id, or with
+/// that of the one before, are known to be new only by a signature of theirs.
+async fn by_fetched(
+    token: &str,
+    source: &Arc<KeySource>,
+    id: Option<&str>,
+    algorithm: Algorithm,
+) -> Result<(Value, Arc<Key>), Refused> {
+    let keys = source.candidates(id, algorithm).await?;
+    match signed(token, &keys, algorithm.jsonwebtoken()) {
+        Err(Refused::Signature) => {
+            let keys = source.replaced(&keys, id, algorithm).await;
+            signed(token, &keys, algorithm.jsonwebtoken())
+        }
+        done => done,
+    }
+}
+
 /// The claims of a token and the key that it is signed by.
 fn signed(
     token: &str,
-    keys: Vec<Arc<Key>>,
+    keys: &[Arc<Key>],
     algorithm: jsonwebtoken::Algorithm,
 ) -> Result<(Value, Arc<Key>), Refused> {
     // Claims are checked above, by the clock that is passed in.
@@ -258,7 +297,7 @@ fn signed(
     validation.validate_aud = false;
     for key in keys {
         match jsonwebtoken::decode::<Value>(token, &key.decoding, &validation) {
-            Ok(data) => return Ok((data.claims, key)),
+            Ok(data) => return Ok((data.claims, key.clone())),
             Err(error) => match error.kind() {
                 ErrorKind::InvalidSignature => {}
                 ErrorKind::InvalidAlgorithm => return Err(Refused::Algorithm),

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use mcp_ultra_domain::{
-    ApiKey, Clock, KeySecret, ManualClock, PrincipalKind,
+    ApiKey, Clock, KeySecret, ManualClock, Principal, PrincipalKind,
     ports::{KeyStore, KeyStoreError, MemoryKeyStore, MemoryReplayStore},
 };
 use mcp_ultra_edge::{
@@ -49,7 +49,10 @@ impl KeyStore for Fallible {
     }
     async fn find(&self, lookup: &str) -> Result<Option<ApiKey>, KeyStoreError> {
         self.finds.fetch_add(1, Ordering::SeqCst);
-        self.up()?.find(lookup).await
+        let found = self.up()?.find(lookup).await;
+        // Others come in between, as where it is far away.
+        tokio::task::yield_now().await;
+        found
     }
     async fn get(&self, tenant: &str, id: &str) -> Result<Option<ApiKey>, KeyStoreError> {
         self.up()?.get(tenant, id).await
@@ -148,6 +151,10 @@ impl Rig {
     }
 }
 
+fn is_withdrawn(principal: &Principal) -> bool {
+    principal.attributes().withdrawal.is_withdrawn()
+}
+
 fn key(name: &str, secret: KeySecret, now: Duration) -> ApiKey {
     ApiKey {
         id: format!("key_{name}"),
@@ -215,7 +222,7 @@ async fn changes_of_others_are_known_after_a_while() {
     rig.revoke(key).await;
     assert!(rig.identity.recall(&token).unwrap().is_ok(), "not yet");
     rig.pass(RECHECK * 2).await;
-    assert!(principal.attributes().withdrawal.is_withdrawn());
+    assert!(is_withdrawn(&principal));
     assert_eq!(rig.refused(&token).await, Some(Refused::Revoked));
     assert!(rig.identity.recall(&other).unwrap().is_ok());
     // When they were used is noted, and nothing else of them changes.
@@ -249,16 +256,56 @@ async fn a_flood_of_keys_is_bounded_and_none_escapes_a_revocation() {
     let mut all = Vec::new();
     for number in 0..200 {
         let (key, token) = rig.key(&format!("k{number}")).await;
-        assert_eq!(rig.refused(&token).await, None);
-        all.push((key, token));
+        let principal = rig.identity.identify(&token).await.unwrap();
+        all.push((key, token, principal));
+        // Some are not used for a while, and have streams still.
+        if number % 50 == 49 {
+            rig.pass(RECHECK * 2).await;
+        }
     }
-    for (key, _) in &all {
+    for (key, ..) in &all {
         rig.revoke(key.clone()).await;
     }
     rig.pass(RECHECK * 2).await;
-    for (_, token) in &all {
+    for (key, token, principal) in &all {
         assert_eq!(rig.refused(token).await, Some(Refused::Revoked));
+        assert!(is_withdrawn(principal), "a stream of {} goes on", key.name);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_in_use_is_not_dropped_for_others() {
+    let rig = rig(32);
+    let (_, token) = rig.key("used").await;
+    let principal = rig.identity.identify(&token).await.unwrap();
+    for number in 0..200 {
+        rig.clock.advance(Duration::from_millis(1));
+        let (_, other) = rig.key(&format!("k{number}")).await;
+        assert_eq!(rig.refused(&other).await, None);
+        assert_eq!(rig.refused(&token).await, None);
+        assert!(!is_withdrawn(&principal), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn one_change_ends_the_streams_of_all_verifications_of_a_secret() {
+    let rig = rig(100);
+    let (key, token) = rig.key("a").await;
+    let identify = || rig.identity.identify(&token);
+    let (one, other) = tokio::join!(identify(), identify());
+    assert_eq!(rig.finds(), 2, "both were looked up");
+    // What is known of it lapses while the store is down.
+    rig.store.down.store(true, Ordering::SeqCst);
+    rig.clock.advance(MAX_AGE);
+    assert_eq!(rig.refused(&token).await, Some(Refused::Unavailable));
+    rig.store.down.store(false, Ordering::SeqCst);
+    let all = [one.unwrap(), other.unwrap(), identify().await.unwrap()];
+    assert_eq!(rig.finds(), 4);
+    assert!(!all.iter().any(is_withdrawn), "nothing has changed");
+    rig.revoke(key).await;
+    rig.identity.forget_api_key("key_a");
+    assert_eq!(all.each_ref().map(is_withdrawn), [true; 3]);
+    assert_eq!(rig.refused(&token).await, Some(Refused::Revoked));
 }
 
 #[tokio::test]

@@ -353,6 +353,69 @@ async fn new_keys_are_found_and_withdrawn_ones_end_their_tokens() {
 }
 
 #[tokio::test]
+async fn a_key_that_replaces_one_of_its_id_is_found_by_its_signature() {
+    let new = || SigningKey::es256("same").unwrap();
+    let keys = || [new(), new(), new()];
+    for keys in [keys(), keys().map(SigningKey::unnamed)] {
+        let [old, next, last] = &keys;
+        let rig = rig(Discovery::OAuth, &[old]).await;
+        let first = old.token(&rig.but("exp", json!(START + 9000))).unwrap();
+        let principal = rig.identity.identify(&first).await.unwrap();
+        rig.provider.publish(&[next]);
+        rig.clock.advance(11 * SECOND);
+        let second = next.token(&rig.claims()).unwrap();
+        assert_eq!(
+            rig.subject(&second).await.unwrap(),
+            "ana",
+            "asked for at once"
+        );
+        assert!(principal.attributes().withdrawal.is_withdrawn());
+        assert_eq!(rig.refused(&first).await, Refused::Signature);
+        // The next one comes too soon, and is not kept waiting for longer than that.
+        rig.provider.publish(&[last]);
+        rig.clock.advance(4 * SECOND);
+        let third = last.token(&rig.claims()).unwrap();
+        assert_eq!(rig.refused(&third).await, Refused::Signature);
+        rig.clock.advance(6 * SECOND);
+        assert_eq!(rig.subject(&third).await.unwrap(), "ana");
+        assert_eq!(rig.provider.jwks_requests(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_bad_signatures_is_answered_fast_and_asks_no_more_often() {
+    let key = SigningKey::es256("same").unwrap();
+    let stranger = SigningKey::es256("same").unwrap();
+    let rig = rig(Discovery::OAuth, &[&key]).await;
+    let good = key.token(&rig.claims()).unwrap();
+    assert!(rig.subject(&good).await.is_ok());
+    for number in 0..500 {
+        if number % 100 == 0 {
+            rig.clock.advance(4 * SECOND);
+        }
+        let claims = rig.but("sub", json!(format!("user-{number}")));
+        let token = stranger.token(&claims).unwrap();
+        let refused = tokio::time::timeout(SECOND, rig.refused(&token)).await;
+        assert_eq!(refused.unwrap(), Refused::Signature);
+    }
+    // 20 seconds: the first one, and one every ten.
+    let asked = rig.provider.jwks_requests();
+    assert!((2..=3).contains(&asked), "{asked}");
+    // Of an issuer that does not answer, one token waits for the end of the attempt.
+    rig.provider.behave(Mood::Slow(Duration::from_secs(30)));
+    rig.clock.advance(11 * SECOND);
+    for (number, most) in [(0, 10 * SECOND), (1, SECOND * 2 / 5), (2, SECOND * 2 / 5)] {
+        let claims = rig.but("sub", json!(format!("other-{number}")));
+        let token = stranger.token(&claims).unwrap();
+        let refused = tokio::time::timeout(most, rig.refused(&token)).await;
+        assert_eq!(refused.unwrap(), Refused::Signature, "{number}");
+    }
+    assert!(rig.subject(&good).await.is_ok());
+    let fresh = key.token(&rig.but("sub", json!("eva"))).unwrap();
+    assert_eq!(rig.subject(&fresh).await.unwrap(), "eva");
+}
+
+#[tokio::test]
 async fn unknown_keys_are_asked_for_at_most_so_often() {
     let key = SigningKey::es256("known").unwrap();
     let rig = rig(Discovery::OAuth, &[&key]).await;

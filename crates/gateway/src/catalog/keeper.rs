@@ -98,6 +98,14 @@ impl Keepers {
         }
     }
 
+    /// The lists of these upstreams are judged again.
+    fn judge(&self, upstreams: &[Arc<str>]) {
+        let keepers = self.keepers.lock();
+        for keeper in upstreams.iter().filter_map(|name| keepers.get(name)) {
+            keeper.judge.notify_one();
+        }
+    }
+
     /// A call has failed in a way that looks as if the upstream were down, or another than it was
     /// when it was read.
     pub(crate) fn suspect(&self, name: &str) {
@@ -236,6 +244,7 @@ impl Keeper {
         let rules = gateway.settings().pinning.clone();
         let (name, stop) = (self.upstream.name(), &self.stop);
         let verdict = gateway.pinning.judge(name, raw, &rules, stop).await?;
+        gateway.keepers.judge(&verdict.again);
         let upstream = self.upstream.clone();
         // Many definitions take longer than a task may hold up others.
         let work = tokio::task::spawn_blocking(move || {

@@ -191,6 +191,8 @@ impl Gateway {
             reloaded: Arc::default(),
             failed_policies: Mutex::default(),
         });
+        let names = config.enabled_servers().map(|server| &*server.name);
+        gateway.pinning.keep(&names.collect::<Vec<_>>());
         let upstreams = gateway.upstreams(&config)?;
         gateway.set(upstreams, policies);
         Ok(gateway)

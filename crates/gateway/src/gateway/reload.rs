@@ -49,11 +49,11 @@ impl Gateway {
             .cloned()
             .collect();
         self.set(wanted, policies);
+        let names = config.enabled_servers().map(|server| &*server.name);
+        self.pinning.keep(&names.collect::<Vec<_>>());
         for upstream in new {
             self.keepers.keep(self, upstream);
         }
-        let names = config.enabled_servers().map(|server| &*server.name);
-        self.pinning.keep(&names.collect());
         self.reloaded.notify_one();
         if pins_differ {
             self.keepers.judge_again();

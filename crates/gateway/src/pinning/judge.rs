@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     PinRules,
+    alike::Names,
     examine::{self, Memory, Seen},
     report,
 };
@@ -26,12 +27,16 @@ use super::{
 /// not hold up all others, and many at once do not take the processor from calls.
 const AT_ONCE: usize = 2;
 
+/// How long a new name that may imitate another one waits for upstreams that were not read yet.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Judges the tools that upstreams offer.
 pub(crate) struct Pinning {
     store: Arc<dyn PinStore>,
     clock: Arc<dyn Clock>,
     /// The tools of each upstream as they were judged last.
     judged: Mutex<HashMap<Arc<str>, Arc<Judged>>>,
+    names: Arc<Names>,
     /// What need not be read again of each upstream.
     memories: Mutex<HashMap<Arc<str>, Arc<Mutex<Memory>>>>,
     examining: Semaphore,
@@ -43,6 +48,8 @@ pub(crate) struct Verdict {
     pub offered: Raw,
     /// How many texts had to be scanned, since they were not known.
     pub scanned: usize,
+    /// Upstreams that have to be judged again: their names look like others now.
+    pub again: Vec<Arc<str>>,
 }
 
 /// A reading whose tools have no standing yet.
@@ -91,6 +98,7 @@ impl Pinning {
             store,
             clock,
             judged: Mutex::default(),
+            names: Arc::new(Names::new()),
             memories: Mutex::default(),
             examining: Semaphore::new(AT_ONCE),
         }
@@ -109,9 +117,11 @@ impl Pinning {
         if mode == Mode::Off {
             self.judged.lock().remove(server);
             self.memories.lock().remove(server);
+            self.names.enter(server, std::iter::empty());
             return Some(Verdict {
                 offered: raw.clone(),
                 scanned: 0,
+                again: Vec::new(),
             });
         }
         let before = self.judged.lock().get(server).cloned();
@@ -119,7 +129,10 @@ impl Pinning {
             mut found,
             mut left_out,
             scanned,
-        } = self.examine(server, before.clone(), raw, stop).await?;
+        } = self.examine(server, raw, stop).await?;
+        let known = before.as_deref();
+        let again = self.look_for_alikes(server, known, &mut found, stop);
+        let again = again.await?;
         self.decide(server, rules, &mut found).await;
         let known = |name: &str| before.as_ref().and_then(|before| before.tools.get(name));
         let news = found.iter().filter(|one| {
@@ -151,14 +164,14 @@ impl Pinning {
                 ..raw.without_definitions()
             },
             scanned,
+            again,
         })
     }
 
-    /// Reads the definitions, on a thread that may be held up.
+    /// Reads the definitions, on a thread that may be held up, and enters their names.
     async fn examine(
         &self,
         server: &Arc<str>,
-        before: Option<Arc<Judged>>,
         raw: &Raw,
         stop: &CancellationToken,
     ) -> Option<Examination> {
@@ -170,12 +183,12 @@ impl Pinning {
             .entry(server.clone())
             .or_default()
             .clone();
-        let others = self.others(server);
+        let (names, server) = (self.names.clone(), server.clone());
         let (raw, stop) = (raw.clone(), stop.clone());
         let work = tokio::task::spawn_blocking(move || {
             let reading = examine::examine(&raw, &mut memory.lock(), &stop)?;
-            let mut found: Vec<_> = reading.seen.into_iter().map(Candidate::new).collect();
-            look_for_alikes(&others, before.as_deref(), &mut found);
+            names.enter(&server, reading.seen.iter().map(|one| &*one.name));
+            let found: Vec<_> = reading.seen.into_iter().map(Candidate::new).collect();
             Some(Examination {
                 found,
                 left_out: reading.again,
@@ -186,10 +199,38 @@ impl Pinning {
         work.await.ok().flatten()
     }
 
-    fn others(&self, server: &Arc<str>) -> Vec<Arc<Judged>> {
+    /// Finds the names that look like those of other upstreams. Returns the upstreams that have to be
+    /// judged again, since their names look like others now.
+    async fn look_for_alikes(
+        &self,
+        server: &Arc<str>,
+        before: Option<&Judged>,
+        found: &mut [Candidate],
+        stop: &CancellationToken,
+    ) -> Option<Vec<Arc<str>>> {
+        let is_new = |name: &str| before.is_none_or(|all| !all.tools.contains_key(name));
+        let mut names = found.iter().map(|one| &*one.name);
+        // First sight is not to agree to an imitation that is there before what it imitates.
+        if names.any(|name| scan::may_imitate(name) && is_new(name)) {
+            let complete = tokio::time::timeout(PATIENCE, self.names.complete());
+            if stop.run_until_cancelled(complete).await?.is_err() {
+                tracing::warn!(upstream = %server, "names with letters that look like Latin ones are judged before all servers could be read; whether they look like those of a server that comes later is reported then");
+            }
+        }
+        // It is never closed.
+        let _turn = self.examining.acquire().await.ok()?;
+        let (view, own) = (self.names.view(), server.clone());
+        let work = tokio::task::spawn_blocking(move || view.alikes(&own));
+        // Else the runtime is about to end.
+        let mut alikes = work.await.ok()?;
+        for one in found {
+            one.tool.alike = alikes.own.remove(&one.name);
+        }
         let judged = self.judged.lock();
-        let others = judged.iter().filter(|(name, _)| *name != server);
-        others.map(|(_, judged)| judged.clone()).collect()
+        Some(alikes.unknown(|server, name| {
+            let tool = judged.get(server).and_then(|all| all.tools.get(name));
+            tool.is_some_and(|tool| tool.alike.is_some())
+        }))
     }
 
     /// How the tools of each upstream are.
@@ -201,8 +242,10 @@ impl Pinning {
             .collect()
     }
 
-    /// Forgets the upstreams that are not among these.
-    pub(crate) fn keep(&self, servers: &HashSet<&str>) {
+    /// Forgets the upstreams that are not among these, which are in the order of the configuration.
+    pub(crate) fn keep(&self, servers: &[&str]) {
+        self.names.keep(servers);
+        let servers: HashSet<&str> = servers.iter().copied().collect();
         let is_kept = |name: &str| servers.contains(name);
         self.judged.lock().retain(|name, _| is_kept(name));
         self.memories.lock().retain(|name, _| is_kept(name));
@@ -375,37 +418,6 @@ impl Judged {
             }
         }
         tally
-    }
-}
-
-/// Names that look like those of other upstreams, which were here first: a name that was here
-/// `before` without looking like one is not reported for a newcomer. A name in ASCII is not held
-/// back for what imitates it.
-fn look_for_alikes(others: &[Arc<Judged>], before: Option<&Judged>, found: &mut [Candidate]) {
-    let names = others.iter().flat_map(|one| one.tools.keys());
-    let mut names: Vec<&str> = names.map(String::as_str).collect();
-    // In an order that does not depend on a hash, so that the same name is found each time.
-    names.sort_unstable();
-    let first = names.len();
-    names.extend(found.iter().map(|one| &*one.name));
-    let alike: Vec<_> = scan::look_alikes(&names)
-        .into_iter()
-        .filter_map(|(at, finding)| Some((at.checked_sub(first)?, finding)))
-        .collect();
-    for (at, mut finding) in alike {
-        let known = before.and_then(|before| before.tools.get(&found[at].name));
-        if known.is_some_and(|known| known.alike.is_none()) {
-            continue;
-        }
-        if found[at].name.is_ascii() {
-            finding.severity = Severity::Medium;
-        }
-        found[at].tool.alike = Some(finding);
-    }
-    for one in found.iter_mut().filter(|one| !one.name.is_ascii()) {
-        if let Some(finding) = scan::mixed_scripts(&one.name) {
-            one.tool.alike.get_or_insert(finding);
-        }
     }
 }
 

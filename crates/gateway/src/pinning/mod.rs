@@ -6,6 +6,7 @@
 //! is told. Nothing of it is on the way of a call, but that names which are not listed are unknown
 //! where pins are enforced.
 
+mod alike;
 mod examine;
 mod judge;
 mod report;

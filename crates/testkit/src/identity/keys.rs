@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// A key that tokens are signed by.
 pub struct SigningKey {
-    id: String,
+    id: Option<String>,
     kind: Kind,
 }
 
@@ -60,8 +60,14 @@ impl SigningKey {
 
     #[expect(clippy::unnecessary_wraps, reason = "what makes keys may fail")]
     fn of(id: &str, kind: Kind) -> io::Result<Self> {
-        let id = id.to_owned();
+        let id = Some(id.to_owned());
         Ok(Self { id, kind })
+    }
+
+    /// The same without an id: neither its public half nor its tokens have a `kid`.
+    #[must_use]
+    pub fn unnamed(self) -> Self {
+        Self { id: None, ..self }
     }
 
     /// The name of its algorithm.
@@ -96,7 +102,9 @@ impl SigningKey {
                 json!({ "kty": "RSA", "n": encode(modulus), "e": encode(exponent) })
             }
         };
-        jwk["kid"] = json!(self.id);
+        if let Some(id) = &self.id {
+            jwk["kid"] = json!(id);
+        }
         jwk["use"] = json!("sig");
         jwk["alg"] = json!(self.algorithm());
         jwk
@@ -113,7 +121,10 @@ impl SigningKey {
 
     /// A token with these claims.
     pub fn token(&self, claims: &Value) -> io::Result<String> {
-        let header = json!({ "alg": self.algorithm(), "typ": "at+jwt", "kid": self.id });
+        let mut header = json!({ "alg": self.algorithm(), "typ": "at+jwt" });
+        if let Some(id) = &self.id {
+            header["kid"] = json!(id);
+        }
         self.token_with(&header, claims)
     }
 
