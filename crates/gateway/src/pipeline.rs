@@ -114,7 +114,8 @@ impl From<Exceeded> for Refusal {
     }
 }
 
-async fn refuse(reply: Reply, refusal: Refusal) {
+/// Answers a request that is refused.
+pub(crate) async fn refuse(reply: Reply, refusal: Refusal) {
     match refusal.status {
         _ if refusal.limit.is_some() => reply.limited(&refusal.error, refusal.limit).await,
         Some(status) => reply.error_with_status(&refusal.error, status).await,

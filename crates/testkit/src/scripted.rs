@@ -7,6 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -63,6 +64,8 @@ pub enum Scene {
     Events(Vec<String>),
     /// This body as JSON.
     Body(String),
+    /// A response with this `result`, after a while.
+    Late(Duration, String),
 }
 
 type Script = dyn Fn(&Seen) -> Option<Scene> + Send + Sync;
@@ -166,8 +169,15 @@ async fn answer(
         return Ok(respond(StatusCode::ACCEPTED, "text/plain", ""));
     };
     let scene = script(&one).unwrap_or_else(|| well_behaved(&one.rpc(), &tools));
+    let scene = match scene {
+        Scene::Late(wait, result) => {
+            tokio::time::sleep(wait).await;
+            Scene::Result(result)
+        }
+        at_once => at_once,
+    };
     Ok(match scene {
-        Scene::Result(result) => {
+        Scene::Result(result) | Scene::Late(_, result) => {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
             respond(StatusCode::OK, "application/json", text)
         }

@@ -10,6 +10,7 @@ use mcp_ultra_protocol::{
     param_headers::{self, InvalidAnnotation, ParamHeader},
 };
 
+use super::template::Templates;
 use crate::policy::{Annotations, Classes, Resource, Target};
 
 /// What a list holds.
@@ -143,7 +144,9 @@ impl Item {
         let target = match kind {
             Kind::Tool => Target::Tool(Annotations::of(&object)),
             Kind::Prompt => Target::Prompt,
-            Kind::Resource => Target::Resource { template: None },
+            Kind::Resource => Target::Resource {
+                templates: Templates::default(),
+            },
             Kind::Template => Target::Template,
         };
         let class = labels.classes.of(&original);

@@ -15,4 +15,4 @@ pub use item::{Item, Kind, Labels};
 pub use merge::{Catalog, Hidden, Listed, Source, State};
 pub use offer::{Offer, Raw, ServerCapabilities};
 pub use page::Page;
-pub use template::matches_template;
+pub use template::Templates;

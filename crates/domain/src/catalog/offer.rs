@@ -9,9 +9,9 @@ use mcp_ultra_protocol::{
 
 use super::{
     item::{Item, Kind, Labels, Unusable},
-    template::matches_template,
+    template::{Template, Templates, templates_of},
 };
-use crate::policy::Target;
+use crate::policy::{Resource, Target};
 
 /// What an upstream said about itself and listed, as text.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +54,7 @@ pub struct Offer {
     /// Whether its lists are for this caller only.
     pub private: bool,
     items: [Vec<Arc<Item>>; 4],
+    templates: Vec<Template>,
 }
 
 /// What a server declared, as far as the gateway decides by it.
@@ -130,6 +131,7 @@ impl Offer {
             ttl_ms: raw.ttl_ms,
             private: raw.private,
             items: Default::default(),
+            templates: Vec::new(),
         };
         let mut unusable = Vec::new();
         for (kind, definition) in &raw.definitions {
@@ -142,25 +144,32 @@ impl Offer {
         (offer, unusable)
     }
 
-    /// The public URI template that a public URI is found by: the first one that matches.
-    pub fn template_of(&self, uri: &str) -> Option<&ByteString> {
-        let templates = self.items(Kind::Template).iter();
-        templates
-            .map(|item| &item.public)
-            .find(|template| matches_template(template, uri))
+    /// The templates that the resource under a public URI is of.
+    pub fn templates_of(&self, uri: &str) -> Templates {
+        templates_of(&self.templates, uri)
     }
 
-    /// Notes for each listed resource the template that its URI is found by, so that policies see
-    /// it the same whether it is listed or not.
+    /// Reads the templates, and notes for each listed resource those that it is of, so that
+    /// policies see it the same whether it is listed or not.
     fn name_templates(&mut self) {
+        let templates = self.items(Kind::Template).iter();
+        self.templates = templates
+            .map(|item| Template::new(item.public.clone()))
+            .collect();
+        if self.templates.is_empty() {
+            return;
+        }
         let mut resources = std::mem::take(&mut self.items[Kind::Resource as usize]);
         for item in &mut resources {
-            if let Some(template) = self.template_of(&item.public).cloned()
-                && let Some(item) = Arc::get_mut(item)
-            {
-                item.resource.target = Target::Resource {
-                    template: Some(template),
-                };
+            let templates = self.templates_of(&item.public);
+            if let Some(item) = Arc::get_mut(item) {
+                let known = &item.resource;
+                item.resource = Resource::new(
+                    Target::Resource { templates },
+                    known.name.clone(),
+                    known.server.clone(),
+                    known.data_class,
+                );
             }
         }
         self.items[Kind::Resource as usize] = resources;

@@ -81,8 +81,31 @@ struct Outcome {
 }
 
 impl Policies {
-    /// Answers for one request.
+    /// Answers for one request. A resource that may be of more templates than RFC 6570 says is
+    /// permitted where it is so without and with them.
     pub fn decide(
+        &self,
+        standing: &Standing,
+        action: Action,
+        resource: &Resource,
+        ask: Ask,
+        circumstances: &Circumstances<'_>,
+    ) -> Verdict {
+        let verdict = self.decide_one(standing, action, resource, ask, circumstances);
+        match resource.widest() {
+            Some(widest) if verdict.decision.allowed => {
+                let mut other = self.decide_one(standing, action, widest, ask, circumstances);
+                if other.decision.allowed {
+                    other.fixed &= verdict.fixed;
+                    other.decision = verdict.decision;
+                }
+                other
+            }
+            _ => verdict,
+        }
+    }
+
+    fn decide_one(
         &self,
         standing: &Standing,
         action: Action,

@@ -168,11 +168,9 @@ impl Vocabulary {
             ]);
         }
         let mut parents = HashSet::from([server, class]);
-        if let Target::Resource {
-            template: Some(template),
-        } = &resource.target
-        {
-            parents.insert(self.uid(Kind::Template, template));
+        if let Target::Resource { templates } = &resource.target {
+            let templates = templates.exact.iter();
+            parents.extend(templates.map(|template| self.uid(Kind::Template, template)));
         }
         Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), parents, [])
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytestring::ByteString;
 use cedar_policy_core::ast::{
     self, ActionConstraint, EntityReference, EntityUID, PrincipalOrResourceConstraint as Constraint,
 };
@@ -163,22 +164,23 @@ impl Index {
         let within = if let Target::Administration { tenant } = &resource.target {
             let tenant = tenant.as_deref();
             let tenant = tenant.and_then(|tenant| self.named.get(Kind::Tenant, tenant));
-            [own, tenant, None, None]
+            [own, tenant, None]
         } else {
-            let template = match &resource.target {
-                Target::Resource {
-                    template: Some(template),
-                } => self.named.get(Kind::Template, template),
-                _ => None,
-            };
             let class = resource.data_class.as_str();
             [
                 own,
                 self.named.get(Kind::Server, &resource.server),
                 self.named.get(Kind::DataClass, class),
-                template,
             ]
         };
+        let templates: &[ByteString] = match &resource.target {
+            Target::Resource { templates } => &templates.exact,
+            _ => &[],
+        };
+        let templates = templates.iter();
+        let templates = templates.filter_map(|of| self.named.get(Kind::Template, of));
+        // As many as the policies name and the resource is of: most often none.
+        let templates: Vec<u32> = templates.collect();
         for bucket in buckets {
             let mut look = |key: OfResource| {
                 if let Some(found) = bucket.get(&OfResourceKey(key)) {
@@ -190,7 +192,11 @@ impl Index {
             if let Some(own) = own {
                 look(OfResource::Eq(own));
             }
-            for within in within.into_iter().flatten() {
+            for within in within
+                .into_iter()
+                .flatten()
+                .chain(templates.iter().copied())
+            {
                 look(OfResource::In(within));
                 look(OfResource::IsIn(of, within));
             }

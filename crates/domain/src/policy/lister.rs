@@ -54,6 +54,9 @@ impl Policies {
     pub fn prepare(&self, resource: &Resource) {
         if self.has_conditions() {
             resource.entity(self.vocabulary());
+            if let Some(widest) = resource.widest() {
+                self.prepare(widest);
+            }
         }
     }
 }
@@ -83,7 +86,16 @@ impl<'p> Lister<'p> {
         index.candidates(buckets, resource, |at| found.push(at));
         let shown = self.answer(action, resource, &found);
         self.found = found;
-        shown
+        match resource.widest() {
+            Some(widest) if shown.allowed => {
+                let other = self.shows(action, widest);
+                Shown {
+                    allowed: other.allowed,
+                    fixed: other.fixed && (shown.fixed || !other.allowed),
+                }
+            }
+            _ => shown,
+        }
     }
 
     fn answer(&mut self, action: Action, resource: &Resource, found: &[u32]) -> Shown {
@@ -95,10 +107,11 @@ impl<'p> Lister<'p> {
             .peekable();
         // Without conditions there is nothing to save; a template and a tenant are in no kind.
         let mut has_kind = conditions.peek().is_some()
-            && !matches!(
-                resource.target,
-                Target::Resource { template: Some(_) } | Target::Administration { .. }
-            );
+            && match &resource.target {
+                Target::Resource { templates } => templates.is_empty(),
+                Target::Administration { .. } => false,
+                _ => true,
+            };
         let (mut by_name, mut has_formulas) = (false, true);
         for condition in conditions {
             by_name |= condition.needs.resource;

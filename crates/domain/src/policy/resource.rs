@@ -5,6 +5,7 @@ use cedar_policy_core::ast::Entity;
 use mcp_ultra_protocol::json::Object;
 
 use super::{entity::Vocabulary, formula::Pattern};
+use crate::catalog::Templates;
 
 /// What something that is called may hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,10 +115,10 @@ pub enum Target {
     Tool(Annotations),
     /// A prompt.
     Prompt,
-    /// A resource, and the public URI template that it was found by.
+    /// A resource.
     Resource {
-        /// `None` where no template matches.
-        template: Option<ByteString>,
+        /// The public URI templates that it is of.
+        templates: Templates,
     },
     /// A resource template.
     Template,
@@ -144,12 +145,19 @@ pub struct Resource {
     /// What it may hold.
     pub data_class: DataClass,
     entity: OnceLock<Arc<Entity>>,
+    /// The same with all templates that are possible, where there are any.
+    widest: Option<Box<Resource>>,
 }
 
 impl Resource {
     /// Something that may be called.
     pub fn new(target: Target, name: ByteString, server: Arc<str>, data_class: DataClass) -> Self {
+        let widest = widened(&target).map(|target| {
+            let (name, server) = (name.clone(), server.clone());
+            Box::new(Self::new(target, name, server, data_class))
+        });
         Self {
+            widest,
             target,
             name,
             server,
@@ -184,11 +192,31 @@ impl Resource {
         }
     }
 
+    /// The same as a server may see it that is less strict about templates than RFC 6570; `None`
+    /// where that makes no difference. What is permitted has to be so either way.
+    pub(super) fn widest(&self) -> Option<&Self> {
+        self.widest.as_deref()
+    }
+
     /// What Cedar evaluates, made when a condition first needs it.
     pub(super) fn entity(&self, vocabulary: &Vocabulary) -> &Arc<Entity> {
         self.entity
             .get_or_init(|| Arc::new(vocabulary.resource(self)))
     }
+}
+
+/// The target with every template that is possible in the place of those that are certain.
+fn widened(target: &Target) -> Option<Target> {
+    let Target::Resource { templates } = target else {
+        return None;
+    };
+    let Templates { exact, possible } = templates;
+    (!possible.is_empty()).then(|| Target::Resource {
+        templates: Templates {
+            exact: exact.iter().chain(possible).cloned().collect(),
+            possible: Vec::new(),
+        },
+    })
 }
 
 #[cfg(test)]

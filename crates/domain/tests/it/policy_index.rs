@@ -8,6 +8,7 @@ use cedar_policy::{
 };
 use mcp_ultra_domain::{
     Attributes, Login, Principal, PrincipalKind,
+    catalog::Templates,
     policy::{
         Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, SCHEMA,
         Source, Target,
@@ -39,7 +40,7 @@ const ACTIONS: [&str; 10] = [
     r#"action == Action::"admin/keys/read""#,
     r#"action in [Action::"admin/keys/manage", Action::"tools/call"]"#,
 ];
-const RESOURCES: [&str; 18] = [
+const RESOURCES: [&str; 20] = [
     "resource",
     "resource is Tool",
     "resource is Resource",
@@ -52,6 +53,8 @@ const RESOURCES: [&str; 18] = [
     r#"resource in DataClass::"personal""#,
     r#"resource in ResourceTemplate::"r://{x}""#,
     r#"resource == ResourceTemplate::"r://{x}""#,
+    r#"resource in ResourceTemplate::"{+y}""#,
+    r#"resource is Resource in ResourceTemplate::"r://{z}""#,
     r#"resource == Resource::"r://1""#,
     "resource is Administration",
     r#"resource in Tenant::"t""#,
@@ -59,7 +62,7 @@ const RESOURCES: [&str; 18] = [
     r#"resource == Administration::"gateway""#,
     r#"resource in Administration::"tenant:t""#,
 ];
-const CONDITIONS: [&str; 26] = [
+const CONDITIONS: [&str; 28] = [
     "",
     "",
     "",
@@ -72,6 +75,8 @@ const CONDITIONS: [&str; 26] = [
     r#"when { resource has readOnly && resource.readOnly && "x" == resource.name }"#,
     r#"when { !(resource.name like "r*") && principal in Role::"a" }"#,
     r#"when { resource.name == "x" } unless { resource.name like "*{*" }"#,
+    r#"when { resource in ResourceTemplate::"{+y}" }"#,
+    r#"unless { resource in [ResourceTemplate::"r://{x}", ResourceTemplate::"r://{z}"] }"#,
     r#"when { resource.server == Server::"s1" }"#,
     r#"when { resource.dataClass == DataClass::"personal" }"#,
     "when { resource has readOnly && resource.readOnly }",
@@ -131,6 +136,21 @@ fn login() -> impl Strategy<Value = Login> {
         })
 }
 
+/// Some templates for certain, and some of the others perhaps.
+fn templates() -> impl Strategy<Value = Templates> {
+    let all = ["r://{x}", "{+y}", "r://{z}"];
+    proptest::array::uniform3(0_u8..3).prop_map(move |how: [u8; 3]| {
+        let of = |wanted: u8| {
+            let all = all.iter().zip(how).filter(|(_, how)| *how == wanted);
+            all.map(|(template, _)| (*template).into()).collect()
+        };
+        Templates {
+            exact: of(1),
+            possible: of(2),
+        }
+    })
+}
+
 fn asked() -> impl Strategy<Value = Asked> {
     let principal = (
         select(&["t", "u"][..]),
@@ -150,9 +170,7 @@ fn asked() -> impl Strategy<Value = Asked> {
             ..Annotations::default()
         })),
         Just(Target::Prompt),
-        any::<bool>().prop_map(|of_template| Target::Resource {
-            template: of_template.then(|| "r://{x}".into()),
-        }),
+        templates().prop_map(|templates| Target::Resource { templates }),
         Just(Target::Template),
         select(&[Some("t"), Some("u"), None][..]).prop_map(|tenant| Target::Administration {
             tenant: tenant.map(Into::into),
@@ -218,8 +236,40 @@ fn datetime(time: Duration) -> serde_json::Value {
     json!({"__extn": {"fn": "datetime", "arg": text}})
 }
 
-/// What Cedar says with all policies and with entities that it reads and closes itself.
+/// What Cedar says, without and with the templates that are only possible.
 fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
+    let certain = whole_with(text, asked);
+    let Target::Resource { templates } = &asked.resource.target else {
+        return certain;
+    };
+    if !certain.0 || certain.2 || templates.possible.is_empty() {
+        return certain;
+    }
+    let Templates { exact, possible } = templates;
+    let all = Templates {
+        exact: exact.iter().chain(possible).cloned().collect(),
+        possible: Vec::new(),
+    };
+    let resource = &asked.resource;
+    let with_all = Asked {
+        resource: Resource::new(
+            Target::Resource { templates: all },
+            resource.name.clone(),
+            resource.server.clone(),
+            resource.data_class,
+        ),
+        ..asked.clone()
+    };
+    let possible = whole_with(text, &with_all);
+    if possible.0 && !possible.2 {
+        certain
+    } else {
+        possible
+    }
+}
+
+/// What Cedar says with all policies and with entities that it reads and closes itself.
+fn whole_with(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
     let set = PolicySet::from_str(text).unwrap();
     let mut named = PolicySet::new();
     for policy in set.policies() {
@@ -243,10 +293,11 @@ fn whole(text: &str, asked: &Asked) -> (bool, BTreeSet<String>, bool) {
             vec![],
         ),
         Target::Prompt => ("Prompt", json!({}), vec![]),
-        Target::Resource { template } => (
+        Target::Resource { templates } => (
             "Resource",
             json!({}),
-            template
+            templates
+                .exact
                 .iter()
                 .map(|template| entity("ResourceTemplate", template))
                 .collect(),

@@ -2,12 +2,13 @@
 //! to the streams that want them.
 //!
 //! [`stream`] is `subscriptions/listen` of modern clients, with its [`filter`] and what it needs
-//! from upstreams ([`watch`]); [`feed`] is the same stream as the gateway reads it from a modern
+//! from upstreams ([`watch`], opened by [`opening`]); [`feed`] is the same stream as the gateway reads it from a modern
 //! upstream, [`legacy`] the subscriptions and the server-to-client stream of legacy clients.
 
 mod feed;
 mod filter;
 mod legacy;
+mod opening;
 mod stream;
 mod watch;
 

@@ -1,22 +1,25 @@
 //! `subscriptions/listen` of modern clients (2026-07-28, Subscriptions).
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use mcp_ultra_protocol::{Id, Notification, WireError, json, meta};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Change, UPDATED,
     filter::Filter,
     list_changed,
-    watch::{Watch, next_of, unsubscribe, watch},
+    opening::{Patience, watch},
+    watch::{Subscription, Watch, Watched, end, next_of},
 };
 use crate::{
     Gateway,
     access::{Seen, Viewer},
-    call::{Call, Routed},
+    call::Call,
     http::StreamSlot,
+    pipeline::refuse,
     reply::Reply,
     snapshot::Snapshot,
     stages::{authorize, route},
@@ -56,7 +59,22 @@ pub(crate) async fn open(
         .into_iter()
         .filter(|kind| capabilities.lists(*kind))
         .collect();
-    let watched = watch(gateway, snapshot, &call, &asked.resources, &asked.tasks).await;
+    let watched = watched(
+        gateway,
+        snapshot,
+        &call,
+        &reply,
+        &asked.resources,
+        &asked.tasks,
+    )
+    .await;
+    // Where nothing could be asked for because it is too much, the answer is as for any call.
+    if watched.agreed.is_empty()
+        && watched.tasks.is_empty()
+        && let Some(refusal) = watched.over
+    {
+        return refuse(reply, refusal).await;
+    }
     let mut listener = Listener {
         gateway: gateway.clone(),
         agreed: Filter {
@@ -84,12 +102,32 @@ pub(crate) async fn open(
     }
 }
 
+/// What is watched upstream for the stream. Where the client goes before all of it is open, the
+/// rest is left.
+async fn watched(
+    gateway: &Arc<Gateway>,
+    snapshot: &Snapshot,
+    call: &Call,
+    reply: &Reply,
+    uris: &[String],
+    tasks: &[String],
+) -> Watched {
+    let gone = CancellationToken::new();
+    let patience = Patience::until(gone.clone());
+    let mut opening = pin!(watch(gateway, snapshot, call, uris, tasks, &patience));
+    tokio::select! {
+        watched = &mut opening => return watched,
+        () = reply.gone() => gone.cancel(),
+    }
+    opening.await
+}
+
 /// One open stream.
 struct Listener {
     gateway: Arc<Gateway>,
     agreed: Filter,
     /// Subscriptions with legacy upstreams, to be ended with the stream.
-    subscribed: Vec<(String, Box<Routed>)>,
+    subscribed: Vec<Subscription>,
     id: Id,
     viewer: Viewer,
     /// The lists as it was told of them last.
@@ -116,8 +154,9 @@ impl Listener {
 
     /// Ends what is subscribed to for the stream alone.
     async fn leave(&mut self) {
-        for (uri, routed) in std::mem::take(&mut self.subscribed) {
-            Box::pin(unsubscribe(&self.gateway, &routed, &uri)).await;
+        let subscribed = std::mem::take(&mut self.subscribed);
+        if !subscribed.is_empty() {
+            Box::pin(end(subscribed)).await;
         }
     }
 

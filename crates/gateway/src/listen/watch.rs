@@ -3,23 +3,16 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use mcp_ultra_protocol::{
-    Era, Id, Method, Notification, Outcome, Request,
-    json::{self, Object},
-    meta,
-};
+use futures_util::{StreamExt, stream};
+use mcp_ultra_protocol::{Id, Notification, json::Object, meta, names::Naming};
 
 use super::{Feed, Heard, UPDATED, legacy::watched as watched_by, stream::updated};
 use crate::{
-    Gateway,
-    access::Viewer,
-    call::{Call, Routed},
-    era::ForCall,
-    pipeline::Refusal,
-    snapshot::Snapshot,
-    stages::{authorize, route},
-    upstream::{Behalf, OnBehalf, UpstreamError},
+    Gateway, access::Viewer, call::Routed, pipeline::Refusal, stages::authorize, upstream::Behalf,
 };
+
+/// How many requests one stream has in flight with one upstream for what it watches there.
+pub(super) const AT_ONCE: usize = 4;
 
 /// What is watched upstream for one stream.
 #[derive(Default)]
@@ -30,18 +23,31 @@ pub(super) struct Watched {
     pub tasks: Vec<String>,
     /// Streams of modern upstreams.
     pub feeds: Vec<Watch>,
-    /// Subscriptions with legacy upstreams: public URI and how to end it.
-    pub subscribed: Vec<(String, Box<Routed>)>,
+    /// Subscriptions with legacy upstreams.
+    pub subscribed: Vec<Subscription>,
+    /// The limit that some of it was left out by.
+    pub over: Option<Refusal>,
+}
+
+impl Watched {
+    /// Adds what is watched with another upstream.
+    pub(super) fn add(&mut self, other: Self) {
+        self.agreed.extend(other.agreed);
+        self.tasks.extend(other.tasks);
+        self.feeds.extend(other.feeds);
+        self.subscribed.extend(other.subscribed);
+        self.over = self.over.take().or(other.over);
+    }
 }
 
 /// A stream of a modern upstream, and the names that its client knows things by.
 pub(super) struct Watch {
-    feed: Feed<Behalf>,
-    naming: mcp_ultra_protocol::names::Naming,
+    pub feed: Feed<Behalf>,
+    pub naming: Naming,
     /// The public URIs of the resources that the upstream agreed to.
-    resources: Vec<String>,
+    pub resources: Vec<String>,
     /// The upstream's ids of tasks and the sealed ones that the client knows them by.
-    tasks: HashMap<String, String>,
+    pub tasks: HashMap<String, String>,
 }
 
 impl Watch {
@@ -109,144 +115,54 @@ pub(super) async fn next_of(mut watch: Watch) -> (Watch, Heard) {
     (watch, heard)
 }
 
-/// Watches resources and tasks with the upstreams that have them. What can't be watched is left
-/// out.
-pub(super) async fn watch(
-    gateway: &Arc<Gateway>,
-    snapshot: &Snapshot,
-    call: &Call,
-    uris: &[String],
-    tasks: &[String],
-) -> Watched {
-    let mut watched = Watched::default();
-    let mut modern: Vec<Group> = Vec::new();
-    for uri in uris {
-        let Ok(routed) = permitted(gateway, snapshot, watch_of(call, uri)) else {
-            continue;
-        };
-        match routed.upstream.era_for(Era::Modern).await {
-            Ok(Era::Modern) => {
-                let original = routed.original.to_string();
-                group(&mut modern, routed).uris.push(original);
-            }
-            Ok(Era::Legacy) => match watched_by(gateway, &routed, true).await {
-                Ok(Outcome::Result(_)) => {
-                    watched.agreed.push(uri.clone());
-                    watched.subscribed.push((uri.clone(), routed));
-                }
-                Ok(Outcome::Error(_)) => {}
-                Err(error) => tell(&routed, &error),
-            },
-            Err(error) => tell(&routed, &error),
-        }
-    }
-    for task in tasks {
-        if let Ok(routed) = permitted(gateway, snapshot, task_of(call, task)) {
-            let original = routed.original.to_string();
-            group(&mut modern, routed)
-                .tasks
-                .insert(original, task.clone());
-        }
-    }
-    for group in modern {
-        group.open(gateway, &mut watched).await;
-    }
-    watched
+/// A subscription with a legacy upstream, for one stream. It ends with this.
+pub(super) struct Subscription {
+    gateway: Arc<Gateway>,
+    /// `None` once it has been ended.
+    routed: Option<Box<Routed>>,
 }
 
-/// What is watched of one modern upstream.
-struct Group {
-    routed: Box<Routed>,
-    uris: Vec<String>,
-    /// Its own ids of tasks and the sealed ones.
-    tasks: HashMap<String, String>,
-}
-
-fn group(groups: &mut Vec<Group>, routed: Box<Routed>) -> &mut Group {
-    let known = groups
-        .iter()
-        .position(|group| Arc::ptr_eq(&group.routed.upstream, &routed.upstream));
-    let at = known.unwrap_or_else(|| {
-        groups.push(Group {
-            routed,
-            uris: Vec::new(),
-            tasks: HashMap::new(),
-        });
-        groups.len() - 1
-    });
-    &mut groups[at]
-}
-
-impl Group {
-    async fn open(self, gateway: &Arc<Gateway>, watched: &mut Watched) {
-        let Self {
-            routed,
-            uris,
-            tasks,
-        } = self;
-        let of_call = ForCall {
+impl Subscription {
+    pub(super) fn new(gateway: Arc<Gateway>, routed: Box<Routed>) -> Self {
+        Self {
             gateway,
-            routed: &routed,
-        };
-        let behalf = of_call.known();
-        let naming = routed.upstream.naming().clone();
-        let ids: Vec<String> = tasks.keys().cloned().collect();
-        match Feed::of_resources(routed.upstream.clone(), behalf, &uris, &ids).await {
-            Ok((feed, agreed)) => {
-                let public = |uri: &String| naming.public_uri(uri).into_owned();
-                let resources: Vec<String> = agreed.resources.iter().map(public).collect();
-                watched.agreed.extend(resources.iter().cloned());
-                let sealed = |id: &String| tasks.get(id).cloned();
-                watched.tasks.extend(agreed.tasks.iter().filter_map(sealed));
-                watched.feeds.push(Watch {
-                    feed,
-                    naming,
-                    resources,
-                    tasks,
-                });
-            }
-            Err(error) => tell(&routed, &error),
+            routed: Some(routed),
+        }
+    }
+
+    async fn end(mut self) {
+        if let Some(routed) = self.routed.take() {
+            unsubscribe(&self.gateway, &routed).await;
         }
     }
 }
 
-fn tell(routed: &Routed, error: &UpstreamError) {
-    tracing::warn!(upstream = %routed.upstream.name(), %error, "a resource could not be watched");
+impl Drop for Subscription {
+    /// Of one that nobody has ended: its stream was gone before it was open.
+    fn drop(&mut self) {
+        let Some(routed) = self.routed.take() else {
+            return;
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let gateway = self.gateway.clone();
+            runtime.spawn(async move { unsubscribe(&gateway, &routed).await });
+        }
+    }
 }
 
-/// Where a call leads that may be made.
-fn permitted(
-    gateway: &Gateway,
-    snapshot: &Snapshot,
-    call: Box<Call>,
-) -> Result<Box<Routed>, Refusal> {
-    let routed = route::call(gateway, snapshot, call)?;
-    Ok(authorize::call(gateway, snapshot, routed)?.into_inner())
-}
-
-/// The call as it would subscribe to the resource: routing needs the URI and who asks.
-fn watch_of(call: &Call, uri: &str) -> Box<Call> {
-    call_of(call, Method::ResourcesSubscribe, "uri", uri)
-}
-
-/// The call as it would poll the task.
-fn task_of(call: &Call, task: &str) -> Box<Call> {
-    call_of(call, Method::TasksGet, "taskId", task)
-}
-
-fn call_of(call: &Call, method: Method, key: &str, name: &str) -> Box<Call> {
-    let params = format!("{{\"{key}\":{}}}", json::quote(name));
-    let request = Request::new(call.request.id.clone(), method.as_str(), Some(&params));
-    Box::new(Call {
-        name: Some(name.to_owned().into()),
-        peer: call.peer,
-        ..Call::new(call.caller.clone(), request, method)
-    })
+/// Ends all of them.
+pub(super) async fn end(subscribed: Vec<Subscription>) {
+    stream::iter(subscribed)
+        .for_each_concurrent(AT_ONCE, Subscription::end)
+        .await;
 }
 
 /// Ends a subscription with a legacy upstream, unless another stream of this principal has it too.
-pub(super) async fn unsubscribe(gateway: &Arc<Gateway>, routed: &Routed, uri: &str) {
-    tracing::trace!(uri, "a resource is not watched any more");
+async fn unsubscribe(gateway: &Arc<Gateway>, routed: &Routed) {
+    tracing::trace!(
+        uri = &*routed.original,
+        "a resource is not watched any more"
+    );
     if let Err(error) = watched_by(gateway, routed, false).await {
         tracing::debug!(upstream = %routed.upstream.name(), %error, "a subscription could not be ended");
     }

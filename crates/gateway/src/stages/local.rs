@@ -14,12 +14,13 @@ use mcp_ultra_protocol::{
     seal::Purpose,
 };
 
-use super::{authorize, route};
+use super::{authorize, meter, route};
 use crate::{
     Gateway,
     access::{Listing, Viewer},
     call::Call,
     listen,
+    pipeline::refuse,
     reply::Reply,
     session::Negotiated,
     snapshot::Snapshot,
@@ -387,7 +388,7 @@ async fn subscribe(
     };
     let routed = match route::call(gateway, snapshot, call) {
         Ok(routed) => routed,
-        Err(refusal) => return reply.error(&refusal.error).await,
+        Err(refusal) => return refuse(reply, refusal).await,
     };
     let uri = routed
         .upstream
@@ -400,8 +401,14 @@ async fn subscribe(
     } else {
         match authorize::call(gateway, snapshot, routed) {
             Ok(permitted) => permitted,
-            Err(refusal) => return reply.error(&refusal.error).await,
+            Err(refusal) => return refuse(reply, refusal).await,
         }
+    };
+    // An end is free, and so is what the session has already: nothing goes to the server for it.
+    let is_new = wanted && !session.subscriptions().contains(&uri);
+    let _place = match is_new.then(|| meter::call(gateway, &permitted)).transpose() {
+        Ok(place) => place,
+        Err(refusal) => return refuse(reply, refusal).await,
     };
     if let Err(error) = listen::subscribe(gateway, &session, &permitted, &uri, wanted).await {
         return reply.error(&error).await;

@@ -19,11 +19,32 @@ pub(crate) fn call(
     gateway: &Gateway,
     call: &Permitted<Box<Routed>>,
 ) -> Result<Option<Place>, Refusal> {
+    // What can be given back is counted last, so that what is refused by a rate is of no quota.
+    let place = places(gateway, call.get(), 1)?.pop().flatten();
+    count(gateway, call.get())?;
+    Ok(place)
+}
+
+/// Counts a request that is about to be forwarded and has a place already.
+pub(crate) fn count(gateway: &Gateway, routed: &Routed) -> Result<(), Refusal> {
     let settings = gateway.settings();
-    let metered = Metered::new(gateway, &settings.limits, call.get());
-    metered
-        .count()
-        .map_err(|exceeded| gateway.refused_by_limit(exceeded))
+    let counted = Metered::new(gateway, &settings.limits, routed).count();
+    counted.map_err(|exceeded| gateway.refused_by_limit(exceeded))
+}
+
+/// Places for several requests to a server at a time: at least one, and `most` where there are so
+/// many.
+pub(crate) fn places(
+    gateway: &Gateway,
+    routed: &Routed,
+    most: usize,
+) -> Result<Vec<Option<Place>>, Refusal> {
+    let settings = gateway.settings();
+    let metered = Metered::new(gateway, &settings.limits, routed);
+    let first = metered.enter();
+    let first = first.map_err(|exceeded| gateway.refused_by_limit(exceeded))?;
+    let others = (1..most).map_while(|_| metered.enter().ok());
+    Ok([first].into_iter().chain(others).collect())
 }
 
 /// One call and what is counted for it.
@@ -64,14 +85,14 @@ impl<'c> Metered<'c> {
         }
     }
 
-    /// What can be given back is counted last, so that what is refused by a rate is of no quota.
-    fn count(&self) -> Result<Option<Place>, Exceeded> {
+    fn enter(&self) -> Result<Option<Place>, Exceeded> {
+        let most = self.rules.concurrency.server.of(self.subject);
+        enter(self.gateway, &self.server, most)
+    }
+
+    /// Quotas last: what a rate refuses is of none.
+    fn count(&self) -> Result<(), Exceeded> {
         let Self { rules, subject, .. } = *self;
-        let place = enter(
-            self.gateway,
-            &self.server,
-            rules.concurrency.server.of(subject),
-        )?;
         let mut now: Option<Duration> = None;
         let mut now = || *now.get_or_insert_with(|| self.gateway.clock.now());
         let of_tool = self.tool.and_then(|_| rules.rates.tool.of(subject));
@@ -106,6 +127,6 @@ impl<'c> Metered<'c> {
             }
             return Err(Exceeded::quota(key.scope(), most, wait));
         }
-        Ok(place)
+        Ok(())
     }
 }

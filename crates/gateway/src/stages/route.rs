@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use mcp_ultra_domain::{
     Principal,
-    catalog::{Item, Kind, matches_template},
+    catalog::{Item, Kind, Templates},
     policy::{Annotations, Resource, Target},
 };
 use mcp_ultra_protocol::{
@@ -218,22 +218,48 @@ fn resource(snapshot: &Snapshot, public: &str) -> Option<Found> {
     if let Some(found) = Found::listed(snapshot, Kind::Resource, public) {
         return Some(found);
     }
-    let template = snapshot
-        .catalog
-        .items(Kind::Template)
-        .iter()
-        .find(|listed| matches_template(&listed.item.public, public));
-    let of = |template| Target::Resource { template };
-    if let Some(listed) = template {
-        let upstream = snapshot.upstreams[listed.source].clone();
-        let original = upstream.naming().original_uri(public)?.to_owned();
-        let target = of(Some(listed.item.public.clone()));
-        return Some(Found::unlisted(upstream, &original, target, public));
+    let found = |upstream: Arc<Upstream>, original: &str, templates| {
+        Found::unlisted(upstream, original, Target::Resource { templates }, public)
+    };
+    let mut possible = None;
+    for (at, source) in snapshot.catalog.sources().iter().enumerate() {
+        let upstream = &snapshot.upstreams[at];
+        let original = upstream.naming().original_uri(public);
+        let (Some(original), Some(offer)) = (original, &source.offer) else {
+            continue;
+        };
+        let templates = offer.templates_of(public);
+        // The first one that expands to it; without such a one, that a server might find for it.
+        let owns = |template: &ByteString| {
+            let listed = snapshot.catalog.find(Kind::Template, template);
+            listed.is_some_and(|listed| listed.source == at)
+        };
+        if templates.exact.iter().any(owns) {
+            return Some(found(upstream.clone(), original, templates));
+        }
+        if possible.is_none() && templates.possible.iter().any(owns) {
+            possible = Some((upstream.clone(), original, templates));
+        }
+    }
+    if let Some((upstream, original, templates)) = possible {
+        return Some(found(upstream, original, templates));
     }
     let (upstream, original) = by_naming(snapshot, Kind::Resource, |upstream| {
         upstream.naming().original_uri(public)
     })?;
-    Some(Found::unlisted(upstream, original, of(None), public))
+    let templates = templates(snapshot, &upstream, public)?;
+    Some(found(upstream, original, templates))
+}
+
+/// The upstream's templates that a URI is of. With a policy there is nothing of an upstream that
+/// has not been listed yet: nobody knows what may be forbidden of it.
+fn templates(snapshot: &Snapshot, upstream: &Arc<Upstream>, public: &str) -> Option<Templates> {
+    let mut upstreams = snapshot.upstreams.iter();
+    let at = upstreams.position(|known| Arc::ptr_eq(known, upstream))?;
+    match &snapshot.catalog.sources()[at].offer {
+        Some(offer) => Some(offer.templates_of(public)),
+        None => snapshot.policies.is_none().then(Templates::default),
+    }
 }
 
 /// What the resource under a public URI is for policy; `None` where it leads nowhere.

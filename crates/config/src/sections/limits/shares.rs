@@ -24,12 +24,14 @@ pub struct RatesSection {
     pub principal: Option<RateLimit>,
     /// Calls of one tool by one tenant. Without it: no limit.
     pub tool: Option<RateLimit>,
-    /// Requests for one server by one tenant. Without it: no limit.
+    /// Requests for one server by one tenant, each new subscription to a resource among them.
+    /// Without it: no limit.
     pub server: Option<RateLimit>,
 }
 
-/// How many requests may go to servers in a day (UTC). What is too much is answered 429; what is
-/// refused is not counted.
+/// How many requests may go to servers in a day (UTC), each new subscription to a resource among
+/// them. What is too much is answered 429, or left out of what a stream watches; what is refused is
+/// not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotasSection {

@@ -67,9 +67,9 @@ pub(crate) struct Args {
     /// The resource, by its public URI
     #[arg(long, value_name = "URI")]
     resource: Option<String>,
-    /// The resource template, or the one that the resource is of
+    /// The resource template, or one that the resource is of; may be repeated for a resource
     #[arg(long, value_name = "TEMPLATE")]
-    template: Option<String>,
+    template: Vec<String>,
     /// What is administered, by its id in policies: `tenant:NAME` or `gateway`
     #[arg(long, value_name = "ID")]
     administration: Option<String>,

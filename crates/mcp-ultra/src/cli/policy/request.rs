@@ -4,11 +4,12 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use mcp_ultra_domain::{
     Attributes, DEFAULT_TENANT, Login, Principal, PrincipalKind,
+    catalog::Templates,
     policy::{
         Action, Annotations, Ask, Circumstances, DataClass, Decision, Policies, Resource, Target,
     },
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// Who asks.
@@ -34,7 +35,9 @@ pub(super) struct What {
     pub tool: Option<String>,
     pub prompt: Option<String>,
     pub resource: Option<String>,
-    pub template: Option<String>,
+    /// One template, or those that the resource is of.
+    #[serde(deserialize_with = "one_or_many")]
+    pub template: Vec<String>,
     pub administration: Option<String>,
     pub server: Option<String>,
     pub class: Option<String>,
@@ -152,6 +155,20 @@ fn time(text: &str) -> Result<Duration, String> {
     Duration::try_from(time.as_duration()).map_err(|_| format!("\"{text}\" is before 1970"))
 }
 
+/// A text, or an array of texts.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::One(one) => vec![one],
+        Either::Many(many) => many,
+    })
+}
+
 /// The ids of some actions.
 fn named(which: fn(Action) -> bool) -> String {
     let known = Action::ALL.into_iter().filter(|action| which(*action));
@@ -192,8 +209,8 @@ impl Who {
 impl What {
     fn resource(&self) -> Result<Resource, String> {
         if let Some(id) = &self.administration {
-            let others = [&self.tool, &self.prompt, &self.resource, &self.template];
-            if others.into_iter().any(Option::is_some) {
+            let others = [&self.tool, &self.prompt, &self.resource];
+            if others.into_iter().any(Option::is_some) || !self.template.is_empty() {
                 return Err(
                     "name one thing: an administration has no tool, prompt, resource or template"
                         .to_owned(),
@@ -211,15 +228,20 @@ impl What {
             idempotent: self.idempotent.unwrap_or(default.idempotent),
             open_world: self.open_world.unwrap_or(default.open_world),
         };
-        let template = self.template.clone().map(Into::into);
-        let (target, name) = match (&self.tool, &self.prompt, &self.resource, &self.template) {
-            (Some(name), None, None, None) => (Target::Tool(stated), name),
-            (None, Some(name), None, None) => (Target::Prompt, name),
-            (None, None, Some(uri), _) => (Target::Resource { template }, uri),
-            (None, None, None, Some(uri)) => (Target::Template, uri),
+        let (target, name) = match (&self.tool, &self.prompt, &self.resource, &*self.template) {
+            (Some(name), None, None, []) => (Target::Tool(stated), name),
+            (None, Some(name), None, []) => (Target::Prompt, name),
+            (None, None, Some(uri), of) => {
+                let templates = Templates {
+                    exact: of.iter().cloned().map(Into::into).collect(),
+                    possible: Vec::new(),
+                };
+                (Target::Resource { templates }, uri)
+            }
+            (None, None, None, [uri]) => (Target::Template, uri),
             _ => {
                 return Err(
-                    "name one thing: a tool, a prompt, a resource (with the template that it is of, where it is of one), a template or an administration"
+                    "name one thing: a tool, a prompt, a resource (with the templates that it is of, where it is of any), a template or an administration"
                         .to_owned(),
                 );
             }
