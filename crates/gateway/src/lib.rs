@@ -36,7 +36,7 @@ mod snapshot;
 mod stages;
 pub mod upstream;
 
-pub use connect::{ConnectParts, Revocation};
+pub use connect::{ConnectLink, ConnectParts, NoLink, Revocation};
 pub use gateway::{Gateway, GatewayError, Parts};
 pub use metrics::Metrics;
 

@@ -29,7 +29,11 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use self::rule::Rule;
-use crate::{grants::Grants, keys::Keys, pins::Pins};
+use crate::{
+    grants::{Grants, Links},
+    keys::Keys,
+    pins::Pins,
+};
 
 /// The largest body of a request, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -47,6 +51,8 @@ pub struct Api {
     pub keys: Keys,
     /// What people have granted at servers.
     pub grants: Grants,
+    /// Links by which people connect servers.
+    pub links: Arc<dyn Links>,
     /// Definitions of tools.
     pub pins: Pins,
     /// What was asked before.

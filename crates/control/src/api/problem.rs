@@ -7,7 +7,11 @@ use utoipa::ToSchema;
 
 use mcp_ultra_domain::ports::PinStoreError;
 
-use crate::{grants::GrantError, keys::KeyError, pins::PinError};
+use crate::{
+    grants::{GrantError, LinkError},
+    keys::KeyError,
+    pins::PinError,
+};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -124,6 +128,16 @@ impl From<GrantError> for Problem {
             GrantError::Unknown(_) => Kind::NOT_FOUND,
             GrantError::Changed => Kind::CHANGED,
             GrantError::Store(why) => return Self::store(why),
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        let kind = match &error {
+            LinkError::Server(_) => Kind::NOT_FOUND,
+            LinkError::Person(_) => Kind::INVALID,
         };
         Self::new(kind, error.to_string())
     }

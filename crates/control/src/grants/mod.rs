@@ -1,6 +1,7 @@
 //! Grants are listed and withdrawn: what people have allowed the gateway to do in their name, without
-//! the tokens, which nobody is shown.
+//! the tokens, which nobody is shown. Links by which they do are made.
 
+mod links;
 mod view;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use mcp_ultra_domain::{
     ports::{GrantStore, GrantStoreError},
 };
 
+pub use links::{LinkError, Links, MadeLink};
 pub use view::GrantView;
 
 /// What became of the tokens of a grant that was withdrawn, at the authorization server.

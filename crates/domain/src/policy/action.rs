@@ -51,6 +51,10 @@ actions! {
     AdminGrantsRead = "admin/grants/read",
     /// Withdraw it.
     AdminGrantsManage = "admin/grants/manage",
+    /// Make a link by which somebody of a tenant, and nobody else, connects a server.
+    AdminGrantsLink = "admin/grants/link",
+    /// Make one for oneself.
+    AdminGrantsLinkOwn = "admin/grants/link-own",
     /// See the definitions of tools, and what waits for approval.
     AdminToolsRead = "admin/tools/read",
     /// Agree to definitions of tools, and forget those that are gone.

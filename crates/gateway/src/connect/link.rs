@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::random;
 
 /// How long a link is good, and how long each step may take.
-pub(super) const LIFETIME: Duration = Duration::from_mins(10);
+pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
 
 /// What a link is for. It says who has asked for it and opens nothing by itself: whoever follows it
 /// has to log in as that one.
@@ -44,9 +44,21 @@ impl Link {
         session: Option<&str>,
         now: Duration,
     ) -> Self {
+        let (id, ends) = (random::identifier(), (now + LIFETIME).as_secs());
+        Self::of(principal, server, session, id, ends)
+    }
+
+    /// One of which the identifier and the end, in seconds since the Unix epoch, are given.
+    pub(super) fn of(
+        principal: &Principal,
+        server: &str,
+        session: Option<&str>,
+        id: String,
+        ends: u64,
+    ) -> Self {
         let attributes = principal.attributes();
         Self {
-            id: random::identifier(),
+            id,
             kind: attributes.kind.as_str().to_owned(),
             tenant: attributes.tenant.to_string(),
             issuer: attributes.issuer.clone(),
@@ -54,7 +66,7 @@ impl Link {
             server: server.to_owned(),
             session: session.map(str::to_owned),
             besides: String::new(),
-            ends: (now + LIFETIME).as_secs(),
+            ends,
         }
     }
 

@@ -41,7 +41,7 @@ use self::waiting::Waiting;
 pub(crate) use self::{
     browser::{Answer, Browser, Cookie, Query, Shown},
     grants::Grants,
-    link::Link,
+    link::{LIFETIME, Link},
     page::{Language, Page, protect},
     vault::Vault,
 };
@@ -85,9 +85,26 @@ pub(crate) struct Connect {
     waiting: Arc<Waiting>,
 }
 
+/// A link by which one person connects one server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectLink {
+    /// Where that person goes with a browser.
+    pub url: String,
+    /// What the link is called in pages and in the log.
+    pub reference: String,
+}
+
+impl std::fmt::Debug for ConnectLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectLink")
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why somebody can't be asked to connect a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoLink {
+pub enum NoLink {
     /// They are not known by an issuer that they could log in at.
     #[error(
         "it is used in the name of people who log in in a browser, and you are known by something that can't: call with an access token of {0}"
@@ -142,6 +159,31 @@ impl Connect {
         session: Option<&str>,
         besides: &str,
     ) -> Result<(String, String), NoLink> {
+        self.check(principal)?;
+        let link = Link::new(principal, server, session, self.clock.now()).with(besides);
+        let url = self.url(sealer, &link)?;
+        Ok((link.id, url))
+    }
+
+    /// A link by which `principal` connects `server`, made before anybody has called: with this
+    /// identifier, until `ends` (since the Unix epoch), so that the same one can be made again.
+    pub(crate) fn link_ahead(
+        &self,
+        sealer: &Sealer,
+        principal: &Principal,
+        server: &str,
+        (id, ends): (&str, Duration),
+    ) -> Result<ConnectLink, NoLink> {
+        self.check(principal)?;
+        let link = Link::of(principal, server, None, id.to_owned(), ends.as_secs());
+        Ok(ConnectLink {
+            url: self.url(sealer, &link)?,
+            reference: link.reference(),
+        })
+    }
+
+    /// Whether somebody could show who they are.
+    pub(crate) fn check(&self, principal: &Principal) -> Result<(), NoLink> {
         let attributes = principal.attributes();
         if attributes.kind != PrincipalKind::User {
             return Err(NoLink::NoPerson(attributes.kind.as_str()));
@@ -151,14 +193,17 @@ impl Connect {
             let issuers: Vec<&str> = issuers.collect();
             return Err(NoLink::NoLogin(issuers.join(" or ")));
         }
-        let link = Link::new(principal, server, session, self.clock.now()).with(besides);
+        Ok(())
+    }
+
+    fn url(&self, sealer: &Sealer, link: &Link) -> Result<String, NoLink> {
         let token = link.seal(sealer).ok_or(NoLink::Failed)?;
         tracing::info!(
-            server,
+            server = link.server,
             link = link.reference(),
             "there is a link for somebody to connect the server"
         );
-        Ok((link.id, format!("{}/connect/{token}", self.base)))
+        Ok(format!("{}/connect/{token}", self.base))
     }
 
     /// Logs people in with the secrets of `logins` from now on.

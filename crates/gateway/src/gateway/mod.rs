@@ -3,11 +3,13 @@
 //! - `publish`: what is taken over from keepers and configurations, and who is told
 //! - `observe`: how it is doing, for operators, probes and metrics
 //! - `sweep`: what is done again and again
+//! - `link`: links that are made before anybody calls
 //! - `withdraw`: what ends with a grant
 //! - `settings`: what a running call reads from the configuration
 //! - `reload`: a new configuration in flight
 //! - `sealing`: the keys that seal what clients carry
 
+mod link;
 mod observe;
 mod publish;
 mod reload;

@@ -11,11 +11,11 @@ use mcp_ultra_control::{
         self, Api,
         rule::{InForce, Rule},
     },
-    grants::{Grants, Revoked, Withdraw},
+    grants::{Grants, LinkError, Links, MadeLink, Revoked, Withdraw},
     keys::Keys,
     pins::Pins,
 };
-use mcp_ultra_domain::{Clock, Grant, policy::Policies, ports::IdempotencyStore};
+use mcp_ultra_domain::{Clock, Grant, Principal, policy::Policies, ports::IdempotencyStore};
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
 use mcp_ultra_gateway::{Gateway, Revocation};
 
@@ -74,6 +74,7 @@ impl Admin {
             url: admin.url.as_deref().unwrap_or(&bound).into(),
             keys,
             grants: Grants::new(Arc::new(storage.clone()), Arc::new(Ended(gateway.clone()))),
+            links: Arc::new(Connecting(gateway.clone())),
             pins,
             idempotency: Arc::new(storage.clone()),
             clock,
@@ -112,6 +113,41 @@ impl Withdraw for Ended {
             Revocation::NotOffered => Revoked::NotOffered,
             Revocation::Failed => Revoked::Failed,
         }
+    }
+}
+
+/// Makes links of the gateway.
+struct Connecting(Arc<Gateway>);
+
+impl Links for Connecting {
+    fn lifetime(&self) -> Duration {
+        Gateway::LINK_LIFETIME
+    }
+
+    fn new_id(&self) -> String {
+        Gateway::new_link_id()
+    }
+
+    fn check(&self, principal: &Principal, server: &str) -> Result<(), LinkError> {
+        let checked = self.0.check_connect_link(principal, server);
+        let checked = checked.ok_or_else(|| LinkError::Server(server.to_owned()))?;
+        checked.map_err(|why| LinkError::Person(why.to_string()))
+    }
+
+    fn link(
+        &self,
+        principal: &Principal,
+        server: &str,
+        id: &str,
+        ends: Duration,
+    ) -> Result<MadeLink, LinkError> {
+        let made = self.0.connect_link(principal, server, (id, ends));
+        let made = made.ok_or_else(|| LinkError::Server(server.to_owned()))?;
+        made.map(|link| MadeLink {
+            url: link.url,
+            reference: link.reference,
+        })
+        .map_err(|why| LinkError::Person(why.to_string()))
     }
 }
 

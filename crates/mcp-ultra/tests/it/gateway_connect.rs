@@ -2,6 +2,7 @@
 //! they log in, an authorization server where they grant access, a server that believes its tokens,
 //! and a browser (`world`).
 
+mod ahead;
 mod clients;
 mod issuers;
 mod links;

@@ -5,6 +5,7 @@
 //! authorization server, and a running gateway goes on with the access token that it has until that
 //! ends.
 
+mod link;
 mod list;
 mod revoke;
 
@@ -15,6 +16,7 @@ use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::Sources;
 use mcp_ultra_control::grants::{GrantError, GrantView, Grants, NobodyThere};
 use mcp_ultra_domain::DEFAULT_TENANT;
+use mcp_ultra_edge::identity::NoRandomness;
 use serde::Deserialize;
 
 use super::{
@@ -34,6 +36,8 @@ const PAGE: u32 = 200;
 pub(crate) enum Command {
     /// List the grants of a tenant, or of one person in it
     List(list::Args),
+    /// Make a link by which one person, and nobody else, connects a server
+    Link(link::Args),
     /// Withdraw a grant: its person is asked again when they use the server next
     Revoke(revoke::Args),
 }
@@ -70,6 +74,10 @@ enum GrantsError {
     #[error(transparent)]
     #[diagnostic(help("check storage.sqlite, and whether this user may write to that file"))]
     Open(#[from] OpenError),
+    /// A request could not be given a name of its own.
+    #[error(transparent)]
+    #[diagnostic(help("the system's source of randomness failed; try again"))]
+    Randomness(#[from] NoRandomness),
     /// No grant of that name, or the store failed.
     #[error(transparent)]
     #[diagnostic(help("`mcp-ultra grant list` lists them, with their identifiers"))]
@@ -95,6 +103,7 @@ impl From<GrantError> for Failure {
 pub(crate) async fn run(command: Command) -> CommandResult {
     match command {
         Command::List(args) => list::run(args).await,
+        Command::Link(args) => link::run(args).await,
         Command::Revoke(args) => revoke::run(args).await,
     }
 }

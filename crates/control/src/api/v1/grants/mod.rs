@@ -1,5 +1,6 @@
 //! `/api/v1/grants`: what people have allowed the gateway to do at servers in their name.
 
+mod link;
 mod list;
 mod show;
 mod withdraw;
@@ -20,6 +21,7 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list::list))
+        .routes(routes!(link::link))
         .routes(routes!(show::show, withdraw::withdraw))
 }
 
