@@ -4,6 +4,7 @@
 //! - [`keys`]: API keys are made, changed and ended
 //! - [`grants`]: what people have granted at servers is listed and withdrawn
 //! - [`pins`]: definitions of tools are shown and approved
+//! - [`sessions`]: what callers have open is listed and ended
 //!
 //! Nothing here knows where things are kept (that is `backends`, behind the ports of the domain)
 //! nor how calls are answered (`gateway`).
@@ -12,3 +13,4 @@ pub mod api;
 pub mod grants;
 pub mod keys;
 pub mod pins;
+pub mod sessions;

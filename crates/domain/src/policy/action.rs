@@ -51,6 +51,10 @@ actions! {
     AdminGrantsRead = "admin/grants/read",
     /// Withdraw it.
     AdminGrantsManage = "admin/grants/manage",
+    /// See what the callers of a tenant have open.
+    AdminSessionsRead = "admin/sessions/read",
+    /// End it.
+    AdminSessionsEnd = "admin/sessions/end",
     /// See the definitions of tools, and what waits for approval.
     AdminToolsRead = "admin/tools/read",
     /// Agree to definitions of tools, and forget those that are gone.

@@ -42,7 +42,7 @@ use crate::{
     limits::CallPlaces,
     listen::{self, Change},
     pinning::Pinning,
-    session::{Live, Registry},
+    session::{Live, OpenStreams, Registry},
     snapshot::Snapshot,
     upstream::SettingsError,
 };
@@ -79,6 +79,7 @@ pub struct Gateway {
     pub(crate) limits: Arc<dyn LimitStore>,
     secrets: Arc<dyn SecretStates>,
     pub(crate) sessions: Registry,
+    pub(crate) open_streams: OpenStreams,
     pub(crate) parking: Parking,
     pub(crate) changes: broadcast::Sender<Change>,
     /// The streams that are told of lists which change with the time alone.
@@ -182,6 +183,7 @@ impl Gateway {
             limits,
             secrets,
             sessions: Registry::default(),
+            open_streams: OpenStreams::default(),
             parking: Parking::default(),
             changes: broadcast::Sender::new(CHANGES),
             watchers: Watchers::default(),

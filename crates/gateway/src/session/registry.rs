@@ -160,6 +160,15 @@ impl Registry {
         self.sessions.lock().get(id)
     }
 
+    /// The sessions of a tenant that live here.
+    pub(super) fn of_tenant(&self, tenant: &str) -> Vec<Arc<Live>> {
+        let sessions = self.sessions.lock();
+        let of = sessions
+            .all()
+            .filter(|live| &**live.principal.tenant() == tenant);
+        of.cloned().collect()
+    }
+
     /// Ends a session for good.
     pub(crate) async fn terminate(&self, gateway: &Gateway, live: &Live) {
         if let Err(error) = gateway.store.terminate(&live.id, gateway.clock.now()).await {

@@ -61,6 +61,7 @@ mod gateway_recovery;
 mod gateway_rig;
 mod gateway_secrets;
 mod gateway_sessions;
+mod gateway_sessions_admin;
 mod gateway_sessions_of_one;
 mod gateway_stdio;
 mod gateway_tenants;

@@ -3,6 +3,7 @@
 mod grants;
 mod keys;
 mod openapi;
+mod sessions;
 mod tools;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,5 +16,6 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(openapi::show))
         .nest("/grants", grants::routes())
         .nest("/keys", keys::routes())
+        .nest("/sessions", sessions::routes())
         .nest("/tools", tools::routes())
 }
