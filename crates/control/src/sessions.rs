@@ -35,6 +35,9 @@ pub trait ClientSessions: Send + Sync {
     /// What the callers of a tenant have open, in the order of the ids.
     fn list(&self, tenant: &str) -> Vec<SessionView>;
 
+    /// Who is blocked is another one now: what they have open ends, and they are refused from now on.
+    async fn blocks_changed(&self);
+
     /// Ends one of them; `false` where there is none.
     async fn end(&self, tenant: &str, id: &str) -> bool;
 }

@@ -29,7 +29,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use self::rule::Rule;
-use crate::{grants::Grants, keys::Keys, pins::Pins, sessions::ClientSessions};
+use crate::{blocks::Blocks, grants::Grants, keys::Keys, pins::Pins, sessions::ClientSessions};
 
 /// The largest body of a request, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -51,6 +51,8 @@ pub struct Api {
     pub pins: Pins,
     /// What callers have open.
     pub sessions: Arc<dyn ClientSessions>,
+    /// Who is blocked.
+    pub blocks: Blocks,
     /// What was asked before.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The time.
@@ -74,6 +76,7 @@ impl std::fmt::Debug for Api {
     ),
     modifiers(&Bearer),
     tags(
+        (name = "blocks", description = "Callers who are refused for a time, whatever credential they show"),
         (name = "grants", description = "Grants: what people have allowed the gateway to do at servers in their name"),
         (name = "keys", description = "API keys: credentials that the gateway issues itself"),
         (name = "sessions", description = "What callers have open at this gateway: sessions, and streams of callers without"),

@@ -5,7 +5,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use mcp_ultra_domain::ports::PinStoreError;
+use mcp_ultra_domain::ports::{BlockStoreError, PinStoreError};
 
 use crate::{grants::GrantError, keys::KeyError, pins::PinError};
 
@@ -126,6 +126,12 @@ impl From<GrantError> for Problem {
             GrantError::Store(why) => return Self::store(why),
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<BlockStoreError> for Problem {
+    fn from(error: BlockStoreError) -> Self {
+        Self::store(&error.to_string())
     }
 }
 

@@ -222,6 +222,7 @@ impl Gateway {
             Arc::downgrade(self),
             self.draining.clone(),
         ));
+        tokio::spawn(sweep::blocks(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::gone_tools(
             Arc::downgrade(self),
             self.draining.clone(),

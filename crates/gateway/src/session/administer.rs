@@ -1,6 +1,6 @@
 //! What callers have open here, for administrators: sessions and, of modern callers, streams.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_domain::Principal;
@@ -30,7 +30,10 @@ impl Gateway {
     /// taken out of memory is not among them until its caller comes back.
     pub fn client_sessions(&self, tenant: &str) -> Vec<ClientSession> {
         let now = self.clock.now();
-        let sessions = self.sessions.of_tenant(tenant).into_iter();
+        let sessions = self
+            .sessions
+            .of(|one| &**one.tenant() == tenant)
+            .into_iter();
         let sessions = sessions.map(|live| ClientSession {
             id: public_id(&live.id),
             principal: live.principal.clone(),
@@ -57,7 +60,7 @@ impl Gateway {
         if self.open_streams.end(tenant, id) {
             return true;
         }
-        let sessions: Vec<Arc<Live>> = self.sessions.of_tenant(tenant);
+        let sessions: Vec<Arc<Live>> = self.sessions.of(|one| &**one.tenant() == tenant);
         let found = sessions.iter().find(|live| public_id(&live.id) == id);
         let Some(live) = found else { return false };
         self.sessions.terminate(self, live).await;
@@ -65,9 +68,36 @@ impl Gateway {
     }
 }
 
+/// Whoever is blocked has nothing open.
+impl Gateway {
+    /// Reads again who is blocked, refuses them from now on and ends their sessions here; their streams
+    /// end within seconds.
+    pub async fn enforce_blocks(&self) {
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        match identity.read_blocks().await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "who is blocked can't be read again; what is known of it holds");
+                return;
+            }
+        }
+        let blocked = self.sessions.of(|principal| identity.is_blocked(principal));
+        let ended = blocked
+            .iter()
+            .map(|live| self.sessions.terminate(self, live));
+        futures_util::future::join_all(ended).await;
+    }
+}
+
 /// An id that tells nothing of the one it is made from, which has 128 random bits.
 fn public_id(id: &str) -> String {
     let digest = digest(&SHA256, id.as_bytes());
     let bytes = digest.as_ref().iter().take(16);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    bytes.fold(String::new(), |mut id, byte| {
+        let _ = write!(id, "{byte:02x}");
+        id
+    })
 }

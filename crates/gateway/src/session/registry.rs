@@ -160,12 +160,10 @@ impl Registry {
         self.sessions.lock().get(id)
     }
 
-    /// The sessions of a tenant that live here.
-    pub(super) fn of_tenant(&self, tenant: &str) -> Vec<Arc<Live>> {
+    /// The sessions of some principals that live here.
+    pub(super) fn of(&self, is: impl Fn(&Principal) -> bool) -> Vec<Arc<Live>> {
         let sessions = self.sessions.lock();
-        let of = sessions
-            .all()
-            .filter(|live| &**live.principal.tenant() == tenant);
+        let of = sessions.all().filter(|live| is(&live.principal));
         of.cloned().collect()
     }
 

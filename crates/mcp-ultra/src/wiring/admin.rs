@@ -12,6 +12,7 @@ use mcp_ultra_control::{
         self, Api,
         rule::{InForce, Rule},
     },
+    blocks::Blocks,
     grants::{Grants, Revoked, Withdraw},
     keys::Keys,
     pins::Pins,
@@ -78,6 +79,7 @@ impl Admin {
             grants: Grants::new(Arc::new(storage.clone()), Arc::new(Ended(gateway.clone()))),
             pins,
             sessions: Arc::new(Callers(gateway.clone())),
+            blocks: Blocks::new(Arc::new(storage.clone()), clock.clone()),
             idempotency: Arc::new(storage.clone()),
             clock,
         };
@@ -140,6 +142,10 @@ impl ClientSessions for Callers {
             }
         })
         .collect()
+    }
+
+    async fn blocks_changed(&self) {
+        self.0.enforce_blocks().await;
     }
 
     async fn end(&self, tenant: &str, id: &str) -> bool {

@@ -15,18 +15,20 @@ use crate::gateway_rig::{SOON, fixture, gateway, legacy, only, until};
 
 const PATH: &str = "/api/v1/sessions";
 
-struct Rig {
-    gateway: Gateway,
+pub(crate) struct Rig {
+    pub(crate) gateway: Gateway,
     admin: String,
+    /// The configuration of the gateway.
+    pub(crate) config: String,
     /// Keys, by their names.
-    operator: String,
-    ana: String,
-    bea: String,
+    pub(crate) operator: String,
+    pub(crate) ana: String,
+    pub(crate) bea: String,
     _folder: TempDir,
     _upstream: Running,
 }
 
-async fn rig() -> Rig {
+pub(crate) async fn rig() -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("gateway.yaml");
     let yaml = format!(
@@ -46,12 +48,14 @@ async fn rig() -> Rig {
         key(&["bea", "--tenant", "other"]).await,
     );
     let upstream = fixture(Era::Dual).await;
-    let mut gateway = gateway(&only(&upstream.url(), &yaml)).await;
+    let config = only(&upstream.url(), &yaml);
+    let mut gateway = gateway(&config).await;
     let line = gateway.logged(&["the admin API listens"], SOON).await;
     let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
     let admin = line["fields"]["url"].as_str().or(line["url"].as_str());
     Rig {
         admin: admin.unwrap().to_owned(),
+        config,
         gateway,
         operator,
         ana,
@@ -61,13 +65,13 @@ async fn rig() -> Rig {
     }
 }
 
-fn bearer(token: &str) -> HeaderMap {
+pub(crate) fn bearer(token: &str) -> HeaderMap {
     let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     HeaderMap::from_iter([(header::AUTHORIZATION, value)])
 }
 
 impl Rig {
-    async fn session(&self, token: &str) -> Session {
+    pub(crate) async fn session(&self, token: &str) -> Session {
         let opened = Session::open(
             self.gateway.client(),
             "2025-11-25",
@@ -83,7 +87,7 @@ impl Rig {
         caller
     }
 
-    async fn listens(&self, token: &str) -> Events {
+    pub(crate) async fn listens(&self, token: &str) -> Events {
         let caller = self.caller(token);
         let listened = caller.listen(json!({"toolsListChanged": true}));
         let mut events = listened.await.unwrap();
@@ -92,7 +96,7 @@ impl Rig {
         events
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         token: &str,
         method: Method,
@@ -116,7 +120,7 @@ impl Rig {
         list["items"].as_array().unwrap().clone()
     }
 
-    async fn command(&self, arguments: &[&str]) -> Run {
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Run {
         let mut command = command(&[&["session"], arguments, &["--admin", &self.admin]].concat());
         command.env("MCP_ULTRA_TOKEN", &self.operator);
         finish(command).await
@@ -124,12 +128,12 @@ impl Rig {
 }
 
 /// Whether the stream ends in time.
-async fn ends(mut events: Events) -> bool {
+pub(crate) async fn ends(mut events: Events) -> bool {
     let rest = async { while let Ok(Some(_)) = events.message().await {} };
     tokio::time::timeout(SOON, rest).await.is_ok()
 }
 
-async fn status_of(session: &Session) -> u16 {
+pub(crate) async fn status_of(session: &Session) -> u16 {
     let message = json!({"jsonrpc": "2.0", "id": 99, "method": "tools/list", "params": {}});
     session.post(&message).await.unwrap().status.as_u16()
 }

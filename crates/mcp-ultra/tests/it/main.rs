@@ -27,6 +27,7 @@ mod demo_stdio;
 mod gateway_admin;
 mod gateway_admin_policy;
 mod gateway_asking;
+mod gateway_blocks;
 mod gateway_connect;
 mod gateway_connect_ended;
 mod gateway_connect_scopes;

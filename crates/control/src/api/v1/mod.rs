@@ -1,5 +1,6 @@
 //! The first version of the admin API.
 
+mod blocks;
 mod grants;
 mod keys;
 mod openapi;
@@ -16,6 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(openapi::show))
         .nest("/grants", grants::routes())
         .nest("/keys", keys::routes())
+        .nest("/blocks", blocks::routes())
         .nest("/sessions", sessions::routes())
         .nest("/tools", tools::routes())
 }

@@ -4,7 +4,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use mcp_ultra_control::sessions::SessionView;
 use mcp_ultra_domain::scan::printable;
 
-use super::Common;
+use super::{Common, path};
 use crate::cli::exit::{CommandResult, print};
 
 /// Arguments of `session list`.
@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Whose alone: who somebody is for their issuer (`sub`)
     #[arg(long)]
     subject: Option<String>,
+    /// Only of callers that this issuer vouches for
+    #[arg(long)]
+    issuer: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -20,7 +23,10 @@ pub(crate) struct Args {
 /// Prints what is open.
 pub(super) async fn run(args: Args) -> CommandResult {
     let api = args.common.api()?;
-    let path = args.common.path(args.subject.as_deref());
+    let path = path(&[
+        ("issuer", args.issuer.as_deref()),
+        ("subject", args.subject.as_deref()),
+    ]);
     let sessions: Vec<SessionView> = api.all(&path).await?;
     if args.common.json {
         return print(&serde_json::json!(sessions).to_string());
@@ -39,10 +45,19 @@ fn table(sessions: &[SessionView]) -> String {
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(["SUBJECT", "KIND", "REVISION", "ID", "SINCE", "LAST USED"]);
+        .set_header([
+            "SUBJECT",
+            "ISSUER",
+            "KIND",
+            "REVISION",
+            "ID",
+            "SINCE",
+            "LAST USED",
+        ]);
     for session in sessions {
         table.add_row([
             printable(&session.subject),
+            printable(&session.issuer),
             session.kind.clone(),
             session.version.clone().unwrap_or_default(),
             session.id.clone(),
