@@ -2,13 +2,17 @@
 //!
 //! - [`api`]: the admin API, over HTTP
 //! - [`keys`]: API keys are made, changed and ended
+//! - [`blocks`]: callers are refused for a time
 //! - [`grants`]: what people have granted at servers is listed and withdrawn
 //! - [`pins`]: definitions of tools are shown and approved
+//! - [`sessions`]: what callers have open is listed and ended
 //!
 //! Nothing here knows where things are kept (that is `backends`, behind the ports of the domain)
 //! nor how calls are answered (`gateway`).
 
 pub mod api;
+pub mod blocks;
 pub mod grants;
 pub mod keys;
 pub mod pins;
+pub mod sessions;

@@ -6,6 +6,7 @@
 
 mod api_key;
 mod authorization;
+mod block;
 pub mod catalog;
 mod clock;
 mod grant;
@@ -18,6 +19,7 @@ pub mod scan;
 
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
 pub use authorization::AuthorizationDetail;
+pub use block::Block;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use grant::Grant;
 pub use principal::{Attributes, DEFAULT_TENANT, Login, Principal, PrincipalKind, Withdrawal};

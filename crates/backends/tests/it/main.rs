@@ -31,6 +31,7 @@ macro_rules! contracts {
 }
 
 mod api_keys;
+mod blocks;
 mod grants;
 mod idempotency;
 mod sqlite;

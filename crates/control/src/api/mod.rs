@@ -30,9 +30,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::rule::Rule;
 use crate::{
+    blocks::Blocks,
     grants::{Grants, Links},
     keys::Keys,
     pins::Pins,
+    sessions::ClientSessions,
 };
 
 /// The largest body of a request, in bytes.
@@ -55,6 +57,10 @@ pub struct Api {
     pub links: Arc<dyn Links>,
     /// Definitions of tools.
     pub pins: Pins,
+    /// What callers have open.
+    pub sessions: Arc<dyn ClientSessions>,
+    /// Who is blocked.
+    pub blocks: Blocks,
     /// What was asked before.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The time.
@@ -78,8 +84,10 @@ impl std::fmt::Debug for Api {
     ),
     modifiers(&Bearer),
     tags(
+        (name = "blocks", description = "Callers who are refused for a time, whatever credential they show"),
         (name = "grants", description = "Grants: what people have allowed the gateway to do at servers in their name"),
         (name = "keys", description = "API keys: credentials that the gateway issues itself"),
+        (name = "sessions", description = "What callers have open at this gateway: sessions, and streams of callers without"),
         (name = "tools", description = "Definitions of tools, and which of them were agreed to"),
     ),
 )]

@@ -5,7 +5,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use mcp_ultra_domain::ports::PinStoreError;
+use mcp_ultra_domain::ports::{BlockStoreError, PinStoreError};
 
 use crate::{
     grants::{GrantError, LinkError},
@@ -140,6 +140,12 @@ impl From<LinkError> for Problem {
             LinkError::Person(_) => Kind::INVALID,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<BlockStoreError> for Problem {
+    fn from(error: BlockStoreError) -> Self {
+        Self::store(&error.to_string())
     }
 }
 

@@ -54,6 +54,17 @@ impl IfMatch {
         ))
     }
 
+    /// Whether it is meant for whatever is there, where it is many things at once.
+    pub(super) fn check_any(&self) -> Result<(), Problem> {
+        if self.0 == "*" {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Kind::CHANGED,
+            "what is meant is no one thing that has an ETag; send If-Match: *",
+        ))
+    }
+
     /// Whether it is meant for a tool whose definition with this fingerprint waits.
     pub(super) fn has_waited(&self, fingerprint: Option<&str>) -> bool {
         fingerprint.is_some_and(|one| {

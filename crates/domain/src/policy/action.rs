@@ -55,6 +55,14 @@ actions! {
     AdminGrantsLink = "admin/grants/link",
     /// Make one for oneself.
     AdminGrantsLinkOwn = "admin/grants/link-own",
+    /// See what the callers of a tenant have open.
+    AdminSessionsRead = "admin/sessions/read",
+    /// End it.
+    AdminSessionsEnd = "admin/sessions/end",
+    /// See which callers of a tenant are blocked.
+    AdminBlocksRead = "admin/blocks/read",
+    /// Block callers, and let them in again.
+    AdminBlocksManage = "admin/blocks/manage",
     /// See the definitions of tools, and what waits for approval.
     AdminToolsRead = "admin/tools/read",
     /// Agree to definitions of tools, and forget those that are gone.

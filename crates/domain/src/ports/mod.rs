@@ -1,5 +1,6 @@
 //! What the rules need from outside, as traits, each with an in-memory version.
 
+mod block_store;
 mod grant_store;
 mod idempotency;
 mod key_store;
@@ -9,6 +10,7 @@ mod replay_store;
 mod secret_states;
 mod session_store;
 
+pub use block_store::{BlockStore, BlockStoreError, MemoryBlockStore};
 pub use grant_store::{GrantStore, GrantStoreError, MemoryGrantStore};
 pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};

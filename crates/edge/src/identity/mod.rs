@@ -13,6 +13,7 @@
 //! - `dpop`: the proof of a key that a token is bound to
 //! - `certificate`: from the names of a client certificate to a principal
 //! - `challenge`: what a refused client is told, and the metadata that says where to log in
+//! - `blocked`: who is refused for a time, whatever they show
 //! - `refused`: why nobody was identified
 //!
 //! - `request`: all of this for one request, on whichever listener
@@ -23,6 +24,7 @@
 mod api_keys;
 mod bearer;
 mod binding;
+mod blocked;
 mod cache;
 mod certificate;
 mod challenge;
@@ -40,7 +42,10 @@ mod verify;
 
 use std::sync::Arc;
 
-use mcp_ultra_domain::{Clock, Principal};
+use mcp_ultra_domain::{
+    Clock, Principal,
+    ports::{BlockStore, BlockStoreError},
+};
 
 pub use api_keys::ApiKeySettings;
 pub use bearer::{Scheme, presented};
@@ -60,6 +65,7 @@ pub use settings::{
 use self::{
     api_keys::ApiKeys,
     binding::Binding,
+    blocked::Blocked,
     cache::{Cache, Digest},
     dpop::Dpop,
     verify::{Grounds, Issuer, Refusal, Verified},
@@ -80,6 +86,7 @@ pub struct Identity {
     skew: std::time::Duration,
     dpop: Dpop,
     cache: Cache,
+    blocked: Option<Blocked>,
     challenges: Challenges,
     clock: Arc<dyn Clock>,
 }
@@ -120,9 +127,35 @@ impl Identity {
             skew: settings.clock_skew,
             dpop,
             cache: Cache::new(settings.cached_tokens),
+            blocked: None,
             challenges,
             clock,
         }
+    }
+
+    /// Refuses the callers that `store` says, once it was [read](Identity::read_blocks).
+    #[must_use]
+    pub fn with_blocks(mut self, store: Arc<dyn BlockStore>) -> Self {
+        self.blocked = Some(Blocked::new(store));
+        self
+    }
+
+    /// Reads again who is blocked. Returns whether anybody is.
+    ///
+    /// # Errors
+    /// [`BlockStoreError`]: who was known to be blocked stays so.
+    pub async fn read_blocks(&self) -> Result<bool, BlockStoreError> {
+        let Some(blocked) = &self.blocked else {
+            return Ok(false);
+        };
+        blocked.read(self.clock.now()).await?;
+        Ok(!blocked.is_empty())
+    }
+
+    /// Whether the principal is refused for now, whatever is shown for it.
+    pub fn is_blocked(&self, principal: &Principal) -> bool {
+        let blocked = self.blocked.as_ref().filter(|blocked| !blocked.is_empty());
+        blocked.is_some_and(|blocked| blocked.has(principal, self.clock.now()))
     }
 
     /// Asks all issuers for their keys, so that the first calls do not wait for them, and begins to
@@ -309,11 +342,14 @@ impl Identity {
             .clone()
     }
 
-    /// Whether the principal has every scope that all calls need.
+    /// Whether the principal is not blocked and has every scope that all calls need.
     ///
     /// # Errors
-    /// [`Refused::Scope`]
+    /// [`Refused::Blocked`] and [`Refused::Scope`]
     pub fn admit(&self, principal: &Principal) -> Result<(), Refused> {
+        if self.is_blocked(principal) {
+            return Err(Refused::Blocked);
+        }
         let has = &principal.attributes().scopes;
         if self.required.iter().all(|scope| has.contains(scope)) {
             Ok(())

@@ -34,6 +34,9 @@ pub enum Refused {
     /// It is of an API key that was ended before its time.
     #[error("the API key has been revoked")]
     Revoked,
+    /// An administrator has blocked its principal for a time.
+    #[error("the caller is blocked")]
+    Blocked,
     /// It begins in the future, or was made there.
     #[error("the token is not valid yet")]
     NotYetValid,
@@ -74,7 +77,7 @@ pub enum Refused {
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Missing,
         Self::Several,
         Self::TooLarge,
@@ -86,6 +89,7 @@ impl Refused {
         Self::Signature,
         Self::Expired,
         Self::Revoked,
+        Self::Blocked,
         Self::NotYetValid,
         Self::Claim,
         Self::Bound,
@@ -113,6 +117,7 @@ impl Refused {
             Self::Signature => "signature",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Blocked => "blocked",
             Self::NotYetValid => "not_yet_valid",
             Self::Claim => "claim",
             Self::Bound => "bound",
@@ -131,7 +136,11 @@ impl Refused {
     pub(super) fn is_final(self) -> bool {
         !matches!(
             self,
-            Self::UnknownKey | Self::NotYetValid | Self::Unavailable | Self::ReplayStore
+            Self::Blocked
+                | Self::UnknownKey
+                | Self::NotYetValid
+                | Self::Unavailable
+                | Self::ReplayStore
         )
     }
 }

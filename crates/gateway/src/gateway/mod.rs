@@ -44,7 +44,7 @@ use crate::{
     limits::CallPlaces,
     listen::{self, Change},
     pinning::Pinning,
-    session::{Live, Registry},
+    session::{Live, OpenStreams, Registry},
     snapshot::Snapshot,
     upstream::SettingsError,
 };
@@ -81,6 +81,7 @@ pub struct Gateway {
     pub(crate) limits: Arc<dyn LimitStore>,
     secrets: Arc<dyn SecretStates>,
     pub(crate) sessions: Registry,
+    pub(crate) open_streams: OpenStreams,
     pub(crate) parking: Parking,
     pub(crate) changes: broadcast::Sender<Change>,
     /// The streams that are told of lists which change with the time alone.
@@ -184,6 +185,7 @@ impl Gateway {
             limits,
             secrets,
             sessions: Registry::default(),
+            open_streams: OpenStreams::default(),
             parking: Parking::default(),
             changes: broadcast::Sender::new(CHANGES),
             watchers: Watchers::default(),
@@ -224,6 +226,7 @@ impl Gateway {
             Arc::downgrade(self),
             self.draining.clone(),
         ));
+        tokio::spawn(sweep::blocks(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::gone_tools(
             Arc::downgrade(self),
             self.draining.clone(),

@@ -12,6 +12,8 @@ use super::Gateway;
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often it is looked whether tools were approved by another process.
 const APPROVALS: Duration = Duration::from_secs(2);
+/// How often it is looked whether callers were blocked by another process.
+const BLOCKS: Duration = Duration::from_secs(2);
 /// How often it is looked for tools that have been gone for long.
 const GONE: Duration = Duration::from_hours(1);
 
@@ -74,6 +76,20 @@ pub(super) async fn gone_tools(gateway: Weak<Gateway>, stop: CancellationToken) 
             () = reloaded.notified() => {}
             () = tokio::time::sleep(GONE) => {}
         }
+    }
+}
+
+/// Looks whether callers were blocked by another process, until the gateway is gone.
+pub(super) async fn blocks(gateway: Weak<Gateway>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(BLOCKS) => {}
+        }
+        let Some(gateway) = gateway.upgrade() else {
+            return;
+        };
+        gateway.enforce_blocks().await;
     }
 }
 

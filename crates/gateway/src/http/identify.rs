@@ -41,7 +41,8 @@ pub(super) async fn identify(
     identified.map_err(|why| refuse(gateway, why))
 }
 
-/// How often a stream looks whether the credential of its caller has been withdrawn.
+/// How often a stream looks whether the credential of its caller has been withdrawn, or the caller
+/// blocked.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The end of the principal's credential, for its streams; `None` where there is no credential.
@@ -51,10 +52,15 @@ pub(super) fn end(gateway: &Gateway, principal: &Principal) -> Option<End> {
     }
     let attributes = principal.attributes();
     let (expires, withdrawal) = (attributes.expires, attributes.withdrawal.clone());
-    let clock = gateway.clock.clone();
+    let (clock, identity) = (gateway.clock.clone(), gateway.identity.clone());
+    let principal = principal.clone();
+    let is_blocked = move || {
+        let identity = identity.as_ref();
+        identity.is_some_and(|identity| identity.is_blocked(&principal))
+    };
     Some(Box::pin(async move {
         let expires = expires.unwrap_or(Duration::MAX);
-        while !withdrawal.is_withdrawn() {
+        while !withdrawal.is_withdrawn() && !is_blocked() {
             let remaining = expires.saturating_sub(clock.now());
             if remaining.is_zero() {
                 break;

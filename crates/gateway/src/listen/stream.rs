@@ -22,6 +22,7 @@ use crate::{
     http::StreamSlot,
     pipeline::refuse,
     reply::Reply,
+    session::OpenStream,
     snapshot::Snapshot,
     stages::{authorize, route},
 };
@@ -91,13 +92,16 @@ pub(crate) async fn open(
         reply: reply.detached(),
         _slot: slot,
     };
+    let open = gateway
+        .open_streams
+        .enter(&listener.viewer.principal, gateway.clock.now());
     let acknowledged = tagged(
         "notifications/subscriptions/acknowledged",
         &listener.id,
         &format!("\"notifications\":{}", listener.agreed.to_json()),
     );
     if listener.reply.message(acknowledged.text).await {
-        tokio::spawn(listener.keep(watched.feeds));
+        tokio::spawn(listener.keep(watched.feeds, open));
     } else {
         listener.leave().await;
     }
@@ -139,12 +143,18 @@ struct Listener {
 }
 
 impl Listener {
-    /// Keeps the stream until the client goes or the gateway drains.
-    async fn keep(mut self, feeds: Vec<Watch>) {
-        if feeds.is_empty() {
-            self.keep_lists().await;
-        } else {
-            Box::pin(self.keep_all(feeds)).await;
+    /// Keeps the stream until the client goes, an administrator ends it or the gateway drains.
+    async fn keep(mut self, feeds: Vec<Watch>, open: OpenStream) {
+        let kept = async {
+            if feeds.is_empty() {
+                self.keep_lists().await;
+            } else {
+                Box::pin(self.keep_all(feeds)).await;
+            }
+        };
+        tokio::select! {
+            () = kept => {}
+            () = open.ended() => {}
         }
         self.leave().await;
         if self.gateway.is_draining() {

@@ -43,6 +43,8 @@ pub(crate) struct Live {
     /// The text of the client's capabilities.
     pub capabilities: ByteString,
     pub client_info: Option<ByteString>,
+    /// When it was opened, since the Unix epoch.
+    pub since: Duration,
     state: Mutex<SessionState>,
     used: Mutex<Instant>,
     /// Who hears its newest server-to-client stream: its principal, by the token that the stream was
@@ -105,6 +107,7 @@ impl Live {
             version: negotiated.version(),
             capabilities: negotiated.capabilities.clone().into(),
             client_info: negotiated.client_info.clone().map(ByteString::from),
+            since: Duration::from_secs(negotiated.issued),
             state: Mutex::new(state),
             used: Mutex::new(Instant::now()),
             calls: Mutex::default(),
@@ -136,11 +139,16 @@ impl Live {
         *self.used.lock() = Instant::now();
     }
 
+    /// For how long its client was not heard of.
+    pub(super) fn quiet_for(&self) -> Duration {
+        self.used.lock().elapsed()
+    }
+
     /// For how long nothing has happened; `None` while something is open.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         let open = self.push.lock().iter().any(Push::is_open);
         let busy = open || !self.calls.lock().is_empty();
-        (!busy).then(|| self.used.lock().elapsed())
+        (!busy).then(|| self.quiet_for())
     }
 
     /// Notes who a server-to-client stream goes to.

@@ -2,11 +2,14 @@
 //!
 //! What was negotiated travels in the sealed session id ([`token`]); what changes lives in the
 //! [`mcp_ultra_domain::ports::SessionStore`]; what only makes sense where the client's streams
-//! are (calls in flight, questions that wait for the client) lives in [`Live`].
+//! are (calls in flight, questions that wait for the client) lives in [`Live`]. Streams of modern callers are
+//! known in [`OpenStreams`], so that an administrator can end them (`administer`).
 
+mod administer;
 mod held;
 mod live;
 mod registry;
+mod streams;
 mod token;
 
 use std::sync::Arc;
@@ -14,8 +17,10 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 use mcp_ultra_protocol::{Version, WireError, headers};
 
+pub use administer::ClientSession;
 pub(crate) use live::{Asked, Live};
 pub(crate) use registry::Registry;
+pub(crate) use streams::{OpenStream, OpenStreams};
 pub(crate) use token::{Negotiated, VALID_FOR};
 
 use self::registry::NotEntered;

@@ -160,6 +160,13 @@ impl Registry {
         self.sessions.lock().get(id)
     }
 
+    /// The sessions of some principals that live here.
+    pub(super) fn of(&self, is: impl Fn(&Principal) -> bool) -> Vec<Arc<Live>> {
+        let sessions = self.sessions.lock();
+        let of = sessions.all().filter(|live| is(&live.principal));
+        of.cloned().collect()
+    }
+
     /// Ends a session for good.
     pub(crate) async fn terminate(&self, gateway: &Gateway, live: &Live) {
         if let Err(error) = gateway.store.terminate(&live.id, gateway.clock.now()).await {

@@ -20,6 +20,7 @@ mod progress;
 mod quickstart;
 mod secrets;
 mod serve;
+mod session;
 mod smoke;
 mod stdio;
 mod target;
@@ -62,6 +63,9 @@ enum Command {
     /// List and revoke what people have granted at servers
     #[command(subcommand)]
     Grant(grant::Command),
+    /// List and end what callers have open at a running gateway
+    #[command(subcommand)]
+    Session(session::Command),
     /// List, call and check the tools of a running server; lock and approve their definitions
     #[command(subcommand)]
     Tools(tools::Command),
@@ -119,6 +123,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Import(args) => import::run(&args),
         Command::Key(command) => wait_for(key::run(command)),
         Command::Grant(command) => wait_for(grant::run(command)),
+        Command::Session(command) => wait_for(session::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Secrets(command) => wait_for(secrets::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hyper_util::service::TowerToHyperService;
+use jiff::Timestamp;
 use mcp_ultra_backends::sql::Sqlite;
 use mcp_ultra_config::{AdminSection, Config};
 use mcp_ultra_control::{
@@ -11,9 +12,11 @@ use mcp_ultra_control::{
         self, Api,
         rule::{InForce, Rule},
     },
+    blocks::Blocks,
     grants::{Grants, LinkError, Links, MadeLink, Revoked, Withdraw},
     keys::Keys,
     pins::Pins,
+    sessions::{ClientSessions, SessionView},
 };
 use mcp_ultra_domain::{Clock, Grant, Principal, policy::Policies, ports::IdempotencyStore};
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
@@ -76,6 +79,8 @@ impl Admin {
             grants: Grants::new(Arc::new(storage.clone()), Arc::new(Ended(gateway.clone()))),
             links: Arc::new(Connecting(gateway.clone())),
             pins,
+            sessions: Arc::new(Callers(gateway.clone())),
+            blocks: Blocks::new(Arc::new(storage.clone()), clock.clone()),
             idempotency: Arc::new(storage.clone()),
             clock,
         };
@@ -149,6 +154,45 @@ impl Links for Connecting {
         })
         .map_err(|why| LinkError::Person(why.to_string()))
     }
+}
+
+/// What callers have open at the gateway.
+struct Callers(Arc<Gateway>);
+
+#[async_trait]
+impl ClientSessions for Callers {
+    fn list(&self, tenant: &str) -> Vec<SessionView> {
+        let all = self.0.client_sessions(tenant).into_iter();
+        all.map(|one| {
+            let caller = one.principal.attributes();
+            let kind = one.version.map_or("stream", |_| "session");
+            SessionView {
+                id: one.id,
+                kind: kind.to_owned(),
+                tenant: caller.tenant.to_string(),
+                issuer: caller.issuer.clone(),
+                subject: caller.subject.clone(),
+                version: one.version.map(str::to_owned),
+                since: timestamp(one.since),
+                last_used: one.used.map(timestamp),
+            }
+        })
+        .collect()
+    }
+
+    async fn blocks_changed(&self) {
+        self.0.enforce_blocks().await;
+    }
+
+    async fn end(&self, tenant: &str, id: &str) -> bool {
+        self.0.end_client_session(tenant, id).await
+    }
+}
+
+/// In whole seconds.
+fn timestamp(since_epoch: Duration) -> Timestamp {
+    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
 /// The policies of the gateway, as they are at that moment; the built-in ones where it has none.

@@ -40,7 +40,11 @@ pub(super) fn identity(
             recheck: auth.api_keys.recheck.get(),
             max_age: auth.api_keys.max_age.get(),
         });
-    Ok(Some(Identity::new(settings, &outbound, clock)))
+    let identity = Identity::new(settings, &outbound, clock);
+    Ok(Some(match storage {
+        Some(store) => identity.with_blocks(Arc::new(store.clone())),
+        None => identity,
+    }))
 }
 
 /// Who clients are by their certificates.

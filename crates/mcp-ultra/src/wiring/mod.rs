@@ -29,7 +29,7 @@ use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{
     SystemClock,
     policy::PolicyErrors,
-    ports::{MemoryLimitStore, MemorySessionStore, NoSecrets, SecretStates},
+    ports::{BlockStoreError, MemoryLimitStore, MemorySessionStore, NoSecrets, SecretStates},
 };
 use mcp_ultra_edge::{
     identity::{Identity, NoSanPattern},
@@ -85,6 +85,10 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     #[diagnostic(help("check storage.sqlite, and who may write to that file and its folder"))]
     Storage(#[from] OpenError),
+    /// Who is blocked can't be read.
+    #[error(transparent)]
+    #[diagnostic(help("check storage.sqlite, and who may read that file"))]
+    Blocks(#[from] BlockStoreError),
     /// The configuration can't be used.
     #[error("the configuration can't be used: {0}")]
     Gateway(#[from] GatewayError),
@@ -141,6 +145,10 @@ impl Server {
         )
         .map_err(ServeError::Issuers)?
         .map(Arc::new);
+        // Before anybody is let in.
+        if let Some(identity) = &identity {
+            identity.read_blocks().await?;
+        }
         let policies = policy::policies(&config.policy)?;
         let lock = pinning::lock_file(&config.pinning)?;
         let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);

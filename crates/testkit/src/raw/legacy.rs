@@ -20,7 +20,8 @@ const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 pub struct Session {
     client: Client,
     version: String,
-    id: Option<HeaderValue>,
+    /// The id that it was given.
+    pub id: Option<HeaderValue>,
     /// The result of `initialize`.
     pub initialized: Value,
     /// Sent with every request on top of what MCP wants, for example `authorization`.

@@ -6,7 +6,7 @@ use sqlx::{
 };
 
 /// Number, what it is for, and the statements.
-const ALL: [(i64, &str, &str); 5] = [
+const ALL: [(i64, &str, &str); 6] = [
     (
         1,
         "API keys",
@@ -31,6 +31,11 @@ const ALL: [(i64, &str, &str); 5] = [
         5,
         "tools that are gone",
         include_str!("../../../migrations/sqlite/0005_tools_gone.sql"),
+    ),
+    (
+        6,
+        "blocked callers",
+        include_str!("../../../migrations/sqlite/0006_blocks.sql"),
     ),
 ];
 

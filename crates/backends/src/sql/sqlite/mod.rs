@@ -3,6 +3,7 @@
 //! [`Sqlite`] is the way in. Each port that it implements has a file of its own.
 
 mod api_keys;
+mod blocks;
 mod grants;
 mod idempotency;
 mod migrations;

@@ -1,8 +1,10 @@
 //! The first version of the admin API.
 
+mod blocks;
 mod grants;
 mod keys;
 mod openapi;
+mod sessions;
 mod tools;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,5 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(openapi::show))
         .nest("/grants", grants::routes())
         .nest("/keys", keys::routes())
+        .nest("/blocks", blocks::routes())
+        .nest("/sessions", sessions::routes())
         .nest("/tools", tools::routes())
 }

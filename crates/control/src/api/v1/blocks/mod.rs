@@ -1,0 +1,44 @@
+//! `/api/v1/blocks`: callers who are refused for a time. One is blocked by ending all their sessions
+//! with `block_until`.
+
+mod list;
+mod remove;
+mod show;
+
+use axum::{
+    Json,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use mcp_ultra_domain::Block;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{
+        Api,
+        problem::{Kind, Problem},
+        revision,
+    },
+    blocks::BlockView,
+};
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list::list))
+        .routes(routes!(show::show, remove::remove))
+}
+
+async fn find(api: &Api, tenant: &str, id: &str) -> Result<Block, Problem> {
+    let found = api.blocks.get(tenant, id).await?;
+    found.ok_or_else(|| Problem::new(Kind::NOT_FOUND, "the tenant has no such block in force"))
+}
+
+/// Another one of the same caller has begun later.
+fn revision_of(block: &Block) -> u64 {
+    u64::try_from(block.since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn shown(block: &Block) -> Response {
+    let etag: HeaderValue = revision::etag(revision_of(block));
+    ([(header::ETAG, etag)], Json(BlockView::from(block))).into_response()
+}

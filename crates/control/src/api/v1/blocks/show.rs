@@ -1,0 +1,36 @@
+use axum::{extract::State, response::Response};
+use mcp_ultra_domain::policy::Action;
+
+use super::{find, shown};
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::{Identifier, OfTenant, Parameters},
+        problem::{Document, Problem},
+    },
+    blocks::BlockView,
+};
+
+/// One caller who is blocked now.
+#[utoipa::path(
+    get,
+    path = "/{id}",
+    operation_id = "getBlock",
+    tag = "blocks",
+    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    responses(
+        (status = 200, description = "The block", body = BlockView, headers(("ETag" = String, description = "Its revision"))),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(query): Parameters<OfTenant>,
+    Identifier(id): Identifier,
+) -> Result<Response, Problem> {
+    let tenant = caller.may(&api, Action::AdminBlocksRead, query.tenant)?;
+    Ok(shown(&find(&api, &tenant, &id).await?))
+}

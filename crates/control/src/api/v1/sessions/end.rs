@@ -1,0 +1,51 @@
+use axum::{extract::State, response::Response};
+use mcp_ultra_domain::policy::Action;
+
+use super::{REVISION, find, shown, unknown};
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::{Change, Identifier, Parameters},
+        problem::{Document, Problem},
+        revision::IfMatch,
+    },
+    sessions::SessionView,
+};
+
+/// Ends a session for good, with its calls, streams and sessions with servers; or a stream. Its caller
+/// may open another one with a credential that is still good.
+#[utoipa::path(
+    delete,
+    path = "/{id}",
+    operation_id = "endSession",
+    tag = "sessions",
+    params(
+        ("id" = String, Path, description = "Its identifier"),
+        Change,
+        ("If-Match" = String, Header, description = "The ETag of what was read"),
+    ),
+    responses(
+        (status = 200, description = "It as it was, or as it is for a dry run", body = SessionView, headers(("ETag" = String, description = "Its revision"))),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn end(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(query): Parameters<Change>,
+    Identifier(id): Identifier,
+    meant: IfMatch,
+) -> Result<Response, Problem> {
+    let tenant = caller.may(&api, Action::AdminSessionsEnd, query.tenant)?;
+    let found = find(&api, &tenant, &id)?;
+    meant.check(REVISION)?;
+    if !query.dry_run {
+        if !api.sessions.end(&tenant, &id).await {
+            return Err(unknown());
+        }
+        tracing::info!(session = id, "an administrator ended a session of a caller");
+    }
+    Ok(shown(found))
+}

@@ -1,0 +1,49 @@
+//! `/api/v1/sessions`: what callers have open at this gateway. It is ended for good, but no caller is
+//! kept from coming back with a credential that is still good.
+
+mod end;
+mod end_all;
+mod list;
+mod show;
+
+use axum::{
+    Json,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{
+        Api,
+        problem::{Kind, Problem},
+        revision::etag,
+    },
+    sessions::SessionView,
+};
+
+/// A session does not change for administrators until it ends.
+const REVISION: u64 = 1;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list::list, end_all::end_all))
+        .routes(routes!(show::show, end::end))
+}
+
+fn find(api: &Api, tenant: &str, id: &str) -> Result<SessionView, Problem> {
+    let mut all = api.sessions.list(tenant).into_iter();
+    let found = all.find(|session| session.id == id);
+    found.ok_or_else(unknown)
+}
+
+fn unknown() -> Problem {
+    Problem::new(
+        Kind::NOT_FOUND,
+        "the tenant has no such session open at this gateway",
+    )
+}
+
+fn shown(session: SessionView) -> Response {
+    ([(header::ETAG, etag(REVISION))], Json(session)).into_response()
+}

@@ -1,0 +1,36 @@
+use axum::{extract::State, response::Response};
+use mcp_ultra_domain::policy::Action;
+
+use super::{find, shown};
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        input::{Identifier, OfTenant, Parameters},
+        problem::{Document, Problem},
+    },
+    sessions::SessionView,
+};
+
+/// One session or stream.
+#[utoipa::path(
+    get,
+    path = "/{id}",
+    operation_id = "getSession",
+    tag = "sessions",
+    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    responses(
+        (status = 200, description = "It", body = SessionView, headers(("ETag" = String, description = "Its revision"))),
+        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(query): Parameters<OfTenant>,
+    Identifier(id): Identifier,
+) -> Result<Response, Problem> {
+    let tenant = caller.may(&api, Action::AdminSessionsRead, query.tenant)?;
+    Ok(shown(find(&api, &tenant, &id)?))
+}
