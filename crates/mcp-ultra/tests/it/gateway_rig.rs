@@ -137,6 +137,11 @@ pub(crate) fn children(marker: &str) -> Vec<u32> {
     .collect()
 }
 
+/// Waits until the log has `text` in it: it is written a moment after what it tells of.
+pub(crate) async fn logs(gateway: &Gateway, text: &str) {
+    until(text, async || gateway.output().contains(text)).await;
+}
+
 /// Waits until `check` holds.
 pub(crate) async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();

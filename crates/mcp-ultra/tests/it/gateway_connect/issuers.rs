@@ -13,7 +13,7 @@ use mcp_ultra_testkit::{
 use super::world::{
     CALLBACK, KEY, Rig, almost, asked, call, client, connect, stop, title, with, worked,
 };
-use crate::gateway_rig::{SOON, gateway, until};
+use crate::gateway_rig::{SOON, gateway, logs, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_of_another_authorization_server_is_thrown_away() {
@@ -32,7 +32,7 @@ async fn an_answer_of_another_authorization_server_is_thrown_away() {
         0,
         "no code was shown to anyone"
     );
-    assert!(gateway.output().contains("RFC 9207"));
+    logs(&gateway, "RFC 9207").await;
     rig.server.behave(|conduct| conduct.says_issuer = None);
     rig.issuer
         .behave(|conduct| conduct.says_issuer = Some("https://attacker.example".into()));

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use mcp_ultra_testkit::{authorization::CANARY, fixture::Era, gateway::Gateway};
 
 use super::world::{KEY, Rig, asked, call, connect, stop, title, worked};
-use crate::gateway_rig::{SOON, gateway};
+use crate::gateway_rig::{SOON, gateway, logs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_refreshed_once_for_all_who_call() {
@@ -68,11 +68,7 @@ async fn a_grant_that_has_ended_is_asked_for_anew() {
     tokio::time::sleep(Duration::from_millis(2100)).await;
     rig.server.end_all();
     let (url, _) = asked(&call(&ana, None).await);
-    assert!(
-        gateway
-            .output()
-            .contains("the authorization server says that it has ended")
-    );
+    logs(&gateway, "the authorization server says that it has ended").await;
     let page = connect(&rig.browser(&gateway, "ana"), &url).await;
     assert_eq!(title(&page), "Connected");
     assert!(worked(&call(&ana, None).await));
