@@ -190,7 +190,7 @@ pub fn load_str(text: &str, file_name: &str) -> Result<Loaded, ConfigError> {
 /// references that lead nowhere.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let text = sources.file.as_ref().map_or("", |file| file.text.as_str());
-    let (mut tree, warnings, mut problems) = merged(sources)?;
+    let (mut tree, mut warnings, mut problems) = merged(sources)?;
     let lookup = Lookup {
         environment: &sources.environment,
         secrets: &sources.secrets,
@@ -206,6 +206,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     match config {
         Some(config) if problems.is_empty() => {
             let mut origins = BTreeMap::new();
+            warnings.extend(config.warnings());
             collect_origins(&tree, &mut Vec::new(), &mut origins);
             Ok(Loaded {
                 config,

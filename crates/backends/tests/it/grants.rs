@@ -16,6 +16,7 @@ contracts!(
     of_many_that_renew_at_once_one_does,
     what_has_changed_is_not_removed,
     pages_and_subjects_are_listed,
+    the_oldest_of_a_server_come_first,
 );
 
 const AT: Duration = Duration::from_millis(1_800_000_000_123);
@@ -147,4 +148,33 @@ async fn pages_and_subjects_are_listed(store: &dyn GrantStore) {
     assert_eq!(ids(Some("ana"), None, 2).await, ["g0", "g2"]);
     assert_eq!(ids(Some("ana"), Some("g2"), 2).await, ["g4"]);
     assert!(ids(Some("carl"), None, 9).await.is_empty());
+}
+
+async fn the_oldest_of_a_server_come_first(store: &dyn GrantStore) {
+    let minute = Duration::from_mins(1);
+    for (id, subject, tenant, server, created) in [
+        ("g1", "ana", "acme", "tickets", AT + minute),
+        ("g2", "bea", "other", "tickets", AT),
+        ("g3", "cid", "acme", "mail", AT),
+        ("g4", "dan", "acme", "tickets", AT + minute),
+        ("g5", "eva", "acme", "tickets", AT + minute * 2),
+    ] {
+        let given = Grant {
+            tenant: tenant.into(),
+            created,
+            ..grant(id, subject, server)
+        };
+        store.put(&given).await.unwrap();
+    }
+    let ids = async |server, after, limit| {
+        let found = store.oldest(server, after, limit).await.unwrap();
+        let ids: Vec<String> = found.into_iter().map(|grant| grant.id).collect();
+        ids.join(" ")
+    };
+    assert_eq!(ids("tickets", None, 9).await, "g2 g1 g4 g5");
+    assert_eq!(ids("tickets", None, 2).await, "g2 g1");
+    assert_eq!(ids("tickets", Some((AT + minute, "g1")), 2).await, "g4 g5");
+    assert_eq!(ids("tickets", Some((AT + minute * 2, "g5")), 2).await, "");
+    assert_eq!(ids("mail", None, 9).await, "g3");
+    assert_eq!(ids("chat", None, 9).await, "");
 }

@@ -55,7 +55,7 @@ pub use storage::StorageSection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{period::Period, validate::Findings};
+use crate::{error::Warning, period::Period, validate::Findings};
 
 /// The configuration of an MCP Ultra gateway.
 ///
@@ -162,6 +162,11 @@ impl Config {
     }
 
     /// What keys are kept in must outlive the gateway.
+    /// What is no reason to stop, and an operator should know.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        servers::warnings(&self.servers)
+    }
+
     fn check_api_keys(&self, findings: &mut Findings) {
         if self.auth.api_keys.enabled && self.storage.sqlite.is_none() {
             findings.report(

@@ -3,7 +3,7 @@
 mod check;
 mod credentials;
 
-pub(super) use check::check;
+pub(super) use check::{check, warnings};
 pub(crate) use check::{is_header_name, is_name, is_own_header};
 pub use credentials::{
     CatalogCredentials, ClientAuthMethod, CredentialsKind, CredentialsSection, ResourceIndicator,

@@ -431,6 +431,7 @@ fn credentials_that_would_be_sent_astray_or_to_nobody_are_refused() {
         (with(&format!("{own}, subject_issuers: [x]"), ""), "`subject_issuers` is for the kind token_exchange"),
         (with(&format!("{own}, step_up_scopes: [x]"), ""), "`step_up_scopes` is for the kind authorization_code"),
         (with(&format!("{own}, catalog: none"), ""), "`catalog` is for the kind token_exchange"),
+        (with(&format!("{good}, catalog: first_grant"), ""), "`first_grant` is for the kind authorization_code"),
     ] {
         let said = refuse(&text).join("\n");
         assert!(said.contains(part), "{text}\n{said}");
@@ -680,6 +681,14 @@ servers: [{ name: a, url: https://b.example/mcp, credentials: { kind: authorizat
         .connect
         .base(loaded.config.auth.resource.as_deref());
     assert_eq!(base.as_deref(), Some("https://a.example"));
+    assert!(loaded.warnings.is_empty());
+    let kind = "kind: authorization_code";
+    let lent = good.replace(kind, &format!("{kind}, catalog: first_grant"));
+    let warned = load_str(&lent, "c.yaml").expect(&lent).warnings;
+    assert_eq!(warned.len(), 1);
+    assert!(warned[0].message.contains("everyone is shown them"));
+    let off = lent.replace("name: a", "name: a, enabled: false");
+    assert!(load_str(&off, "c.yaml").expect(&off).warnings.is_empty());
     let line = |begins: &str| {
         let mut lines = good.lines();
         lines.find(|line| line.starts_with(begins)).expect(begins)

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -41,6 +41,15 @@ pub trait GrantStore: Send + Sync {
         tenant: &str,
         subject: Option<&str>,
         after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, GrantStoreError>;
+
+    /// At most `limit` grants for a server, of all tenants, the oldest first: from the one after
+    /// `after`, by when that was given and its identifier.
+    async fn oldest(
+        &self,
+        server: &str,
+        after: Option<(Duration, &str)>,
         limit: u32,
     ) -> Result<Vec<Grant>, GrantStoreError>;
 
@@ -98,6 +107,25 @@ impl GrantStore for MemoryGrantStore {
         });
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(listed.take(limit).cloned().collect())
+    }
+
+    async fn oldest(
+        &self,
+        server: &str,
+        after: Option<(Duration, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, GrantStoreError> {
+        let grants = self.grants.lock();
+        let age = |grant: &Grant| (grant.created, grant.id.clone());
+        let after = after.map(|(created, id)| (created, id.to_owned()));
+        let of_server = grants.values().filter(|grant| grant.server == server);
+        let mut found: Vec<Grant> = of_server
+            .filter(|grant| after.as_ref().is_none_or(|after| age(grant) > *after))
+            .cloned()
+            .collect();
+        found.sort_by_key(age);
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(found)
     }
 
     async fn remove(&self, tenant: &str, id: &str, revision: u64) -> Result<(), GrantStoreError> {

@@ -21,6 +21,9 @@ pub enum CredentialError {
     /// The caller has not let the gateway use the server in their name, or no longer does.
     #[error("you have not connected it to your account there")]
     NotGranted,
+    /// Nobody has, and what nobody has asked for is asked with what one of the callers has granted.
+    #[error("nobody has connected it to their account there, with which its lists could be read")]
+    NobodyGranted,
     /// The caller's token has ended meanwhile.
     #[error("your access token has ended; get a new one")]
     CallerEnded,

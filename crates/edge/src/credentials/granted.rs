@@ -5,7 +5,7 @@ use mcp_ultra_domain::Principal;
 use secrecy::SecretString;
 
 use super::{
-    AccessToken, Failure, TokenAnswer, TokenEndpoint,
+    AccessToken, CredentialError, Failure, TokenAnswer, TokenEndpoint,
     grants::{Purpose, Source},
 };
 
@@ -24,6 +24,12 @@ pub trait Granted: Send + Sync + fmt::Debug {
         principal: &Principal,
         asking: Asking<'_>,
     ) -> Result<AccessToken, Failure>;
+
+    /// Whose grant is lent for what nobody has asked for: of those that can be used, the oldest.
+    ///
+    /// # Errors
+    /// [`CredentialError::NobodyGranted`]: there is none.
+    async fn lender(&self, asking: Asking<'_>) -> Result<Principal, CredentialError>;
 
     /// The upstream has not accepted the token that the principal with this identifier has: it is
     /// not to be given again.

@@ -1,6 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use mcp_ultra_domain::{Clock, Principal};
+use parking_lot::Mutex;
 
 use super::{
     AccessToken, Asking, CallerToken, CredentialError, CredentialSettings, Failure, Fetched, Grant,
@@ -14,8 +15,10 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// The tokens of one upstream.
 pub struct Credentials {
-    source: Arc<Source>,
+    pub(super) source: Arc<Source>,
     cache: TokenCache<Key>,
+    /// Whose grant is lent at the moment.
+    pub(super) lender: Mutex<Option<Principal>>,
 }
 
 /// Whom a token is for. A token that was exchanged is for the token that it was exchanged for, and
@@ -32,7 +35,7 @@ pub(super) struct Source {
     upstream: Arc<str>,
     pub(super) endpoint: TokenEndpoint,
     gate: Gate,
-    grant: Grant,
+    pub(super) grant: Grant,
     /// Separated by spaces.
     pub(super) scope: String,
     pub(super) resource: String,
@@ -88,6 +91,7 @@ impl Credentials {
         Self {
             source: Arc::new(source),
             cache: TokenCache::new(clock),
+            lender: Mutex::default(),
         }
     }
 
@@ -101,7 +105,8 @@ impl Credentials {
         &self,
         subject: &Subject,
     ) -> Result<Option<Arc<AccessToken>>, CredentialError> {
-        let subject = &*subject.current();
+        let (subject, is_lent) = self.spoken_for(subject)?;
+        let subject = &*subject;
         let Some(key) = self.source.key(subject)? else {
             return Ok(None);
         };
@@ -109,7 +114,12 @@ impl Credentials {
             let party = self.source.party(subject);
             self.source.clone().fetch(party, held)
         };
-        self.cache.get(&key, fetch).await.map(Some)
+        let token = self.cache.get(&key, fetch).await;
+        token.map(Some).map_err(|error| match error {
+            // Not of the caller, who would be asked for it.
+            CredentialError::NotGranted if is_lent => CredentialError::NobodyGranted,
+            other => other,
+        })
     }
 
     /// The authorization server, and the gateway as its client.
@@ -160,7 +170,10 @@ impl Credentials {
     /// The upstream has not accepted `token` (401). Says whether [`Credentials::token`] may have
     /// another one.
     pub fn rejected(&self, subject: &Subject, token: &Arc<AccessToken>) -> bool {
-        match self.source.key(&subject.current()) {
+        let Ok((subject, _)) = self.spoken_for(subject) else {
+            return false;
+        };
+        match self.source.key(&subject) {
             Ok(Some(key)) if self.cache.rejected(&key, token) => {
                 if let (Grant::AuthorizationCode { granted, .. }, Key::Principal(principal)) =
                     (&self.source.grant, &key)

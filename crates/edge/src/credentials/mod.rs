@@ -31,6 +31,7 @@ mod error;
 mod gate;
 mod granted;
 mod grants;
+mod lent;
 mod life;
 mod settings;
 mod subject;

@@ -78,5 +78,7 @@ pub enum Grant {
         step_up: Vec<String>,
         /// As of [`Grant::TokenExchange`].
         own: bool,
+        /// Whether it has what one of the callers has granted there instead.
+        lent: bool,
     },
 }

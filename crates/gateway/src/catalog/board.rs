@@ -28,6 +28,8 @@ pub(crate) struct Unread {
     pub reason: String,
     /// What helps, where that is known. Names no host and holds no secret.
     pub remedy: Option<&'static str>,
+    /// Whether what it offered before is offered no more.
+    pub withdraws: bool,
 }
 
 /// A new snapshot, and the lists that differ from those of the one before.
@@ -101,7 +103,14 @@ impl Board {
                 source.offer = Some(Arc::new(offer));
                 source.state = State::Ready;
             }
-            Err(Unread { reason, remedy }) => {
+            Err(Unread {
+                reason,
+                remedy,
+                withdraws,
+            }) => {
+                if withdraws {
+                    source.offer = None;
+                }
                 source.state = State::Unavailable { reason, remedy };
             }
         }

@@ -6,7 +6,12 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Unread, calm::Calm, read};
+use super::{
+    Unread,
+    calm::Calm,
+    lending::{self, Patience},
+    read,
+};
 use crate::{
     Gateway,
     listen::{self, Feed, Heard, changed_list},
@@ -122,12 +127,15 @@ impl Keeper {
         // As they were read last.
         let mut lists: Option<Raw> = None;
         let mut calm = Calm::default();
+        let mut patience = Patience::default();
         loop {
             let began = Instant::now();
             let found = tokio::select! {
                 () = self.stop.cancelled() => return,
                 found = self.read_and_listen(&gateway, &mut feed) => found,
             };
+            let longest = gateway.settings().refresh;
+            let withdraws = patience.is_over(found.as_ref().err(), longest);
             let pause = match found {
                 Ok(raw) => {
                     let Some((offer, scanned)) = self.offer(&gateway, &raw).await else {
@@ -157,7 +165,14 @@ impl Keeper {
                     }
                     feed = None;
                     let reason = error.to_string();
-                    self.publish(&gateway, Err(Unread { reason, remedy }));
+                    self.publish(
+                        &gateway,
+                        Err(Unread {
+                            reason,
+                            remedy,
+                            withdraws,
+                        }),
+                    );
                     Some(backoff(failures))
                 }
             };
@@ -206,6 +221,9 @@ impl Keeper {
         gateway: &Arc<Gateway>,
         feed: &mut Option<Feed<Behalf>>,
     ) -> Result<Raw, UpstreamError> {
+        if lending::choose(&self.upstream).await? {
+            *feed = None;
+        }
         let (era, raw) = self.read(gateway).await?;
         // The process that it came from may have been replaced by another one.
         if self.upstream.is_stdio() && feed.as_ref().is_some_and(Feed::is_over) {

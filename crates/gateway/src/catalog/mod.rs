@@ -4,6 +4,7 @@
 mod board;
 mod calm;
 mod keeper;
+mod lending;
 mod read;
 
 pub(crate) use board::{Board, Unread};

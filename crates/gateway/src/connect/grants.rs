@@ -7,6 +7,7 @@
 //! (`has_ended`).
 
 mod ending;
+mod lending;
 mod lives;
 mod needs;
 mod shared;
@@ -326,6 +327,10 @@ impl Granted for Grants {
             }
         }
         Err(CredentialError::Unavailable.into())
+    }
+
+    async fn lender(&self, asking: Asking<'_>) -> Result<Principal, CredentialError> {
+        self.first(asking).await
     }
 
     fn rejected(&self, principal: &str, token: &AccessToken) {

@@ -435,6 +435,8 @@ impl Traveller<'_> {
         credentials.forget(self.principal.id());
         self.connect.tell(&self.principal, server);
         self.gateway.tell_connected(&link);
+        self.gateway
+            .grant_changed(&self.upstream, self.principal.id());
         tracing::info!(%server, link = self.link, "somebody has connected the server to their account");
         Answer::Page(Told::Done(link.server), Vec::new())
     }

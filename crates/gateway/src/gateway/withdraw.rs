@@ -25,6 +25,7 @@ impl Gateway {
         };
         let grants = connect.grants(&grant.server);
         end(upstream, &grants, credentials, &grant.principal).await;
+        self.grant_changed(upstream, &grant.principal);
         grants.revoke(grant, credentials.endpoint()).await
     }
 
@@ -42,12 +43,27 @@ impl Gateway {
             let grants = connect.grants(upstream.name());
             let mut principals: HashSet<Arc<str>> = upstream.principals().into_iter().collect();
             principals.extend(grants.in_use());
+            let lender = credentials.lender();
+            principals.extend(lender.map(|lender| lender.shared_id()));
             for principal in principals {
                 if grants.is_gone(&principal).await {
                     end(upstream, &grants, credentials, &principal).await;
+                    self.grant_changed(upstream, &principal);
                     tracing::info!(server = %upstream.name(), "a grant was withdrawn elsewhere, so what went on with it has ended");
                 }
             }
+        }
+    }
+
+    /// What somebody has granted has changed: where a server's lists are read with that, or with
+    /// nothing yet, it is found out anew with whose they are.
+    pub(crate) fn grant_changed(&self, upstream: &Upstream, principal: &str) {
+        let Some(credentials) = upstream.settings().lent() else {
+            return;
+        };
+        let lender = credentials.lender();
+        if lender.is_none_or(|lender| lender.id() == principal) {
+            self.keepers.suspect(upstream.name());
         }
     }
 }

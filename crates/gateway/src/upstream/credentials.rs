@@ -74,6 +74,7 @@ pub(super) fn credentials(
                 granted: Arc::new(means.connect.ok_or(NO_CONNECT)?.grants(&server.name)),
                 step_up: section.step_up_scopes.clone(),
                 own: section.catalog == CatalogCredentials::ClientCredentials,
+                lent: section.catalog == CatalogCredentials::FirstGrant,
             },
         },
         scopes: section.scopes.clone(),

@@ -220,6 +220,11 @@ impl Settings {
         }
     }
 
+    /// The same, where one of them is lent for reading the lists.
+    pub(crate) fn lent(&self) -> Option<&Credentials> {
+        self.granted().filter(|credentials| credentials.are_lent())
+    }
+
     pub(super) fn transport(&self) -> Transport {
         match &self.reach {
             Reach::Http(transport) => Transport::Http(transport.clone()),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use mcp_ultra_domain::{
     Grant,
@@ -24,6 +26,8 @@ const GET: &str = "SELECT * FROM grants WHERE id = $1 AND tenant = $2";
 const LIST: &str = "SELECT * FROM grants WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3";
 const LIST_OF: &str = "SELECT * FROM grants WHERE tenant = $1 AND id > $2 AND subject = $4 \
     ORDER BY id LIMIT $3";
+const OLDEST: &str = "SELECT * FROM grants WHERE server = $1 AND (created_at, id) > ($2, $3) \
+    ORDER BY created_at, id LIMIT $4";
 const REMOVE: &str = "DELETE FROM grants WHERE id = $1 AND tenant = $2 AND revision = $3";
 
 #[async_trait]
@@ -84,6 +88,19 @@ impl GrantStore for Sqlite {
             Some(subject) => page.bind(subject),
             None => page,
         };
+        let rows = page.fetch_all(&self.pool).await.map_err(failed)?;
+        rows.iter().map(grant).collect()
+    }
+
+    async fn oldest(
+        &self,
+        server: &str,
+        after: Option<(Duration, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, GrantStoreError> {
+        let (created, id) = after.map_or((i64::MIN, ""), |(at, id)| (to_millis(at), id));
+        let page = sqlx::query(OLDEST).bind(server).bind(created);
+        let page = page.bind(id).bind(limit);
         let rows = page.fetch_all(&self.pool).await.map_err(failed)?;
         rows.iter().map(grant).collect()
     }

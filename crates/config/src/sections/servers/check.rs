@@ -2,12 +2,19 @@
 
 use super::{Prefix, Upstream, credentials};
 use crate::{
+    error::Warning,
     sections::{extension, policy},
     validate::Findings,
 };
 
 /// The longest name and the longest prefix of a server.
 const LONGEST_NAME: usize = 32;
+
+/// What an operator should know of servers that are switched on.
+pub(in crate::sections) fn warnings(servers: &[Upstream]) -> Vec<Warning> {
+    let enabled = servers.iter().filter(|server| server.enabled);
+    enabled.filter_map(credentials::warning).collect()
+}
 
 impl Upstream {
     fn check(&self, path: &str, findings: &mut Findings) {

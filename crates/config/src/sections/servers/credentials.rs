@@ -8,6 +8,7 @@ use url::Url;
 
 use super::Upstream;
 use crate::{
+    error::Warning,
     period::Period,
     sections::auth::{check_scopes, is_plain, is_safe, is_web},
     text::{Secret, UpstreamUrl},
@@ -112,6 +113,12 @@ pub enum CatalogCredentials {
     ClientCredentials,
     /// Without one, where the server shows its lists to everyone.
     None,
+    /// With what one of the callers has granted: the one whose grant for the server is the oldest.
+    /// What the server lists for that person is listed for all callers, of all tenants, as far as
+    /// policies permit; each call is made with its own caller's grant all the same. Nothing is
+    /// listed before somebody has connected the server by a link that was made for them
+    /// (`mcp-ultra grant link`). For `authorization_code` only.
+    FirstGrant,
 }
 
 /// Which resource tokens are asked for.
@@ -189,6 +196,18 @@ impl CredentialsSection {
     pub fn is_per_caller(&self) -> bool {
         self.kind != CredentialsKind::ClientCredentials
     }
+}
+
+/// What an operator should know of the section of one server.
+pub(super) fn warning(server: &Upstream) -> Option<Warning> {
+    let section = server.credentials.as_ref()?;
+    (section.catalog == CatalogCredentials::FirstGrant).then(|| Warning {
+        message: format!(
+            "the lists of the server \"{}\" are read with what one person has granted (credentials.catalog: first_grant), and everyone is shown them, in all tenants, as far as policies permit",
+            server.name
+        ),
+        help: Some("where people must not see each other's tools, prompts or resources, forbid them by a policy, or give each tenant a server of its own".into()),
+    })
 }
 
 /// Checks the section of one server, and what it can't be together with.
@@ -303,6 +322,15 @@ impl CredentialsSection {
     }
 
     fn check_exchange(&self, at: &str, findings: &mut Findings) {
+        if self.catalog == CatalogCredentials::FirstGrant
+            && self.kind == CredentialsKind::TokenExchange
+        {
+            findings.report(
+                format!("{at}.catalog"),
+                "`first_grant` is for the kind authorization_code",
+                "use client_credentials, or none where the server shows its lists to everyone",
+            );
+        }
         let exchanges = self.kind == CredentialsKind::TokenExchange;
         let catalog = self.catalog != CatalogCredentials::default();
         for (key, misplaced, kinds) in [

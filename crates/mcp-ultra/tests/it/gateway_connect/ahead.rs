@@ -14,7 +14,13 @@ use crate::{
     gateway_rig::SOON,
 };
 
-async fn link(admin: &str, token: &str, once: &str, query: &str, body: &Value) -> Answer {
+pub(super) async fn link(
+    admin: &str,
+    token: &str,
+    once: &str,
+    query: &str,
+    body: &Value,
+) -> Answer {
     let mut headers = bearer(token);
     for (name, value) in [
         ("idempotency-key", once),

@@ -166,6 +166,16 @@ impl GrantStore for Store {
         self.inner.list(tenant, subject, after, limit).await
     }
 
+    async fn oldest(
+        &self,
+        server: &str,
+        after: Option<(Duration, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, GrantStoreError> {
+        check(&self.unreadable)?;
+        self.inner.oldest(server, after, limit).await
+    }
+
     async fn remove(&self, tenant: &str, id: &str, revision: u64) -> Result<(), GrantStoreError> {
         check(&self.read_only)?;
         self.inner.remove(tenant, id, revision).await
@@ -228,6 +238,7 @@ impl Rig {
                 granted: Arc::new(self.grants()),
                 step_up: Vec::new(),
                 own: false,
+                lent: false,
             },
             scopes: vec!["read".into(), "write".into()],
             resource: Some(URL.into()),
