@@ -114,7 +114,7 @@ pub(super) async fn wait_for_tools(
 ) -> Result<()> {
     let mut to = Address::on(gateway.port());
     to.token = token.map(str::to_owned);
-    let limit = Instant::now() + Duration::from_secs(20);
+    let limit = Instant::now() + Duration::from_secs(60);
     loop {
         let listed = list_all(&to).await;
         match &listed {
@@ -122,12 +122,12 @@ pub(super) async fn wait_for_tools(
             _ if Instant::now() < limit => {}
             Ok(listed) => {
                 return Err(Error::Unusable(format!(
-                    "the gateway lists {} of {wanted} tools after 20 s",
+                    "the gateway lists {} of {wanted} tools after 60 s",
                     listed.tools
                 )));
             }
             Err(error) => {
-                return Err(Error::Unusable(format!("no tools after 20 s: {error}")));
+                return Err(Error::Unusable(format!("no tools after 60 s: {error}")));
             }
         }
         gateway.still_there()?;
