@@ -114,7 +114,7 @@ pub(super) async fn wait_for_tools(
 ) -> Result<()> {
     let mut to = Address::on(gateway.port());
     to.token = token.map(str::to_owned);
-    let limit = Instant::now() + Duration::from_secs(60);
+    let limit = Instant::now() + Duration::from_mins(1);
     loop {
         let listed = list_all(&to).await;
         match &listed {
