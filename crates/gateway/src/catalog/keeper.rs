@@ -124,6 +124,8 @@ impl Keeper {
     async fn run(self: Arc<Self>, gateway: Arc<Gateway>) {
         let mut failures = 0_u32;
         let mut feed: Option<Feed<Behalf>> = None;
+        // The stream was opened after the lists were read last.
+        let mut opened = false;
         // As they were read last.
         let mut lists: Option<Raw> = None;
         let mut calm = Calm::default();
@@ -132,16 +134,18 @@ impl Keeper {
             let began = Instant::now();
             let found = tokio::select! {
                 () = self.stop.cancelled() => return,
-                found = self.read_and_listen(&gateway, &mut feed) => found,
+                found = self.find(&gateway, &mut feed) => found,
             };
             let longest = gateway.settings().refresh;
             let withdraws = patience.is_over(found.as_ref().err(), longest);
             let pause = match found {
-                Ok(raw) => {
+                Ok((era, raw)) => {
                     let Some((offer, scanned)) = self.offer(&gateway, &raw).await else {
                         return;
                     };
                     calm.read(scanned, Instant::now());
+                    let listens = feed.is_some() || era == Era::Legacy;
+                    let capabilities = raw.capabilities.clone();
                     lists = gateway.is_pinned(self.upstream.name()).then_some(raw);
                     if failures > 0 {
                         tracing::info!(upstream = %self.upstream.name(), "the upstream answers again");
@@ -149,6 +153,21 @@ impl Keeper {
                     failures = 0;
                     let pause = self.refresh_after(&gateway, &offer);
                     self.publish(&gateway, Ok(offer));
+                    if !listens {
+                        feed = tokio::select! {
+                            () = self.stop.cancelled() => return,
+                            feed = self.open_feed(&gateway, &capabilities) => feed,
+                        };
+                        // Once in a round: a stream that ends at once must not make it read on and on.
+                        opened = feed.is_some() && !opened;
+                        if opened {
+                            // What has changed between the reading and the opening was told to
+                            // nobody. At once, since a child process is running now and is not
+                            // started again for it later.
+                            continue;
+                        }
+                    }
+                    opened = false;
                     pause
                 }
                 Err(error) => {
@@ -215,31 +234,21 @@ impl Keeper {
         }
     }
 
-    /// Reads the lists, and listens for their changes where that is possible and nothing does yet.
-    async fn read_and_listen(
+    /// Reads the lists, after it is known whose grant that is done with.
+    async fn find(
         &self,
         gateway: &Arc<Gateway>,
         feed: &mut Option<Feed<Behalf>>,
-    ) -> Result<Raw, UpstreamError> {
+    ) -> Result<(Era, Raw), UpstreamError> {
         if lending::choose(&self.upstream).await? {
             *feed = None;
         }
-        let (era, raw) = self.read(gateway).await?;
+        let found = self.read(gateway).await?;
         // The process that it came from may have been replaced by another one.
         if self.upstream.is_stdio() && feed.as_ref().is_some_and(Feed::is_over) {
             *feed = None;
         }
-        if feed.is_some() || era == Era::Legacy {
-            return Ok(raw);
-        }
-        *feed = self.open_feed(gateway, &raw.capabilities).await;
-        if feed.is_none() {
-            return Ok(raw);
-        }
-        // What has changed between the reading and the opening was told to nobody. At once, since a
-        // child process is running now and is not started again for it later.
-        let (_, raw) = self.read(gateway).await?;
-        Ok(raw)
+        Ok(found)
     }
 
     async fn read(&self, gateway: &Arc<Gateway>) -> Result<(Era, Raw), UpstreamError> {

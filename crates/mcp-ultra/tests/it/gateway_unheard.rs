@@ -27,20 +27,22 @@ async fn lists(gateway: &Gateway, wanted: &str) {
     .await;
 }
 
+fn discovered() -> String {
+    let result = json!({
+        "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
+        "supportedVersions": ["2026-07-28"],
+        "capabilities": { "tools": { "listChanged": true } },
+        "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "scripted", "version": "0" } },
+    });
+    result.to_string()
+}
+
 /// A server that has a tool from the opening number `from` of its stream on, never tells of it, and
 /// ends each stream at once.
 async fn late_from(from: usize) -> Scripted {
     let opened = AtomicUsize::new(0);
     Scripted::start(json!([]), move |seen| match seen.rpc().as_str() {
-        "server/discover" => {
-            let result = json!({
-                "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
-                "supportedVersions": ["2026-07-28"],
-                "capabilities": { "tools": { "listChanged": true } },
-                "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "scripted", "version": "0" } },
-            });
-            Some(Scene::Result(result.to_string()))
-        }
+        "server/discover" => Some(Scene::Result(discovered())),
         "subscriptions/listen" => {
             opened.fetch_add(1, Ordering::SeqCst);
             let acknowledged = json!({
@@ -77,6 +79,23 @@ async fn what_changes_while_a_stream_is_broken_is_found() {
     let upstream = late_from(2).await;
     let gateway = gateway(&only(&upstream.url(), "")).await;
     lists(&gateway, "late").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_never_opens_its_stream_is_listed_at_once() {
+    let tools = json!([{ "name": "early", "inputSchema": { "type": "object" } }]);
+    let upstream = Scripted::start(tools, |seen| match seen.rpc().as_str() {
+        "server/discover" => Some(Scene::Result(discovered())),
+        "subscriptions/listen" => Some(Scene::Late(4 * SOON, "{}".to_owned())),
+        _ => None,
+    })
+    .await
+    .unwrap();
+    // As long as it may take, nothing would be listed.
+    let rest = "catalog: { list_timeout: 3m }";
+    let gateway = gateway(&only(&upstream.url(), rest)).await;
+    lists(&gateway, "early").await;
+    assert_eq!(upstream.seen("subscriptions/listen").len(), 1);
 }
 
 /// A program that has a tool from the opening of its stream on.
