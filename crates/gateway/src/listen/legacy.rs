@@ -44,7 +44,10 @@ pub(crate) async fn subscribe(
     }
     let name = routed.upstream.name();
     let failed = |error: crate::upstream::UpstreamError| error.to_wire(name);
-    let target = routed.upstream.era_for(Era::Legacy).await.map_err(failed)?;
+    let target = in_time(routed, async {
+        Ok(routed.upstream.era_for(Era::Legacy).await?)
+    });
+    let target = target.await.map_err(failed)?;
     let watch = async |wanted| match watched(gateway, routed, wanted).await.map_err(failed)? {
         Outcome::Result(_) => Ok(()),
         Outcome::Error(error) => Err(upstream_error(&error)),
@@ -82,7 +85,8 @@ async fn relayed(
 ) -> Result<(), WireError> {
     let behalf = ForCall { gateway, routed }.known();
     let uris = [routed.original.to_string()];
-    let (feed, agreed) = Feed::of_resources(routed.upstream.clone(), behalf, &uris, &[])
+    let opening = Feed::of_resources(routed.upstream.clone(), behalf, &uris, &[]);
+    let (feed, agreed) = in_time(routed, opening)
         .await
         .map_err(|error| error.to_wire(routed.upstream.name()))?;
     if agreed.resources.is_empty() {
@@ -94,6 +98,17 @@ async fn relayed(
     let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
     tokio::spawn(relay(gateway, feed, session, public, subscription));
     Ok(())
+}
+
+/// Within the time that a call of the upstream has.
+async fn in_time<T>(
+    routed: &Routed,
+    asking: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    let limit = routed.upstream.settings().call_timeout;
+    tokio::time::timeout(limit, asking)
+        .await
+        .unwrap_or(Err(UpstreamError::Timeout(limit.as_secs())))
 }
 
 /// Subscribes to a resource with a legacy upstream, or ends that.

@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 
 use super::{Behalf, Holder, OnBehalf, Outgoing, Session, Upstream, UpstreamError};
 
-/// How long an upstream may take to answer to a subscription.
+/// How long an upstream may take to answer to what no caller waits for: the end of a subscription,
+/// or one that is made again.
 const ASK_TIME: Duration = Duration::from_secs(30);
 /// How many sessions are opened at once for the sake of their subscriptions.
 const AT_ONCE: usize = 8;
@@ -144,7 +145,8 @@ async fn renew_one(session: &Session, behalf: &Behalf, uri: &str) {
 
 impl Upstream {
     /// Subscribes to a resource of a legacy upstream, which is told of the first subscription of a
-    /// holder and of the end of the last one. The outcome is the upstream's answer.
+    /// holder and of the end of the last one. The outcome is the upstream's answer, which may take
+    /// as long as that to a call.
     ///
     /// # Errors
     /// [`UpstreamError`]
@@ -156,7 +158,7 @@ impl Upstream {
         let holder = self.holder_in_force(behalf.holder());
         let subscriptions = self.pool.subscriptions(&holder)?;
         let one = subscriptions.enter(uri, behalf);
-        let outcome = {
+        let asking = async {
             let _asking = one.asking.lock().await;
             let outcome = if one.callers() > 0 {
                 Ok(done())
@@ -168,6 +170,12 @@ impl Upstream {
             }
             outcome
         };
+        let outcome = within(self.settings().call_timeout, asking).await;
+        if matches!(outcome, Err(UpstreamError::Timeout(_)))
+            && let Some(session) = self.pool.get(&holder)
+        {
+            tokio::spawn(give_back(session, uri.to_owned(), one.clone()));
+        }
         subscriptions.leave(uri, one);
         outcome
     }
@@ -258,7 +266,25 @@ async fn ask(session: &Session, uri: &str, wanted: bool) -> Result<Outcome, Upst
         let mut exchange = session.call(&outgoing).await?;
         Ok(exchange.answer_of_own().await?.outcome)
     };
-    tokio::time::timeout(ASK_TIME, asking)
+    within(ASK_TIME, asking).await
+}
+
+/// Ends a subscription that the upstream may have agreed to after nobody waited any more, unless
+/// somebody else has it by then.
+async fn give_back(session: Session, uri: String, one: Arc<Watched>) {
+    let _asking = one.asking.lock().await;
+    if one.callers() == 0
+        && let Err(error) = ask(&session, &uri, false).await
+    {
+        tracing::debug!(%error, "a subscription that came late could not be ended");
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, UpstreamError>>,
+) -> Result<T, UpstreamError> {
+    tokio::time::timeout(limit, asking)
         .await
-        .unwrap_or(Err(UpstreamError::Timeout(ASK_TIME.as_secs())))
+        .unwrap_or(Err(UpstreamError::Timeout(limit.as_secs())))
 }

@@ -174,3 +174,28 @@ async fn a_client_that_goes_before_its_stream_is_open_leaves_nothing() {
     .await;
     assert_eq!(upstream.seen("resources/subscribe").len(), asked);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_waits_for_a_server_that_hangs_as_long_as_for_a_call() {
+    let upstream = legacy_server(Duration::from_secs(20)).await;
+    let yaml = format!(
+        "limits: {{ call_timeout: 2s }}\nservers:\n  - {{ name: hung, url: \"{}\", prefix: none }}\n",
+        upstream.url()
+    );
+    let gateway = gateway(&yaml).await;
+    let session = gateway.session("2025-11-25", json!({})).await.unwrap();
+    let begin = Instant::now();
+    let params = json!({ "uri": "db://customers" });
+    let reply = session.call("resources/subscribe", params).await.unwrap();
+    let taken = begin.elapsed();
+    assert_eq!(
+        reply.message["error"]["data"]["kind"], "timeout",
+        "{}",
+        reply.message
+    );
+    assert!(taken < Duration::from_secs(10), "{taken:?}");
+    until("the end of what it may agree to yet", async || {
+        upstream.seen("resources/unsubscribe").len() == 1
+    })
+    .await;
+}
