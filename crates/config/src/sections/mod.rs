@@ -45,8 +45,8 @@ pub use server::{
     host_matches, split_port,
 };
 pub use servers::{
-    CatalogCredentials, ClientAuthMethod, CredentialsKind, CredentialsSection, Era, Prefix,
-    ResourceIndicator, Restart, Transport, Upstream, UpstreamTls,
+    CatalogCredentials, CatalogLender, ClientAuthMethod, CredentialsKind, CredentialsSection, Era,
+    Prefix, ResourceIndicator, Restart, Transport, Upstream, UpstreamTls,
 };
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};

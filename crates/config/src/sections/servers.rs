@@ -6,7 +6,8 @@ mod credentials;
 pub(super) use check::{check, warnings};
 pub(crate) use check::{is_header_name, is_name, is_own_header};
 pub use credentials::{
-    CatalogCredentials, ClientAuthMethod, CredentialsKind, CredentialsSection, ResourceIndicator,
+    CatalogCredentials, CatalogLender, ClientAuthMethod, CredentialsKind, CredentialsSection,
+    ResourceIndicator,
 };
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};

@@ -432,6 +432,8 @@ fn credentials_that_would_be_sent_astray_or_to_nobody_are_refused() {
         (with(&format!("{own}, step_up_scopes: [x]"), ""), "`step_up_scopes` is for the kind authorization_code"),
         (with(&format!("{own}, catalog: none"), ""), "`catalog` is for the kind token_exchange"),
         (with(&format!("{good}, catalog: first_grant"), ""), "`first_grant` is for the kind authorization_code"),
+        (with(&format!("{good}, catalog_of: [{{ issuer: i, subject: s }}]"), ""), "write `catalog: first_grant`"),
+        (with(&format!("{good}, catalog_of: [{{ issuer: i, subject: \"\" }}]"), ""), "it names nobody"),
     ] {
         let said = refuse(&text).join("\n");
         assert!(said.contains(part), "{text}\n{said}");

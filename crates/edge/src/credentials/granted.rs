@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use super::{
     AccessToken, CredentialError, Failure, TokenAnswer, TokenEndpoint,
     grants::{Purpose, Source},
+    settings::Lenders,
 };
 
 /// What callers have granted in a browser, by whom it is of.
@@ -25,11 +26,19 @@ pub trait Granted: Send + Sync + fmt::Debug {
         asking: Asking<'_>,
     ) -> Result<AccessToken, Failure>;
 
-    /// Whose grant is lent for what nobody has asked for: of those that can be used, the oldest.
+    /// Whose grant is lent for what nobody has asked for: of those of `lenders` that can be used, the
+    /// oldest that the upstream has not [`refused`](Granted::refused) lately.
     ///
     /// # Errors
     /// [`CredentialError::NobodyGranted`]: there is none.
-    async fn lender(&self, asking: Asking<'_>) -> Result<Principal, CredentialError>;
+    async fn lender(
+        &self,
+        asking: Asking<'_>,
+        lenders: &Lenders,
+    ) -> Result<Principal, CredentialError>;
+
+    /// The upstream does not show its lists to the principal with this identifier.
+    fn refused(&self, principal: &str);
 
     /// The upstream has not accepted the token that the principal with this identifier has: it is
     /// not to be given again.

@@ -12,7 +12,10 @@ impl Credentials {
     pub fn are_lent(&self) -> bool {
         matches!(
             self.source.grant,
-            Grant::AuthorizationCode { lent: true, .. }
+            Grant::AuthorizationCode {
+                lenders: Some(_),
+                ..
+            }
         )
     }
 
@@ -30,16 +33,26 @@ impl Credentials {
         match &self.source.grant {
             Grant::AuthorizationCode {
                 granted,
-                lent: true,
+                lenders: Some(lenders),
                 ..
             } => {
                 let asking = Asking {
                     source: &self.source,
                     held: None,
                 };
-                granted.lender(asking).await
+                granted.lender(asking, lenders).await
             }
             _ => Err(CredentialError::NobodyGranted),
+        }
+    }
+
+    /// The upstream does not show its lists to the one whose grant is lent: another one is chosen
+    /// next, where there is one.
+    pub fn lender_refused(&self) {
+        if let Grant::AuthorizationCode { granted, .. } = &self.source.grant
+            && let Some(lender) = self.lender()
+        {
+            granted.refused(lender.id());
         }
     }
 

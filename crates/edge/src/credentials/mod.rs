@@ -46,6 +46,6 @@ pub use gate::Failure;
 pub use granted::{Asking, Granted};
 pub use grants::Credentials;
 pub use life::{GrantLife, WeakGrantLife};
-pub use settings::{ClientAuth, ClientSettings, CredentialSettings, EndpointPlace, Grant};
+pub use settings::{ClientAuth, ClientSettings, CredentialSettings, EndpointPlace, Grant, Lenders};
 pub use subject::{CallerToken, LatestSubject, Subject};
 pub use token::AccessToken;

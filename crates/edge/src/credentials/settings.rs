@@ -78,7 +78,28 @@ pub enum Grant {
         step_up: Vec<String>,
         /// As of [`Grant::TokenExchange`].
         own: bool,
-        /// Whether it has what one of the callers has granted there instead.
-        lent: bool,
+        /// Whose grants may be lent it there instead; `None`: nobody's.
+        lenders: Option<Lenders>,
     },
+}
+
+/// Whose grants may be lent for what nobody has asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lenders {
+    /// Those of everybody.
+    Everybody,
+    /// Those of these people: issuer and subject.
+    These(Vec<(String, String)>),
+}
+
+impl Lenders {
+    /// Whether the grant of this person is one of them.
+    pub fn have(&self, issuer: &str, subject: &str) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::These(people) => people
+                .iter()
+                .any(|person| person.0 == issuer && person.1 == subject),
+        }
+    }
 }

@@ -136,6 +136,7 @@ impl Keeper {
                 () = self.stop.cancelled() => return,
                 found = self.find(&gateway, &mut feed) => found,
             };
+            lending::note(&self.upstream, found.as_ref().err());
             let longest = gateway.settings().refresh;
             let withdraws = patience.is_over(found.as_ref().err(), longest);
             let pause = match found {

@@ -34,6 +34,22 @@ pub(super) async fn choose(upstream: &Upstream) -> Result<bool, UpstreamError> {
     Ok(is_other)
 }
 
+/// Takes how a reading came out: where the upstream shows its lists to others than the one whose
+/// grant is lent, another one is chosen next.
+pub(super) fn note(upstream: &Upstream, error: Option<&UpstreamError>) {
+    let is_refused = matches!(
+        error,
+        Some(
+            UpstreamError::Status(401 | 403)
+                | UpstreamError::Scope(_)
+                | UpstreamError::ScopeInVain(_)
+        )
+    );
+    if is_refused && let Some(credentials) = upstream.settings().lent() {
+        credentials.lender_refused();
+    }
+}
+
 /// How long lists stay that nobody's grant is there for any more. The one whose grant has ended by
 /// itself can call, and be asked for another one, until then.
 #[derive(Default)]

@@ -21,13 +21,14 @@ use std::{
 use async_trait::async_trait;
 use mcp_ultra_domain::{Grant, Principal, ports::GrantStoreError};
 use mcp_ultra_edge::credentials::{
-    AccessToken, Asking, CredentialError, Credentials, Failure, Granted, TokenAnswer, TokenEndpoint,
+    AccessToken, Asking, CredentialError, Credentials, Failure, Granted, Lenders, TokenAnswer,
+    TokenEndpoint,
 };
 use parking_lot::Mutex;
 
 pub use self::ending::Revocation;
-use self::needs::Needs;
 pub(super) use self::shared::Shared;
+use self::{lending::Refused, needs::Needs};
 use super::vault::{Of, Tokens};
 use crate::random;
 
@@ -51,6 +52,8 @@ pub(crate) struct Grants {
     shared: Arc<Shared>,
     /// When the token was asked for that the server does not accept, by whose it is.
     rejected: Mutex<HashMap<Arc<str>, Duration>>,
+    /// Whom the server does not show its lists to.
+    refused: Refused,
 }
 
 impl std::fmt::Debug for Grants {
@@ -74,6 +77,7 @@ impl Grants {
             server,
             shared,
             rejected: Mutex::default(),
+            refused: Refused::default(),
         }
     }
 
@@ -329,8 +333,16 @@ impl Granted for Grants {
         Err(CredentialError::Unavailable.into())
     }
 
-    async fn lender(&self, asking: Asking<'_>) -> Result<Principal, CredentialError> {
-        self.first(asking).await
+    async fn lender(
+        &self,
+        asking: Asking<'_>,
+        lenders: &Lenders,
+    ) -> Result<Principal, CredentialError> {
+        self.first(asking, lenders).await
+    }
+
+    fn refused(&self, principal: &str) {
+        self.refused.note(principal, self.shared.clock.now());
     }
 
     fn rejected(&self, principal: &str, token: &AccessToken) {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use mcp_ultra_config::{
-    CatalogCredentials, ClientAuthMethod, CredentialsKind, CredentialsSection, Upstream as Section,
-    UpstreamUrl,
+    CatalogCredentials, CatalogLender, ClientAuthMethod, CredentialsKind, CredentialsSection,
+    Upstream as Section, UpstreamUrl,
 };
 use mcp_ultra_domain::Clock;
 use mcp_ultra_edge::{
     credentials::{
-        ClientAuth, ClientSettings, CredentialSettings, Credentials, EndpointPlace, Grant,
+        ClientAuth, ClientSettings, CredentialSettings, Credentials, EndpointPlace, Grant, Lenders,
     },
     outbound::Outbound,
 };
@@ -74,7 +74,8 @@ pub(super) fn credentials(
                 granted: Arc::new(means.connect.ok_or(NO_CONNECT)?.grants(&server.name)),
                 step_up: section.step_up_scopes.clone(),
                 own: section.catalog == CatalogCredentials::ClientCredentials,
-                lent: section.catalog == CatalogCredentials::FirstGrant,
+                lenders: (section.catalog == CatalogCredentials::FirstGrant)
+                    .then(|| lenders(section)),
             },
         },
         scopes: section.scopes.clone(),
@@ -90,4 +91,12 @@ pub(super) fn credentials(
         means.clock.clone(),
         told,
     ))
+}
+
+fn lenders(section: &CredentialsSection) -> Lenders {
+    if section.catalog_of.is_empty() {
+        return Lenders::Everybody;
+    }
+    let person = |person: &CatalogLender| (person.issuer.clone(), person.subject.clone());
+    Lenders::These(section.catalog_of.iter().map(person).collect())
 }

@@ -11,7 +11,7 @@ const WITHOUT: &str = "the server shows its lists to nobody without an access to
 const OWN: &str = "the server's lists are read with a token of the gateway's own, which the authorization server does not give or the server does not accept, so nothing of it is listed: allow the client of servers[].credentials the grant client_credentials and let its tokens read lists, or set servers[].credentials.catalog to none where the server shows its lists to everyone";
 
 const NOBODY: &str = "the server's lists are read with what one person has granted, and nobody has connected it: make a link for somebody (`mcp-ultra grant link`)";
-const LENT: &str = "the server does not show its lists to the one whose grant they are read with, who has connected it before all others: withdraw that grant (`mcp-ultra grant list`, `mcp-ultra grant revoke`), or set servers[].credentials.catalog to another value";
+const LENT: &str = "the server does not show its lists to the one whose grant they are read with: name in servers[].credentials.catalog_of who may read them, and have that person connect it (`mcp-ultra grant link`), or set catalog to another value";
 
 /// What helps where the lists of a server can't be read because of who asks. Names nothing.
 pub(super) fn remedy(section: &Section, error: &UpstreamError) -> Option<&'static str> {

@@ -69,6 +69,10 @@ pub struct CredentialsSection {
     /// `authorization_code` only.
     #[serde(default)]
     pub catalog: CatalogCredentials,
+    /// Whose grants the lists may be read with: a person who is let in for that alone, say. Without
+    /// any: everybody's. For `catalog: first_grant` only.
+    #[serde(default)]
+    pub catalog_of: Vec<CatalogLender>,
     /// How long a request for a token may take.
     #[serde(default = "timeout")]
     pub timeout: Period,
@@ -119,6 +123,16 @@ pub enum CatalogCredentials {
     /// listed before somebody has connected the server by a link that was made for them
     /// (`mcp-ultra grant link`). For `authorization_code` only.
     FirstGrant,
+}
+
+/// A person whose grant a server's lists may be read with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogLender {
+    /// Where the person logs in (`connect.logins`).
+    pub issuer: String,
+    /// The person's `sub` there.
+    pub subject: String,
 }
 
 /// Which resource tokens are asked for.
@@ -331,6 +345,22 @@ impl CredentialsSection {
                 "use client_credentials, or none where the server shows its lists to everyone",
             );
         }
+        if !self.catalog_of.is_empty() && self.catalog != CatalogCredentials::FirstGrant {
+            findings.report(
+                format!("{at}.catalog_of"),
+                "`catalog_of` says whose grants `catalog: first_grant` may use",
+                "remove it, or write `catalog: first_grant`",
+            );
+        }
+        for (index, person) in self.catalog_of.iter().enumerate() {
+            if person.issuer.is_empty() || person.subject.is_empty() {
+                findings.report(
+                    format!("{at}.catalog_of[{index}]"),
+                    "it names nobody",
+                    "write the issuer of a login and the person's `sub` there",
+                );
+            }
+        }
         let exchanges = self.kind == CredentialsKind::TokenExchange;
         let catalog = self.catalog != CatalogCredentials::default();
         for (key, misplaced, kinds) in [
@@ -400,6 +430,7 @@ mod tests {
             requested_token_type: None,
             subject_issuers: Vec::new(),
             catalog: CatalogCredentials::default(),
+            catalog_of: Vec::new(),
             timeout: timeout(),
         };
         let of = |url: &str, resource| {

@@ -100,3 +100,64 @@ async fn lists_are_read_with_what_the_first_has_granted() {
 async fn lists_of_a_legacy_server_are_read_with_what_the_first_has_granted() {
     lists_follow_the_grants(Era::Legacy).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_with_the_next_where_the_first_is_shown_none() {
+    let rig = Rig::start(Era::Modern).await;
+    let first = "scopes: [tickets:read]\n      catalog: first_grant";
+    let yaml = rig.yaml(&[KEY]).replace("scopes: [tickets:read]", first);
+    let mut gateway = gateway(&format!("{yaml}catalog: {{ refresh: 2s }}\n")).await;
+    let admin = admin(&mut gateway).await;
+    *rig.shuns.lock().unwrap() = Some("ana");
+    for (key, subject) in [("k1", "ana"), ("k2", "bea")] {
+        let body =
+            json!({ "server": "tickets", "issuer": rig.issuer.issuer(), "subject": subject });
+        let made = ahead::link(&admin, &operator(), key, "", &body).await;
+        let made = made.json().await.unwrap();
+        let page = connect(
+            &rig.browser(&gateway, subject),
+            made["url"].as_str().unwrap(),
+        )
+        .await;
+        assert_eq!(title(&page), "Connected", "{}", page.text);
+        let asked = format!("a reading with the grant of {subject}");
+        until(&asked, async || {
+            rig.subjects().iter().any(|of| of == subject)
+        })
+        .await;
+    }
+    let bea = rig.caller(&gateway, "bea");
+    until("the lists", async || tools(&bea).await > 0).await;
+    rig.forget();
+    until("readings", async || rig.subjects().len() >= 2).await;
+    assert!(rig.subjects().iter().all(|subject| subject == "bea"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_with_the_grants_of_those_who_are_named() {
+    let rig = Rig::start(Era::Modern).await;
+    let named = format!(
+        "scopes: [tickets:read]\n      catalog: first_grant\n      catalog_of: [{{ issuer: \"{}\", subject: bea }}]",
+        rig.issuer.issuer()
+    );
+    let yaml = rig.yaml(&[KEY]).replace("scopes: [tickets:read]", &named);
+    let mut gateway = gateway(&format!("{yaml}catalog: {{ refresh: 2s }}\n")).await;
+    let admin = admin(&mut gateway).await;
+    let bea = rig.caller(&gateway, "bea");
+    for (key, subject) in [("k1", "ana"), ("k2", "bea")] {
+        assert_eq!(tools(&bea).await, 0);
+        assert!(rig.subjects().is_empty(), "nobody's grant is lent");
+        let body =
+            json!({ "server": "tickets", "issuer": rig.issuer.issuer(), "subject": subject });
+        let made = ahead::link(&admin, &operator(), key, "", &body).await;
+        let made = made.json().await.unwrap();
+        let page = connect(
+            &rig.browser(&gateway, subject),
+            made["url"].as_str().unwrap(),
+        )
+        .await;
+        assert_eq!(title(&page), "Connected", "{}", page.text);
+    }
+    until("the lists", async || tools(&bea).await > 0).await;
+    assert!(rig.subjects().iter().all(|subject| subject == "bea"));
+}

@@ -47,6 +47,8 @@ pub(crate) struct Rig {
     subjects: Arc<Mutex<Vec<String>>>,
     /// The scope that the upstream asks of every token.
     pub(crate) lacks: Arc<Mutex<Option<&'static str>>>,
+    /// The subject that the upstream shows nothing to.
+    pub(super) shuns: Arc<Mutex<Option<&'static str>>>,
     /// Whether it asks it of the gateway's own too.
     pub(crate) lacks_own: Arc<AtomicBool>,
     folder: TempDir,
@@ -84,6 +86,8 @@ impl Rig {
         let subjects: Arc<Mutex<Vec<String>>> = Arc::default();
         let lacks: Arc<Mutex<Option<&'static str>>> = Arc::default();
         let lacks_own: Arc<AtomicBool> = Arc::default();
+        let shuns: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let shunned = shuns.clone();
         let (believed, noted, lacking) = (server.clone(), subjects.clone(), lacks.clone());
         let of_own = lacks_own.clone();
         let guard = move |parts: &http::request::Parts| {
@@ -98,7 +102,11 @@ impl Rig {
             let good = subject.is_some();
             let subject = subject.unwrap_or_else(|| "nobody".to_owned());
             let is_asked = subject != OWN || of_own.load(Ordering::SeqCst);
+            let is_shunned = *shunned.lock().unwrap() == Some(&*subject);
             noted.lock().unwrap().push(subject);
+            if is_shunned {
+                return Access::Lacks("tickets:more");
+            }
             match *lacking.lock().unwrap() {
                 Some(scope)
                     if good
@@ -117,6 +125,7 @@ impl Rig {
             upstream: upstream.unwrap(),
             subjects,
             lacks,
+            shuns,
             lacks_own,
             folder: tempfile::tempdir().unwrap(),
         }

@@ -238,7 +238,7 @@ impl Rig {
                 granted: Arc::new(self.grants()),
                 step_up: Vec::new(),
                 own: false,
-                lent: false,
+                lenders: None,
             },
             scopes: vec!["read".into(), "write".into()],
             resource: Some(URL.into()),
