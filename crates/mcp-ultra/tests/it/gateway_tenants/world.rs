@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::actor::{Actor, Step, Traces};
+use super::actor::{Actor, Seen, Step, Traces};
 use crate::gateway_rig::{SOON, gateway};
 
 pub(super) const RESOURCE: &str = "https://mcp.example.com/mcp";
@@ -181,10 +181,14 @@ impl World {
             let namesake = others(&self.traces[tenant][1 - principal]);
             let seen = actor.act(&step, &mut own, &namesake).await;
             let nobody = actor.act(&step, &mut own, &Traces::default()).await;
-            let mut record = self.records[tenant].lock();
-            record
-                .of_the_namesake
-                .push([seen.answer.clone(), nobody.answer]);
+            // The quota of the tool may be used up with the first of the two.
+            let is_over = |seen: &Seen| seen.answer.starts_with("429 ");
+            if is_over(&seen) || !is_over(&nobody) {
+                let mut record = self.records[tenant].lock();
+                record
+                    .of_the_namesake
+                    .push([seen.answer.clone(), nobody.answer]);
+            }
             seen
         } else {
             let foreign = others(&self.traces[1 - tenant][principal]);
