@@ -12,9 +12,6 @@ use utoipa::IntoParams;
 use super::problem::{Kind, Problem};
 use crate::pins::tool_of;
 
-/// The most of a page.
-pub(super) const LARGEST_PAGE: u32 = 200;
-const USUAL_PAGE: u32 = 50;
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// A JSON body.
@@ -161,33 +158,6 @@ pub(super) struct Change {
     /// Answers as if it were done, and does nothing.
     #[serde(default)]
     pub(super) dry_run: bool,
-}
-
-/// Which tenant, and which part of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    /// The tenant, where it is not the caller's own.
-    pub(super) tenant: Option<String>,
-    /// `next` of the page before.
-    pub(super) after: Option<String>,
-    /// The most entries of a page: 1 to 200, usually 50.
-    pub(super) limit: Option<u32>,
-}
-
-impl Page {
-    pub(super) fn limit(&self) -> Result<u32, Problem> {
-        page_limit(self.limit)
-    }
-}
-
-/// The most entries of a page, as asked for or the usual number.
-pub(super) fn page_limit(asked: Option<u32>) -> Result<u32, Problem> {
-    match asked.unwrap_or(USUAL_PAGE) {
-        limit @ 1..=LARGEST_PAGE => Ok(limit),
-        _ => Err(Problem::invalid("limit", "it must be 1 to 200")),
-    }
 }
 
 /// The idempotency key of a request that makes something
