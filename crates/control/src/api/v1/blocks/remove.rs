@@ -1,14 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 
-use super::{find, revision_of, shown};
+use super::{find, shown, tag};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
         problem::{Document, Kind, Problem},
-        revision::IfMatch,
+        revision::{IfMatch, Shown},
     },
     blocks::BlockView,
 };
@@ -36,10 +36,10 @@ pub(super) async fn remove(
     Parameters(query): Parameters<Change>,
     Identifier(id): Identifier,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<BlockView>, Problem> {
     let tenant = caller.may(&api, Action::AdminBlocksManage, query.tenant)?;
     let found = find(&api, &tenant, &id).await?;
-    meant.check(revision_of(&found))?;
+    meant.check(&tag(&found))?;
     if !query.dry_run {
         if !api.blocks.remove(&found).await? {
             return Err(Problem::new(

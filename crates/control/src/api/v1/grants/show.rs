@@ -1,18 +1,14 @@
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use mcp_ultra_domain::policy::Action;
 
-use super::grant;
+use super::shown;
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
         problem::{Document, Problem},
-        revision::{IfNoneMatch, etag},
+        revision::IfNoneMatch,
     },
     grants::GrantView,
 };
@@ -40,9 +36,5 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let tenant = caller.may(&api, Action::AdminGrantsRead, query.tenant)?;
     let found = api.grants.get(&tenant, &id).await?;
-    if known.has(found.revision) {
-        let tag = [(header::ETAG, etag(found.revision))];
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
-    }
-    Ok(grant(&found))
+    Ok(shown(&found).unless(&known))
 }

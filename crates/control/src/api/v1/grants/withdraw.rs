@@ -1,9 +1,4 @@
-use axum::{
-    Json,
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,7 +9,7 @@ use crate::{
         caller::Caller,
         input::{Change, Identifier, Parameters},
         problem::{Document, Problem},
-        revision::{IfMatch, etag},
+        revision::{IfMatch, Shown, Tag},
     },
     grants::{GrantView, Revoked},
 };
@@ -54,10 +49,11 @@ pub(super) async fn withdraw(
     Parameters(query): Parameters<Change>,
     Identifier(id): Identifier,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<Withdrawn>, Problem> {
     let tenant = caller.may(&api, Action::AdminGrantsManage, query.tenant)?;
     let found = api.grants.get(&tenant, &id).await?;
-    meant.check(found.revision)?;
+    let tag = Tag::of(found.revision);
+    meant.check(&tag)?;
     let revoked = if query.dry_run {
         Revoked::NotAsked
     } else {
@@ -74,5 +70,5 @@ pub(super) async fn withdraw(
         grant: GrantView::from(&found),
         revoked: revoked.as_str(),
     };
-    Ok(([(header::ETAG, etag(found.revision))], Json(body)).into_response())
+    Ok(Shown::new(tag, body))
 }

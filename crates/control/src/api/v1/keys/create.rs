@@ -10,7 +10,7 @@ use mcp_ultra_domain::{PrincipalKind, policy::Action, ports::Claim};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{KeyWithToken, replayed, shown, since_epoch, with_token};
+use super::{KeyWithToken, replayed, since_epoch, with_token};
 use crate::{
     api::{
         Api,
@@ -117,7 +117,8 @@ pub(super) async fn create(
     match api.keys.create(id.clone(), new).await {
         Ok(made) => {
             tracing::info!(key = id, "an API key was made");
-            Ok(at(&id, shown(&api, StatusCode::CREATED, &made)))
+            let answer = with_token(&api, StatusCode::CREATED, &made.key, Some(&made.token));
+            Ok(at(&id, answer))
         }
         // Made before, under this idempotency key; else the name is another key's.
         Err(KeyError::NameTaken) => match api.keys.get(&tenant, &id).await {

@@ -1,13 +1,13 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
-use super::{key, to_change};
+use super::{shown, to_change};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
         problem::{Document, Problem},
-        revision::IfMatch,
+        revision::{IfMatch, Shown},
     },
     keys::KeyView,
 };
@@ -36,12 +36,12 @@ pub(super) async fn revoke(
     Parameters(query): Parameters<Change>,
     Identifier(id): Identifier,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<KeyView>, Problem> {
     let found = to_change(&api, &caller, query.tenant, &id, &meant).await?;
     if query.dry_run {
-        return Ok(key(&api, &found));
+        return Ok(shown(&api, &found));
     }
     let ended = api.keys.revoke(found).await?;
     tracing::info!(key = id, "an API key was revoked");
-    Ok(key(&api, &ended))
+    Ok(shown(&api, &ended))
 }

@@ -4,7 +4,7 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{KeyWithToken, shown, to_change, with_token};
+use super::{KeyWithToken, to_change, with_token};
 use crate::{
     api::{
         Api,
@@ -64,5 +64,10 @@ pub(super) async fn rotate(
     }
     let rotated = api.keys.rotate(found, overlap).await?;
     tracing::info!(key = id, "an API key was rotated");
-    Ok(shown(&api, StatusCode::OK, &rotated))
+    Ok(with_token(
+        &api,
+        StatusCode::OK,
+        &rotated.key,
+        Some(&rotated.token),
+    ))
 }

@@ -1,14 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 
-use super::{REVISION, find, shown, unknown};
+use super::{find, shown, tag, unknown};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
         problem::{Document, Problem},
-        revision::IfMatch,
+        revision::{IfMatch, Shown},
     },
     sessions::SessionView,
 };
@@ -37,10 +37,10 @@ pub(super) async fn end(
     Parameters(query): Parameters<Change>,
     Identifier(id): Identifier,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<SessionView>, Problem> {
     let tenant = caller.may(&api, Action::AdminSessionsEnd, query.tenant)?;
     let found = find(&api, &tenant, &id)?;
-    meant.check(REVISION)?;
+    meant.check(&tag())?;
     if !query.dry_run {
         if !api.sessions.end(&tenant, &id).await {
             return Err(unknown());

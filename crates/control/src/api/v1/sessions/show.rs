@@ -1,4 +1,4 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 
 use super::{find, shown};
@@ -8,6 +8,7 @@ use crate::{
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
         problem::{Document, Problem},
+        revision::Shown,
     },
     sessions::SessionView,
 };
@@ -30,7 +31,7 @@ pub(super) async fn show(
     caller: Caller,
     Parameters(query): Parameters<OfTenant>,
     Identifier(id): Identifier,
-) -> Result<Response, Problem> {
+) -> Result<Shown<SessionView>, Problem> {
     let tenant = caller.may(&api, Action::AdminSessionsRead, query.tenant)?;
     Ok(shown(find(&api, &tenant, &id)?))
 }

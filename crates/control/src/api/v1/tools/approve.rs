@@ -1,14 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::{policy::Action, scan::printable};
 
-use super::shown;
+use super::{shown, tag};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{DryRun, Parameters, ToolName},
         problem::{Document, Problem},
-        revision::IfMatch,
+        revision::{IfMatch, Shown},
     },
     pins::PinView,
 };
@@ -38,7 +38,7 @@ pub(super) async fn approve(
     Parameters(query): Parameters<DryRun>,
     ToolName { server, tool }: ToolName,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<PinView>, Problem> {
     caller.may_for_all(&api, Action::AdminToolsApprove)?;
     api.pins.check()?;
     let found = api.pins.get(&server, &tool).await?;
@@ -47,7 +47,7 @@ pub(super) async fn approve(
     // Sent again after it was done: what waited then is what is approved now.
     let again = !view.waits() && meant.has_waited(view.approved.as_deref());
     if !again {
-        meant.check_tag(&view.tag())?;
+        meant.check(&tag(&view))?;
     }
     let (Some(current), false) = (current, query.dry_run) else {
         return Ok(shown(&found));

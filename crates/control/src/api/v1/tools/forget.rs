@@ -1,14 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::{policy::Action, scan::printable};
 
-use super::shown;
+use super::{shown, tag};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{DryRun, Parameters, ToolName},
         problem::{Document, Problem},
-        revision::IfMatch,
+        revision::{IfMatch, Shown},
     },
     pins::{PinView, Pins},
 };
@@ -38,10 +38,10 @@ pub(super) async fn forget(
     Parameters(query): Parameters<DryRun>,
     ToolName { server, tool }: ToolName,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<PinView>, Problem> {
     caller.may_for_all(&api, Action::AdminToolsApprove)?;
     let found = api.pins.get(&server, &tool).await?;
-    meant.check_tag(&PinView::of(&found).tag())?;
+    meant.check(&tag(&PinView::of(&found)))?;
     if query.dry_run {
         Pins::check_gone(&found)?;
         return Ok(shown(&found));

@@ -1,11 +1,7 @@
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use mcp_ultra_domain::policy::Action;
 
-use super::{etag, shown};
+use super::shown;
 use crate::{
     api::{
         Api,
@@ -42,10 +38,5 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     caller.may_for_all(&api, Action::AdminToolsRead)?;
     let found = api.pins.get(&server, &tool).await?;
-    let view = PinView::of(&found);
-    if known.has_tag(&view.tag()) {
-        let tag = [(header::ETAG, etag(&view))];
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
-    }
-    Ok(shown(&found))
+    Ok(shown(&found).unless(&known))
 }
