@@ -1,4 +1,3 @@
-use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     extract::{
         FromRequest, FromRequestParts, Path, Query, Request,
@@ -11,8 +10,6 @@ use utoipa::IntoParams;
 
 use super::problem::{Kind, Problem};
 use crate::pins::tool_of;
-
-const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// A JSON body.
 #[derive(Debug)]
@@ -160,37 +157,6 @@ pub(super) struct Change {
     pub(super) dry_run: bool,
 }
 
-/// The idempotency key of a request that makes something
-/// (draft-ietf-httpapi-idempotency-key-header).
-#[derive(Debug)]
-pub(super) struct IdempotencyKey(pub(super) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let key = header(&parts.headers, "idempotency-key")?.ok_or_else(|| {
-            Problem::invalid(
-                "Idempotency-Key",
-                "send a key of your choice, such as a UUID, and the same one when you send this again",
-            )
-        })?;
-        // The draft has it as a string of structured fields; most clients leave the quotes out.
-        let key = key
-            .strip_prefix('"')
-            .and_then(|key| key.strip_suffix('"'))
-            .unwrap_or(key);
-        let fine = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
-        if key.is_empty() || key.len() > LONGEST_IDEMPOTENCY_KEY || !key.bytes().all(fine) {
-            return Err(Problem::invalid(
-                "Idempotency-Key",
-                "it must be 1 to 255 visible ASCII characters",
-            ));
-        }
-        Ok(Self(key.to_owned()))
-    }
-}
-
 /// The value of a header that may be there once.
 pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
     let mut values = headers.get_all(name).iter();
@@ -201,12 +167,4 @@ pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'
         (Ok(value), None) => Ok(Some(value.trim())),
         _ => Err(Problem::invalid(name, "send this header once, in ASCII")),
     }
-}
-
-/// The digest of what is asked for: the same request has the same one.
-pub(super) fn digest_of(request: &impl Serialize) -> [u8; 32] {
-    let text = serde_json::to_vec(request).unwrap_or_default();
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, &text).as_ref());
-    bytes
 }

@@ -6,12 +6,14 @@
 //! - `caller`: who asks, and whether they may; [`rule`] decides
 //! - `problem`: everything that goes wrong (RFC 9457)
 //! - `input`: bodies, queries and headers that are read before anything is done
+//! - `idempotency`: what makes something does so once
 //! - `page`: lists, a page at a time
 //! - `revision`: `ETag` and `If-Match` (RFC 9110, 13)
 //!
 //! The way in is [`router`]; [`description`] is what it serves, as OpenAPI 3.1.
 
 mod caller;
+mod idempotency;
 mod input;
 mod page;
 mod problem;

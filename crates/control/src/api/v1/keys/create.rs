@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
-use mcp_ultra_domain::{PrincipalKind, policy::Action, ports::Claim};
+use mcp_ultra_domain::{PrincipalKind, policy::Action};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,8 +15,9 @@ use crate::{
     api::{
         Api,
         caller::Caller,
-        input::{self, Change, Field, IdempotencyKey, Input, Parameters},
-        problem::{Document, Kind, Problem},
+        idempotency::IdempotencyKey,
+        input::{Change, Field, Input, Parameters},
+        problem::{Document, Problem},
     },
     keys::{KeyError, NewKey, USUAL_LIFETIME},
 };
@@ -86,7 +87,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Parameters(change): Parameters<Change>,
-    IdempotencyKey(idempotency): IdempotencyKey,
+    idempotency: IdempotencyKey,
     Input(body): Input<Body>,
 ) -> Result<Response, Problem> {
     let tenant = caller.may(&api, Action::AdminKeysManage, change.tenant)?;
@@ -99,20 +100,9 @@ pub(super) async fn create(
         api.keys.check_name(&prepared).await?;
         return Ok(with_token(&api, StatusCode::OK, &prepared, None));
     }
-    let owner = caller.principal().id();
-    let digest = input::digest_of(&("keys", &tenant, &body));
-    let claimed = api
-        .idempotency
-        .claim(owner, &idempotency, &digest, &id, now);
-    match claimed.await.map_err(|error| Problem::store(&error))? {
-        Claim::New => {}
-        Claim::Same(made) => id = made,
-        Claim::Other => {
-            return Err(Problem::new(
-                Kind::UNPROCESSABLE,
-                "another request was sent under this Idempotency-Key; use a new one",
-            ));
-        }
+    let request = ("keys", &tenant, &body);
+    if let Some(made) = idempotency.claim(&api, &caller, &request, &id).await? {
+        id = made;
     }
     match api.keys.create(id.clone(), new).await {
         Ok(made) => {
