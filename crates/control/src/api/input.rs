@@ -1,4 +1,3 @@
-use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     extract::{
         FromRequest, FromRequestParts, Path, Query, Request,
@@ -11,11 +10,6 @@ use utoipa::IntoParams;
 
 use super::problem::{Kind, Problem};
 use crate::pins::tool_of;
-
-/// The most of a page.
-pub(super) const LARGEST_PAGE: u32 = 200;
-const USUAL_PAGE: u32 = 50;
-const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
 /// A JSON body.
 #[derive(Debug)]
@@ -95,8 +89,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 }
 
 /// The identifier in the path.
-#[derive(Debug)]
-pub(super) struct Identifier(pub(super) String);
+#[derive(Debug, IntoParams)]
+#[into_params(names("id"), parameter_in = Path)]
+pub(super) struct Identifier(
+    /// Its identifier
+    pub(super) String,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for Identifier {
     type Rejection = Problem;
@@ -109,9 +107,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Identifier {
 }
 
 /// The tool in the path.
-#[derive(Debug)]
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(super) struct ToolName {
+    /// The server's name in the configuration
     pub(super) server: String,
+    /// The server's own name of the tool, or `~` and its base64url, as in `href`
     pub(super) tool: String,
 }
 
@@ -163,64 +164,6 @@ pub(super) struct Change {
     pub(super) dry_run: bool,
 }
 
-/// Which tenant, and which part of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    /// The tenant, where it is not the caller's own.
-    pub(super) tenant: Option<String>,
-    /// `next` of the page before.
-    pub(super) after: Option<String>,
-    /// The most entries of a page: 1 to 200, usually 50.
-    pub(super) limit: Option<u32>,
-}
-
-impl Page {
-    pub(super) fn limit(&self) -> Result<u32, Problem> {
-        page_limit(self.limit)
-    }
-}
-
-/// The most entries of a page, as asked for or the usual number.
-pub(super) fn page_limit(asked: Option<u32>) -> Result<u32, Problem> {
-    match asked.unwrap_or(USUAL_PAGE) {
-        limit @ 1..=LARGEST_PAGE => Ok(limit),
-        _ => Err(Problem::invalid("limit", "it must be 1 to 200")),
-    }
-}
-
-/// The idempotency key of a request that makes something
-/// (draft-ietf-httpapi-idempotency-key-header).
-#[derive(Debug)]
-pub(super) struct IdempotencyKey(pub(super) String);
-
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let key = header(&parts.headers, "idempotency-key")?.ok_or_else(|| {
-            Problem::invalid(
-                "Idempotency-Key",
-                "send a key of your choice, such as a UUID, and the same one when you send this again",
-            )
-        })?;
-        // The draft has it as a string of structured fields; most clients leave the quotes out.
-        let key = key
-            .strip_prefix('"')
-            .and_then(|key| key.strip_suffix('"'))
-            .unwrap_or(key);
-        let fine = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
-        if key.is_empty() || key.len() > LONGEST_IDEMPOTENCY_KEY || !key.bytes().all(fine) {
-            return Err(Problem::invalid(
-                "Idempotency-Key",
-                "it must be 1 to 255 visible ASCII characters",
-            ));
-        }
-        Ok(Self(key.to_owned()))
-    }
-}
-
 /// The value of a header that may be there once.
 pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
     let mut values = headers.get_all(name).iter();
@@ -231,12 +174,4 @@ pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'
         (Ok(value), None) => Ok(Some(value.trim())),
         _ => Err(Problem::invalid(name, "send this header once, in ASCII")),
     }
-}
-
-/// The digest of what is asked for: the same request has the same one.
-pub(super) fn digest_of(request: &impl Serialize) -> [u8; 32] {
-    let text = serde_json::to_vec(request).unwrap_or_default();
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, &text).as_ref());
-    bytes
 }

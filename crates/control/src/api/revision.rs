@@ -1,26 +1,73 @@
 use axum::{
+    Json,
     extract::FromRequestParts,
-    http::{HeaderValue, header, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
 };
+use serde::Serialize;
+use utoipa::IntoParams;
 
 use super::{
     input,
     problem::{Kind, Problem},
 };
 
-/// The `ETag` of a revision, for `If-Match`: what a change may be meant for is the same under one revision.
-pub(super) fn etag(revision: u64) -> HeaderValue {
-    HeaderValue::try_from(tag(revision)).unwrap_or(HeaderValue::from_static("\"\""))
+/// The `ETag` of something, for `If-Match`: what a change may be meant for is the same under one tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tag(String);
+
+impl Tag {
+    /// That of a revision.
+    pub(super) fn of(revision: u64) -> Self {
+        Self(format!("\"r{revision}\""))
+    }
+
+    /// That of something that has no revision, in its quotes.
+    pub(super) fn quoted(tag: String) -> Self {
+        Self(tag)
+    }
+
+    fn header(&self) -> HeaderValue {
+        HeaderValue::try_from(&self.0).unwrap_or(HeaderValue::from_static("\"\""))
+    }
 }
 
-fn tag(revision: u64) -> String {
-    format!("\"r{revision}\"")
+/// One thing as it is answered with: its view, under its `ETag`.
+#[derive(Debug)]
+pub(super) struct Shown<V> {
+    tag: Tag,
+    view: V,
+}
+
+impl<V: Serialize> Shown<V> {
+    pub(super) fn new(tag: Tag, view: V) -> Self {
+        Self { tag, view }
+    }
+
+    /// The `ETag` alone where the client has it already. Not for what changes without its tag.
+    pub(super) fn unless(self, known: &IfNoneMatch) -> Response {
+        if known.has(&self.tag) {
+            let tag = [(header::ETAG, self.tag.header())];
+            return (StatusCode::NOT_MODIFIED, tag).into_response();
+        }
+        self.into_response()
+    }
+}
+
+impl<V: Serialize> IntoResponse for Shown<V> {
+    fn into_response(self) -> Response {
+        ([(header::ETAG, self.tag.header())], Json(self.view)).into_response()
+    }
 }
 
 /// The revisions that a change is meant for. A request without it is refused
 /// (RFC 6585, 3): whoever changes something has read it.
-#[derive(Debug)]
-pub(super) struct IfMatch(String);
+#[derive(Debug, IntoParams)]
+#[into_params(names("If-Match"), parameter_in = Header)]
+pub(super) struct IfMatch(
+    /// The ETag of what was read
+    String,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
@@ -39,12 +86,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 impl IfMatch {
     /// Whether what is there is what the change is meant for (RFC 9110, 13.1.1: strong
     /// comparison).
-    pub(super) fn check(&self, revision: u64) -> Result<(), Problem> {
-        self.check_tag(&tag(revision))
-    }
-
-    /// The same for something that has no revision, by its tag.
-    pub(super) fn check_tag(&self, there: &str) -> Result<(), Problem> {
+    pub(super) fn check(&self, there: &Tag) -> Result<(), Problem> {
+        let Tag(there) = there;
         if self.0 == "*" || tags(&self.0).any(|one| one == there) {
             return Ok(());
         }
@@ -89,12 +132,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfNoneMatch {
 }
 
 impl IfNoneMatch {
-    pub(super) fn has(&self, revision: u64) -> bool {
-        self.has_tag(&tag(revision))
-    }
-
-    /// The same for something that has no revision, by its tag.
-    pub(super) fn has_tag(&self, there: &str) -> bool {
+    fn has(&self, Tag(there): &Tag) -> bool {
         self.0.as_deref().is_some_and(|value| {
             value == "*" || tags(value).any(|one| one.trim_start_matches("W/") == there)
         })
@@ -111,16 +149,29 @@ mod tests {
 
     #[test]
     fn only_the_same_revision_matches() {
-        let matches = |value: &str| IfMatch(value.into()).check(3).is_ok();
+        let there = Tag::of(3);
+        let matches = |value: &str| IfMatch(value.into()).check(&there).is_ok();
         for value in ["\"r3\"", "*", "\"r2\", \"r3\""] {
             assert!(matches(value), "{value}");
         }
         for value in ["", "r3", "\"r2\"", "W/\"r3\"", "\"r33\""] {
             assert!(!matches(value), "{value}");
         }
-        assert!(IfNoneMatch(Some("W/\"r3\"".into())).has(3));
-        assert!(!IfNoneMatch(Some("\"r2\"".into())).has(3));
-        assert!(!IfNoneMatch(None).has(3));
-        assert_eq!(etag(3), "\"r3\"");
+    }
+
+    #[test]
+    fn what_the_client_has_is_not_sent_again() {
+        for (known, status) in [
+            (Some("\"r3\""), 304),
+            (Some("W/\"r3\""), 304),
+            (Some("*"), 304),
+            (Some("\"r2\""), 200),
+            (None, 200),
+        ] {
+            let known = IfNoneMatch(known.map(str::to_owned));
+            let answer = Shown::new(Tag::of(3), "it").unless(&known);
+            assert_eq!(answer.status(), status, "{known:?}");
+            assert_eq!(answer.headers()[header::ETAG], "\"r3\"");
+        }
     }
 }

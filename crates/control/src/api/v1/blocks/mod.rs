@@ -5,11 +5,6 @@ mod list;
 mod remove;
 mod show;
 
-use axum::{
-    Json,
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
-};
 use mcp_ultra_domain::Block;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -17,7 +12,7 @@ use crate::{
     api::{
         Api,
         problem::{Kind, Problem},
-        revision,
+        revision::{Shown, Tag},
     },
     blocks::BlockView,
 };
@@ -34,11 +29,10 @@ async fn find(api: &Api, tenant: &str, id: &str) -> Result<Block, Problem> {
 }
 
 /// Another one of the same caller has begun later.
-fn revision_of(block: &Block) -> u64 {
-    u64::try_from(block.since.as_millis()).unwrap_or(u64::MAX)
+fn tag(block: &Block) -> Tag {
+    Tag::of(u64::try_from(block.since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn shown(block: &Block) -> Response {
-    let etag: HeaderValue = revision::etag(revision_of(block));
-    ([(header::ETAG, etag)], Json(BlockView::from(block))).into_response()
+fn shown(block: &Block) -> Shown<BlockView> {
+    Shown::new(tag(block), BlockView::from(block))
 }

@@ -1,14 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 
-use super::{find, revision_of, shown};
+use super::{find, shown, tag};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
-        problem::{Document, Kind, Problem},
-        revision::IfMatch,
+        problem::{Kind, Problem},
+        revision::{IfMatch, Shown},
     },
     blocks::BlockView,
 };
@@ -19,14 +19,10 @@ use crate::{
     path = "/{id}",
     operation_id = "removeBlock",
     tag = "blocks",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     responses(
         (status = 200, description = "The block as it was, or as it is for a dry run", body = BlockView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -36,10 +32,10 @@ pub(super) async fn remove(
     Parameters(query): Parameters<Change>,
     Identifier(id): Identifier,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<BlockView>, Problem> {
     let tenant = caller.may(&api, Action::AdminBlocksManage, query.tenant)?;
     let found = find(&api, &tenant, &id).await?;
-    meant.check(revision_of(&found))?;
+    meant.check(&tag(&found))?;
     if !query.dry_run {
         if !api.blocks.remove(&found).await? {
             return Err(Problem::new(

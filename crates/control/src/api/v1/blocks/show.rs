@@ -1,4 +1,4 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 
 use super::{find, shown};
@@ -7,7 +7,8 @@ use crate::{
         Api,
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
+        revision::Shown,
     },
     blocks::BlockView,
 };
@@ -18,10 +19,10 @@ use crate::{
     path = "/{id}",
     operation_id = "getBlock",
     tag = "blocks",
-    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    params(Identifier, OfTenant),
     responses(
         (status = 200, description = "The block", body = BlockView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -30,7 +31,7 @@ pub(super) async fn show(
     caller: Caller,
     Parameters(query): Parameters<OfTenant>,
     Identifier(id): Identifier,
-) -> Result<Response, Problem> {
+) -> Result<Shown<BlockView>, Problem> {
     let tenant = caller.may(&api, Action::AdminBlocksRead, query.tenant)?;
     Ok(shown(&find(&api, &tenant, &id).await?))
 }

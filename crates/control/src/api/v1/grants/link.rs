@@ -7,15 +7,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
-use mcp_ultra_domain::{Attributes, Principal, PrincipalKind, policy::Action, ports::Claim};
+use mcp_ultra_domain::{Attributes, Principal, PrincipalKind, policy::Action};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::{
     Api,
     caller::Caller,
-    input::{self, Change, IdempotencyKey, Input, Parameters},
-    problem::{Document, Kind, Problem},
+    idempotency::IdempotencyKey,
+    input::{Change, Input, Parameters},
+    problem::{Kind, Problem},
 };
 
 /// The longest name of somebody for an issuer.
@@ -60,12 +61,12 @@ pub(super) struct Made {
     path = "/links",
     operation_id = "createConnectLink",
     tag = "grants",
-    params(Change, ("Idempotency-Key" = String, Header, description = "Of your choice; the same one when this is sent again")),
+    params(Change, IdempotencyKey),
     request_body = Body,
     responses(
         (status = 200, description = "A dry run: the link as it would be", body = Made),
         (status = 201, description = "The link", body = Made),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -73,7 +74,7 @@ pub(super) async fn link(
     State(api): State<Api>,
     caller: Caller,
     Parameters(change): Parameters<Change>,
-    IdempotencyKey(idempotency): IdempotencyKey,
+    idempotency: IdempotencyKey,
     Input(body): Input<Body>,
 ) -> Result<Response, Problem> {
     let principal = whom(&api, &caller, change.tenant, &body)?;
@@ -83,22 +84,12 @@ pub(super) async fn link(
     let mut id = api.links.new_id();
     let mut ends = Duration::from_secs(now.saturating_add(api.links.lifetime()).as_secs());
     if !change.dry_run {
-        let owner = caller.principal().id();
-        let digest = input::digest_of(&("links", principal.id(), &body));
+        let request = ("links", principal.id(), &body);
         // With its end, so that the same link can be made again.
         let named = format!("{id}.{}", ends.as_secs());
-        let claimed = api
-            .idempotency
-            .claim(owner, &idempotency, &digest, &named, now);
-        match claimed.await.map_err(|error| Problem::store(&error))? {
-            Claim::New => {}
-            Claim::Same(made) => (id, ends) = again(&made, now)?,
-            Claim::Other => {
-                return Err(Problem::new(
-                    Kind::UNPROCESSABLE,
-                    "another request was sent under this Idempotency-Key; use a new one",
-                ));
-            }
+        let claimed = idempotency.claim(&api, &caller, &request, &named);
+        if let Some(made) = claimed.await? {
+            (id, ends) = again(&made, now)?;
         }
     }
     let made = if change.dry_run {

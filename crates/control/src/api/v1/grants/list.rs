@@ -1,14 +1,15 @@
 use axum::{Json, extract::State};
 use mcp_ultra_domain::policy::Action;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     api::{
         Api,
         caller::Caller,
-        input::{Page, Parameters},
-        problem::{Document, Problem},
+        input::Parameters,
+        page::{Limit, List},
+        problem::Problem,
     },
     grants::GrantView,
 };
@@ -28,14 +29,8 @@ pub(super) struct Which {
     limit: Option<u32>,
 }
 
-/// A page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = GrantList)]
-pub(super) struct List {
-    items: Vec<GrantView>,
-    /// Ask with `after` set to this for the next page; null at the end.
-    next: Option<String>,
-}
+/// A page of them.
+type Grants = List<GrantView>;
 
 /// The grants of a tenant, or of one person in it.
 #[utoipa::path(
@@ -45,8 +40,8 @@ pub(super) struct List {
     tag = "grants",
     params(Which),
     responses(
-        (status = 200, description = "A page", body = List),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        (status = 200, description = "A page", body = Grants),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -54,28 +49,12 @@ pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Parameters(which): Parameters<Which>,
-) -> Result<Json<List>, Problem> {
-    let Which {
-        tenant,
-        subject,
-        after,
-        limit,
-    } = which;
-    let page = Page {
-        tenant,
-        after,
-        limit,
-    };
-    let limit = page.limit()?;
-    let tenant = caller.may(&api, Action::AdminGrantsRead, page.tenant)?;
-    let (subject, after) = (subject.as_deref(), page.after.as_deref());
-    // One more than asked for tells whether there is another page.
-    let mut grants = api.grants.list(&tenant, subject, after, limit + 1).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = grants.len() > limit;
-    grants.truncate(limit);
-    Ok(Json(List {
-        next: grants.last().filter(|_| more).map(|grant| grant.id.clone()),
-        items: grants.iter().map(GrantView::from).collect(),
-    }))
+) -> Result<Json<Grants>, Problem> {
+    let limit = Limit::of(which.limit)?;
+    let tenant = caller.may(&api, Action::AdminGrantsRead, which.tenant)?;
+    let (subject, after) = (which.subject.as_deref(), which.after.as_deref());
+    let grants = api.grants.list(&tenant, subject, after, limit.and_one());
+    let grants = grants.await?;
+    let views = grants.iter().map(GrantView::from);
+    Ok(Json(List::cut(limit, views, |grant| grant.id.clone())))
 }

@@ -5,16 +5,14 @@ mod list;
 mod show;
 mod withdraw;
 
-use axum::{
-    Json,
-    http::header,
-    response::{IntoResponse, Response},
-};
 use mcp_ultra_domain::Grant;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{Api, revision::etag},
+    api::{
+        Api,
+        revision::{Shown, Tag},
+    },
     grants::GrantView,
 };
 
@@ -25,7 +23,6 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(show::show, withdraw::withdraw))
 }
 
-fn grant(grant: &Grant) -> Response {
-    let view = GrantView::from(grant);
-    ([(header::ETAG, etag(grant.revision))], Json(view)).into_response()
+fn shown(grant: &Grant) -> Shown<GrantView> {
+    Shown::new(Tag::of(grant.revision), GrantView::from(grant))
 }

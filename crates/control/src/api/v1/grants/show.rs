@@ -1,18 +1,14 @@
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use mcp_ultra_domain::policy::Action;
 
-use super::grant;
+use super::shown;
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
-        problem::{Document, Problem},
-        revision::{IfNoneMatch, etag},
+        problem::Problem,
+        revision::IfNoneMatch,
     },
     grants::GrantView,
 };
@@ -23,11 +19,11 @@ use crate::{
     path = "/{id}",
     operation_id = "getGrant",
     tag = "grants",
-    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    params(Identifier, OfTenant),
     responses(
         (status = 200, description = "The grant", body = GrantView, headers(("ETag" = String, description = "Its revision"))),
         (status = 304, description = "It is the one that If-None-Match names"),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -40,9 +36,5 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let tenant = caller.may(&api, Action::AdminGrantsRead, query.tenant)?;
     let found = api.grants.get(&tenant, &id).await?;
-    if known.has(found.revision) {
-        let tag = [(header::ETAG, etag(found.revision))];
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
-    }
-    Ok(grant(&found))
+    Ok(shown(&found).unless(&known))
 }

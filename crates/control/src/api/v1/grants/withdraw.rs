@@ -1,9 +1,4 @@
-use axum::{
-    Json,
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,8 +8,8 @@ use crate::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
-        problem::{Document, Problem},
-        revision::{IfMatch, etag},
+        problem::Problem,
+        revision::{IfMatch, Shown, Tag},
     },
     grants::{GrantView, Revoked},
 };
@@ -37,14 +32,10 @@ pub(super) struct Withdrawn {
     path = "/{id}",
     operation_id = "withdrawGrant",
     tag = "grants",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     responses(
         (status = 200, description = "The grant as it was, or as it is for a dry run", body = Withdrawn, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -54,10 +45,11 @@ pub(super) async fn withdraw(
     Parameters(query): Parameters<Change>,
     Identifier(id): Identifier,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<Withdrawn>, Problem> {
     let tenant = caller.may(&api, Action::AdminGrantsManage, query.tenant)?;
     let found = api.grants.get(&tenant, &id).await?;
-    meant.check(found.revision)?;
+    let tag = Tag::of(found.revision);
+    meant.check(&tag)?;
     let revoked = if query.dry_run {
         Revoked::NotAsked
     } else {
@@ -74,5 +66,5 @@ pub(super) async fn withdraw(
         grant: GrantView::from(&found),
         revoked: revoked.as_str(),
     };
-    Ok(([(header::ETAG, etag(found.revision))], Json(body)).into_response())
+    Ok(Shown::new(tag, body))
 }

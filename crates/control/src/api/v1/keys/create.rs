@@ -6,17 +6,18 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
-use mcp_ultra_domain::{PrincipalKind, policy::Action, ports::Claim};
+use mcp_ultra_domain::{PrincipalKind, policy::Action};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{KeyWithToken, replayed, shown, since_epoch, with_token};
+use super::{KeyWithToken, replayed, since_epoch, with_token};
 use crate::{
     api::{
         Api,
         caller::Caller,
-        input::{self, Change, Field, IdempotencyKey, Input, Parameters},
-        problem::{Document, Kind, Problem},
+        idempotency::IdempotencyKey,
+        input::{Change, Field, Input, Parameters},
+        problem::Problem,
     },
     keys::{KeyError, NewKey, USUAL_LIFETIME},
 };
@@ -73,12 +74,12 @@ impl Body {
     path = "/",
     operation_id = "createKey",
     tag = "keys",
-    params(Change, ("Idempotency-Key" = String, Header, description = "Of your choice; the same one when this is sent again")),
+    params(Change, IdempotencyKey),
     request_body = Body,
     responses(
         (status = 200, description = "A dry run: the key as it would be", body = KeyWithToken),
         (status = 201, description = "The key and its secret", body = KeyWithToken, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -86,7 +87,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Parameters(change): Parameters<Change>,
-    IdempotencyKey(idempotency): IdempotencyKey,
+    idempotency: IdempotencyKey,
     Input(body): Input<Body>,
 ) -> Result<Response, Problem> {
     let tenant = caller.may(&api, Action::AdminKeysManage, change.tenant)?;
@@ -99,25 +100,15 @@ pub(super) async fn create(
         api.keys.check_name(&prepared).await?;
         return Ok(with_token(&api, StatusCode::OK, &prepared, None));
     }
-    let owner = caller.principal().id();
-    let digest = input::digest_of(&("keys", &tenant, &body));
-    let claimed = api
-        .idempotency
-        .claim(owner, &idempotency, &digest, &id, now);
-    match claimed.await.map_err(|error| Problem::store(&error))? {
-        Claim::New => {}
-        Claim::Same(made) => id = made,
-        Claim::Other => {
-            return Err(Problem::new(
-                Kind::UNPROCESSABLE,
-                "another request was sent under this Idempotency-Key; use a new one",
-            ));
-        }
+    let request = ("keys", &tenant, &body);
+    if let Some(made) = idempotency.claim(&api, &caller, &request, &id).await? {
+        id = made;
     }
     match api.keys.create(id.clone(), new).await {
         Ok(made) => {
             tracing::info!(key = id, "an API key was made");
-            Ok(at(&id, shown(&api, StatusCode::CREATED, &made)))
+            let answer = with_token(&api, StatusCode::CREATED, &made.key, Some(&made.token));
+            Ok(at(&id, answer))
         }
         // Made before, under this idempotency key; else the name is another key's.
         Err(KeyError::NameTaken) => match api.keys.get(&tenant, &id).await {

@@ -1,26 +1,19 @@
 use axum::{Json, extract::State};
 use mcp_ultra_domain::policy::Action;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::{
     api::{
         Api,
         caller::Caller,
-        input::{Page, Parameters},
-        problem::{Document, Problem},
+        input::Parameters,
+        page::{Limit, List, Page},
+        problem::Problem,
     },
     keys::KeyView,
 };
 
-/// A page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ApiKeyList)]
-pub(super) struct List {
-    items: Vec<KeyView>,
-    /// Ask with `after` set to this for the next page; null at the end.
-    next: Option<String>,
-}
+/// A page of them.
+type Keys = List<KeyView>;
 
 /// The API keys of a tenant, ended ones too.
 #[utoipa::path(
@@ -30,8 +23,8 @@ pub(super) struct List {
     tag = "keys",
     params(Page),
     responses(
-        (status = 200, description = "A page", body = List),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        (status = 200, description = "A page", body = Keys),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -39,20 +32,14 @@ pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Parameters(page): Parameters<Page>,
-) -> Result<Json<List>, Problem> {
-    let limit = page.limit()?;
+) -> Result<Json<Keys>, Problem> {
+    let limit = Limit::of(page.limit)?;
     let tenant = caller.may(&api, Action::AdminKeysRead, page.tenant)?;
-    // One more than asked for tells whether there is another page.
-    let mut keys = api
+    let keys = api
         .keys
-        .list(&tenant, page.after.as_deref(), limit + 1)
+        .list(&tenant, page.after.as_deref(), limit.and_one())
         .await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = keys.len() > limit;
-    keys.truncate(limit);
     let now = api.clock.now();
-    Ok(Json(List {
-        next: keys.last().filter(|_| more).map(|key| key.id.clone()),
-        items: keys.iter().map(|key| KeyView::of(key, now)).collect(),
-    }))
+    let views = keys.iter().map(|key| KeyView::of(key, now));
+    Ok(Json(List::cut(limit, views, |key| key.id.clone())))
 }

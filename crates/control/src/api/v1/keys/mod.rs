@@ -10,7 +10,6 @@ mod update;
 use std::time::Duration;
 
 use axum::{
-    Json,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -26,9 +25,9 @@ use crate::{
         Api,
         caller::Caller,
         problem::Problem,
-        revision::{IfMatch, etag},
+        revision::{IfMatch, Shown, Tag},
     },
-    keys::{KeyView, Shown},
+    keys::KeyView,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -48,7 +47,7 @@ async fn to_change(
 ) -> Result<ApiKey, Problem> {
     let tenant = caller.may(api, Action::AdminKeysManage, tenant)?;
     let found = api.keys.get(&tenant, id).await?;
-    meant.check(found.revision)?;
+    meant.check(&Tag::of(found.revision))?;
     Ok(found)
 }
 
@@ -62,13 +61,8 @@ struct KeyWithToken {
     token: Option<String>,
 }
 
-fn key(api: &Api, key: &ApiKey) -> Response {
-    let view = KeyView::of(key, api.clock.now());
-    ([(header::ETAG, etag(key.revision))], Json(view)).into_response()
-}
-
-fn shown(api: &Api, status: StatusCode, shown: &Shown) -> Response {
-    with_token(api, status, &shown.key, Some(&shown.token))
+fn shown(api: &Api, key: &ApiKey) -> Shown<KeyView> {
+    Shown::new(Tag::of(key.revision), KeyView::of(key, api.clock.now()))
 }
 
 fn with_token(
@@ -81,11 +75,9 @@ fn with_token(
         key: KeyView::of(key, api.clock.now()),
         token: token.map(|token| token.expose_secret().to_owned()),
     };
-    let headers = [
-        (header::ETAG, etag(key.revision)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    (status, headers, Json(body)).into_response()
+    let uncached = [(header::CACHE_CONTROL, "no-store")];
+    let shown = Shown::new(Tag::of(key.revision), body);
+    (status, uncached, shown).into_response()
 }
 
 /// Says that a request has been answered before.

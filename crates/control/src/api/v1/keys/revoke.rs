@@ -1,13 +1,13 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 
-use super::{key, to_change};
+use super::{shown, to_change};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
-        problem::{Document, Problem},
-        revision::IfMatch,
+        problem::Problem,
+        revision::{IfMatch, Shown},
     },
     keys::KeyView,
 };
@@ -19,14 +19,10 @@ use crate::{
     path = "/{id}",
     operation_id = "revokeKey",
     tag = "keys",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     responses(
         (status = 200, description = "The key, revoked, or as it is for a dry run", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -36,12 +32,12 @@ pub(super) async fn revoke(
     Parameters(query): Parameters<Change>,
     Identifier(id): Identifier,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<KeyView>, Problem> {
     let found = to_change(&api, &caller, query.tenant, &id, &meant).await?;
     if query.dry_run {
-        return Ok(key(&api, &found));
+        return Ok(shown(&api, &found));
     }
     let ended = api.keys.revoke(found).await?;
     tracing::info!(key = id, "an API key was revoked");
-    Ok(key(&api, &ended))
+    Ok(shown(&api, &ended))
 }

@@ -4,13 +4,13 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{KeyWithToken, shown, to_change, with_token};
+use super::{KeyWithToken, to_change, with_token};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Input, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::IfMatch,
     },
     keys::USUAL_OVERLAP,
@@ -33,15 +33,11 @@ pub(super) struct Body {
     path = "/{id}/rotate",
     operation_id = "rotateKey",
     tag = "keys",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     request_body = Body,
     responses(
         (status = 200, description = "The key and its new secret", body = KeyWithToken, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -64,5 +60,10 @@ pub(super) async fn rotate(
     }
     let rotated = api.keys.rotate(found, overlap).await?;
     tracing::info!(key = id, "an API key was rotated");
-    Ok(shown(&api, StatusCode::OK, &rotated))
+    Ok(with_token(
+        &api,
+        StatusCode::OK,
+        &rotated.key,
+        Some(&rotated.token),
+    ))
 }

@@ -1,13 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 
-use super::key;
+use super::shown;
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
+        revision::Shown,
     },
     keys::KeyView,
 };
@@ -19,10 +20,10 @@ use crate::{
     path = "/{id}",
     operation_id = "getKey",
     tag = "keys",
-    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    params(Identifier, OfTenant),
     responses(
         (status = 200, description = "The key", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -31,8 +32,8 @@ pub(super) async fn show(
     caller: Caller,
     Parameters(query): Parameters<OfTenant>,
     Identifier(id): Identifier,
-) -> Result<Response, Problem> {
+) -> Result<Shown<KeyView>, Problem> {
     let tenant = caller.may(&api, Action::AdminKeysRead, query.tenant)?;
     let found = api.keys.get(&tenant, &id).await?;
-    Ok(key(&api, &found))
+    Ok(shown(&api, &found))
 }

@@ -1,16 +1,16 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{key, since_epoch, to_change};
+use super::{shown, since_epoch, to_change};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Change, Field, Identifier, Input, Parameters},
-        problem::{Document, Kind, Problem},
-        revision::IfMatch,
+        problem::{Kind, Problem},
+        revision::{IfMatch, Shown},
     },
     keys::{KeyChange, KeyView},
 };
@@ -44,15 +44,11 @@ pub(super) struct Body {
     path = "/{id}",
     operation_id = "updateKey",
     tag = "keys",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     request_body = Body,
     responses(
         (status = 200, description = "The key as it is, or would be, now", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -63,7 +59,7 @@ pub(super) async fn update(
     Identifier(id): Identifier,
     meant: IfMatch,
     Input(body): Input<Body>,
-) -> Result<Response, Problem> {
+) -> Result<Shown<KeyView>, Problem> {
     let found = to_change(&api, &caller, query.tenant, &id, &meant).await?;
     let name = match body.name {
         Field::Missing => None,
@@ -90,9 +86,9 @@ pub(super) async fn update(
     let changed = api.keys.apply(found.clone(), change.clone())?;
     if query.dry_run {
         api.keys.check_name(&changed).await?;
-        return Ok(key(&api, &changed));
+        return Ok(shown(&api, &changed));
     }
     let changed = api.keys.update(found, change).await?;
     tracing::info!(key = id, "an API key was changed");
-    Ok(key(&api, &changed))
+    Ok(shown(&api, &changed))
 }

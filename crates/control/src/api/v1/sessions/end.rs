@@ -1,14 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::policy::Action;
 
-use super::{REVISION, find, shown, unknown};
+use super::{find, shown, tag, unknown};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
-        problem::{Document, Problem},
-        revision::IfMatch,
+        problem::Problem,
+        revision::{IfMatch, Shown},
     },
     sessions::SessionView,
 };
@@ -20,14 +20,10 @@ use crate::{
     path = "/{id}",
     operation_id = "endSession",
     tag = "sessions",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     responses(
         (status = 200, description = "It as it was, or as it is for a dry run", body = SessionView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -37,10 +33,10 @@ pub(super) async fn end(
     Parameters(query): Parameters<Change>,
     Identifier(id): Identifier,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<SessionView>, Problem> {
     let tenant = caller.may(&api, Action::AdminSessionsEnd, query.tenant)?;
     let found = find(&api, &tenant, &id)?;
-    meant.check(REVISION)?;
+    meant.check(&tag())?;
     if !query.dry_run {
         if !api.sessions.end(&tenant, &id).await {
             return Err(unknown());

@@ -1,14 +1,15 @@
 use axum::{Json, extract::State};
 use mcp_ultra_domain::policy::Action;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     api::{
         Api,
         caller::Caller,
-        input::{self, Parameters},
-        problem::{Document, Problem},
+        input::Parameters,
+        page::{Limit, List},
+        problem::Problem,
     },
     sessions::{SessionView, Whose},
 };
@@ -30,14 +31,8 @@ pub(super) struct Which {
     limit: Option<u32>,
 }
 
-/// A page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ClientSessionList)]
-pub(super) struct List {
-    items: Vec<SessionView>,
-    /// Ask with `after` set to this for the next page; null at the end.
-    next: Option<String>,
-}
+/// A page of them.
+type Sessions = List<SessionView>;
 
 /// What the callers of a tenant, or one of them, have open at this gateway: sessions, and streams of
 /// callers of a revision without sessions. An idle session that was taken out of memory is not in the
@@ -49,8 +44,8 @@ pub(super) struct List {
     tag = "sessions",
     params(Which),
     responses(
-        (status = 200, description = "A page", body = List),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        (status = 200, description = "A page", body = Sessions),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -58,21 +53,15 @@ pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Parameters(which): Parameters<Which>,
-) -> Result<Json<List>, Problem> {
-    let limit = usize::try_from(input::page_limit(which.limit)?).unwrap_or(usize::MAX);
+) -> Result<Json<Sessions>, Problem> {
+    let limit = Limit::of(which.limit)?;
     let tenant = caller.may(&api, Action::AdminSessionsRead, which.tenant)?;
     let whose = Whose {
         issuer: which.issuer,
         subject: which.subject,
     };
     let after = which.after.unwrap_or_default();
-    let mut items = api.sessions.list(&tenant);
-    items.retain(|session| session.id > after && whose.has(session));
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let last = items.last().filter(|_| more);
-    Ok(Json(List {
-        next: last.map(|session| session.id.clone()),
-        items,
-    }))
+    let all = api.sessions.list(&tenant).into_iter();
+    let rest = all.filter(|session| session.id > after && whose.has(session));
+    Ok(Json(List::cut(limit, rest, |session| session.id.clone())))
 }

@@ -6,24 +6,16 @@ mod end_all;
 mod list;
 mod show;
 
-use axum::{
-    Json,
-    http::header,
-    response::{IntoResponse, Response},
-};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{
         Api,
         problem::{Kind, Problem},
-        revision::etag,
+        revision::{Shown, Tag},
     },
     sessions::SessionView,
 };
-
-/// A session does not change for administrators until it ends.
-const REVISION: u64 = 1;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -44,6 +36,11 @@ fn unknown() -> Problem {
     )
 }
 
-fn shown(session: SessionView) -> Response {
-    ([(header::ETAG, etag(REVISION))], Json(session)).into_response()
+/// A session does not change for administrators until it ends.
+fn tag() -> Tag {
+    Tag::of(1)
+}
+
+fn shown(session: SessionView) -> Shown<SessionView> {
+    Shown::new(tag(), session)
 }

@@ -1,14 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::{policy::Action, scan::printable};
 
-use super::shown;
+use super::{shown, tag};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{DryRun, Parameters, ToolName},
-        problem::{Document, Problem},
-        revision::IfMatch,
+        problem::Problem,
+        revision::{IfMatch, Shown},
     },
     pins::PinView,
 };
@@ -20,15 +20,10 @@ use crate::{
     path = "/{server}/{tool}/approve",
     operation_id = "approveTool",
     tag = "tools",
-    params(
-        ("server" = String, Path, description = "The server's name in the configuration"),
-        ("tool" = String, Path, description = "The server's own name of the tool, or `~` and its base64url, as in `href`"),
-        DryRun,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(ToolName, DryRun, IfMatch),
     responses(
         (status = 200, description = "The tool as it is then, or as it is for a dry run", body = PinView, headers(("ETag" = String, description = "The fingerprint that was agreed to, and the one that waits"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -38,7 +33,7 @@ pub(super) async fn approve(
     Parameters(query): Parameters<DryRun>,
     ToolName { server, tool }: ToolName,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<PinView>, Problem> {
     caller.may_for_all(&api, Action::AdminToolsApprove)?;
     api.pins.check()?;
     let found = api.pins.get(&server, &tool).await?;
@@ -47,7 +42,7 @@ pub(super) async fn approve(
     // Sent again after it was done: what waited then is what is approved now.
     let again = !view.waits() && meant.has_waited(view.approved.as_deref());
     if !again {
-        meant.check_tag(&view.tag())?;
+        meant.check(&tag(&view))?;
     }
     let (Some(current), false) = (current, query.dry_run) else {
         return Ok(shown(&found));

@@ -1,14 +1,14 @@
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use mcp_ultra_domain::{policy::Action, scan::printable};
 
-use super::shown;
+use super::{shown, tag};
 use crate::{
     api::{
         Api,
         caller::Caller,
         input::{DryRun, Parameters, ToolName},
-        problem::{Document, Problem},
-        revision::IfMatch,
+        problem::Problem,
+        revision::{IfMatch, Shown},
     },
     pins::{PinView, Pins},
 };
@@ -20,15 +20,10 @@ use crate::{
     path = "/{server}/{tool}",
     operation_id = "forgetTool",
     tag = "tools",
-    params(
-        ("server" = String, Path, description = "The server's name in the configuration"),
-        ("tool" = String, Path, description = "The server's own name of the tool, or `~` and its base64url, as in `href`"),
-        DryRun,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(ToolName, DryRun, IfMatch),
     responses(
         (status = 200, description = "The tool as it was, or as it is for a dry run", body = PinView, headers(("ETag" = String, description = "The fingerprint that was agreed to, and the one that waited"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -38,10 +33,10 @@ pub(super) async fn forget(
     Parameters(query): Parameters<DryRun>,
     ToolName { server, tool }: ToolName,
     meant: IfMatch,
-) -> Result<Response, Problem> {
+) -> Result<Shown<PinView>, Problem> {
     caller.may_for_all(&api, Action::AdminToolsApprove)?;
     let found = api.pins.get(&server, &tool).await?;
-    meant.check_tag(&PinView::of(&found).tag())?;
+    meant.check(&tag(&PinView::of(&found)))?;
     if query.dry_run {
         Pins::check_gone(&found)?;
         return Ok(shown(&found));

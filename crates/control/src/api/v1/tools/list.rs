@@ -1,14 +1,15 @@
 use axum::{Json, extract::State};
 use mcp_ultra_domain::policy::Action;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     api::{
         Api,
         caller::Caller,
-        input::{self, Parameters},
-        problem::{Document, Problem},
+        input::Parameters,
+        page::{Limit, List},
+        problem::Problem,
     },
     pins::PinView,
 };
@@ -27,14 +28,8 @@ pub(super) struct Page {
     limit: Option<u32>,
 }
 
-/// A page of a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ToolList)]
-pub(super) struct List {
-    items: Vec<PinView>,
-    /// Ask with `after` set to this for the next page; null at the end.
-    next: Option<String>,
-}
+/// A page of them.
+type Tools = List<PinView>;
 
 /// The tools that servers offer or have offered, in the order of servers and names.
 #[utoipa::path(
@@ -44,8 +39,8 @@ pub(super) struct List {
     tag = "tools",
     params(Page),
     responses(
-        (status = 200, description = "A page", body = List),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        (status = 200, description = "A page", body = Tools),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -53,22 +48,16 @@ pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
     Parameters(page): Parameters<Page>,
-) -> Result<Json<List>, Problem> {
-    let limit = input::page_limit(page.limit)?;
+) -> Result<Json<Tools>, Problem> {
+    let limit = Limit::of(page.limit)?;
     caller.may_for_all(&api, Action::AdminToolsRead)?;
     let after = page.after.as_deref().map(|after| {
         let parts = after.split_once('/');
         parts.ok_or_else(|| Problem::invalid("after", "it is not the `next` of a page"))
     });
     let after = after.transpose()?;
-    // One more than asked for tells whether there is another page.
-    let mut pins = api.pins.list(after, page.waiting, limit + 1).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = pins.len() > limit;
-    pins.truncate(limit);
-    let last = pins.last().filter(|_| more);
-    Ok(Json(List {
-        next: last.map(|pin| format!("{}/{}", pin.server, pin.tool)),
-        items: pins.iter().map(PinView::of).collect(),
-    }))
+    let pins = api.pins.list(after, page.waiting, limit.and_one()).await?;
+    let views = pins.iter().map(PinView::of);
+    let place = |tool: &PinView| format!("{}/{}", tool.server, tool.tool);
+    Ok(Json(List::cut(limit, views, place)))
 }

@@ -6,15 +6,16 @@ mod forget;
 mod list;
 mod show;
 
-use axum::{
-    Json,
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
-};
 use mcp_ultra_domain::pinning::Pin;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{api::Api, pins::PinView};
+use crate::{
+    api::{
+        Api,
+        revision::{Shown, Tag},
+    },
+    pins::PinView,
+};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -23,11 +24,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(approve::approve))
 }
 
-fn shown(pin: &Pin) -> Response {
-    let view = PinView::of(pin);
-    ([(header::ETAG, etag(&view))], Json(view)).into_response()
+fn tag(tool: &PinView) -> Tag {
+    Tag::quoted(tool.tag())
 }
 
-fn etag(view: &PinView) -> HeaderValue {
-    HeaderValue::try_from(view.tag()).unwrap_or(HeaderValue::from_static("\"\""))
+fn shown(pin: &Pin) -> Shown<PinView> {
+    let view = PinView::of(pin);
+    Shown::new(tag(&view), view)
 }

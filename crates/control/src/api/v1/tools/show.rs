@@ -1,19 +1,9 @@
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use mcp_ultra_domain::policy::Action;
 
-use super::{etag, shown};
+use super::shown;
 use crate::{
-    api::{
-        Api,
-        caller::Caller,
-        input::ToolName,
-        problem::{Document, Problem},
-        revision::IfNoneMatch,
-    },
+    api::{Api, caller::Caller, input::ToolName, problem::Problem, revision::IfNoneMatch},
     pins::PinView,
 };
 
@@ -23,14 +13,11 @@ use crate::{
     path = "/{server}/{tool}",
     operation_id = "getTool",
     tag = "tools",
-    params(
-        ("server" = String, Path, description = "The server's name in the configuration"),
-        ("tool" = String, Path, description = "The server's own name of the tool, or `~` and its base64url, as in `href`"),
-    ),
+    params(ToolName),
     responses(
         (status = 200, description = "The tool", body = PinView, headers(("ETag" = String, description = "The fingerprint that was agreed to, and the one that waits"))),
         (status = 304, description = "It is the one that If-None-Match names"),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
@@ -42,10 +29,5 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     caller.may_for_all(&api, Action::AdminToolsRead)?;
     let found = api.pins.get(&server, &tool).await?;
-    let view = PinView::of(&found);
-    if known.has_tag(&view.tag()) {
-        let tag = [(header::ETAG, etag(&view))];
-        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
-    }
-    Ok(shown(&found))
+    Ok(shown(&found).unless(&known))
 }
