@@ -1,6 +1,6 @@
 //! The immutable view that a call runs under; swapped whole.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use mcp_ultra_domain::{
     Principal,
@@ -10,7 +10,7 @@ use mcp_ultra_domain::{
 use mcp_ultra_protocol::capabilities::EXTENSION_PREFIX;
 
 use crate::{
-    access::{View, Views},
+    access::{View, Viewer, Views},
     upstream::Upstream,
 };
 
@@ -61,36 +61,50 @@ impl Snapshot {
         Some(self.views.of(policies, principal))
     }
 
-    /// The instructions of the upstreams that the principal sees anything of.
-    pub(crate) fn instructions_for(&self, principal: &Principal) -> Option<String> {
-        match self.view(principal) {
+    /// The instructions of the upstreams that the viewer sees anything of now.
+    pub(crate) fn instructions_for(&self, viewer: &Viewer, now: Duration) -> Option<String> {
+        match self.view(&viewer.principal) {
             None => self.instructions.clone(),
-            Some(view) => {
-                merged_instructions(&self.catalog, |source| view.shows_server(self, source))
-            }
+            Some(view) => merged_instructions(&self.catalog, self.shown_by(&view, viewer, now)),
         }
     }
 
-    /// The extensions, with their settings, of the upstreams that the principal sees anything of.
-    pub(crate) fn extensions_for(&self, principal: &Principal) -> Cow<'_, [Extension]> {
-        match self.view(principal) {
+    /// The extensions, with their settings, of the upstreams that the viewer sees anything of now.
+    pub(crate) fn extensions_for(&self, viewer: &Viewer, now: Duration) -> Cow<'_, [Extension]> {
+        match self.view(&viewer.principal) {
             None => Cow::Borrowed(&self.capabilities.extensions),
             Some(view) => {
-                let shown = |source| view.shows_server(self, source);
+                let shown = self.shown_by(&view, viewer, now);
                 Cow::Owned(merged_extensions(&self.upstreams, &self.catalog, shown))
             }
         }
     }
 
-    /// The names of the upstreams that are not answering, among those that the principal sees
-    /// anything of.
-    pub(crate) fn unavailable_for(&self, principal: &Principal) -> Vec<&str> {
-        let view = self.view(principal);
-        let shown = |at: usize| view.as_ref().is_none_or(|view| view.shows_server(self, at));
-        unavailable(&self.catalog)
-            .filter(|(at, _)| shown(*at))
-            .map(|(_, name)| name)
-            .collect()
+    /// The names of the upstreams that are not answering, among those that the viewer sees anything
+    /// of now.
+    pub(crate) fn unavailable_for(&self, viewer: &Viewer, now: Duration) -> Vec<&str> {
+        let unavailable = unavailable(&self.catalog);
+        match self.view(&viewer.principal) {
+            None => unavailable.map(|(_, name)| name).collect(),
+            Some(view) => {
+                let shown = self.shown_by(&view, viewer, now);
+                let unavailable = unavailable.filter(|(at, _)| shown(*at));
+                unavailable.map(|(_, name)| name).collect()
+            }
+        }
+    }
+
+    /// Whether the upstreams that the viewer sees anything of stay the same until the snapshot
+    /// changes.
+    pub(crate) fn has_fixed_upstreams_for(&self, principal: &Principal) -> bool {
+        self.view(principal)
+            .is_none_or(|view| view.has_fixed_servers(self))
+    }
+
+    /// Whether anything is shown of the upstream at a position.
+    fn shown_by(&self, view: &View, viewer: &Viewer, now: Duration) -> impl Fn(usize) -> bool {
+        let circumstances = viewer.circumstances_at(now);
+        move |at| view.shows_server(self, at, &circumstances)
     }
 
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {

@@ -20,6 +20,7 @@ pub mod names;
 pub mod param_headers;
 pub mod seal;
 pub mod sse;
+pub mod uri;
 mod version;
 
 pub use bytestring::ByteString;

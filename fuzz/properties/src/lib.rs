@@ -17,6 +17,7 @@ pub mod param_headers;
 pub mod proof;
 pub mod seal;
 pub mod sse;
+pub mod uri;
 
 /// One property.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +69,10 @@ pub const ALL: &[Property] = &[
     Property {
         name: "sse",
         holds: sse::holds,
+    },
+    Property {
+        name: "uri",
+        holds: uri::holds,
     },
 ];
 

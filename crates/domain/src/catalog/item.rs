@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     hash::{DefaultHasher, Hasher},
     sync::Arc,
 };
@@ -8,6 +9,7 @@ use mcp_ultra_protocol::{
     json::{self, Object},
     names::Naming,
     param_headers::{self, InvalidAnnotation, ParamHeader},
+    uri,
 };
 
 use super::template::Templates;
@@ -88,6 +90,35 @@ pub struct Labels {
     pub classes: Classes,
 }
 
+impl Labels {
+    /// What policies see of the resource with that URI of the server's own. `templates` are those
+    /// that it is of, and `templates_of` says it for the normal form of its URI, under the public
+    /// one: a server may put a URI into that form before it looks at it.
+    pub fn resource(
+        &self,
+        original: &str,
+        naming: &Naming,
+        templates: Templates,
+        templates_of: impl FnOnce(&str) -> Templates,
+    ) -> Resource {
+        let of = |public: Cow<'_, str>, templates, class| {
+            let target = Target::Resource { templates };
+            let public = ByteString::from(public.into_owned());
+            Resource::new(target, public, self.server.clone(), class)
+        };
+        let class = self.classes.of(original);
+        let resource = of(naming.public_uri(original), templates, class);
+        let normal = uri::normal(original);
+        let normal_class = self.classes.of_normal(&normal);
+        if normal == original && normal_class == class {
+            return resource;
+        }
+        let public = naming.public_uri(&normal);
+        let templates = templates_of(&public);
+        resource.with_normal(of(public, templates, normal_class))
+    }
+}
+
 /// Why a definition is left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
@@ -141,18 +172,22 @@ impl Item {
         let modern: ByteString = edit.finish().into();
         let legacy = legacy_definition(kind, &modern);
         let public: ByteString = public.into_owned().into();
-        let target = match kind {
-            Kind::Tool => Target::Tool(Annotations::of(&object)),
-            Kind::Prompt => Target::Prompt,
-            Kind::Resource => Target::Resource {
-                templates: Templates::default(),
-            },
-            Kind::Template => Target::Template,
+        let of = |target| {
+            let class = labels.classes.of(&original);
+            Resource::new(target, public.clone(), labels.server.clone(), class)
         };
-        let class = labels.classes.of(&original);
+        let resource = match kind {
+            Kind::Tool => of(Target::Tool(Annotations::of(&object))),
+            Kind::Prompt => of(Target::Prompt),
+            Kind::Resource => {
+                let none = Templates::default;
+                labels.resource(&original, naming, none(), |_| none())
+            }
+            Kind::Template => of(Target::Template),
+        };
         let digest = hash(&modern);
         Ok(Self {
-            resource: Resource::new(target, public.clone(), labels.server.clone(), class),
+            resource,
             digest,
             public,
             original: original.into_owned().into(),

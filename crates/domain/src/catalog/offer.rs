@@ -5,13 +5,13 @@ use mcp_ultra_protocol::{
     capabilities,
     json::{self, Object},
     names::Naming,
+    uri,
 };
 
 use super::{
     item::{Item, Kind, Labels, Unusable},
     template::{Template, Templates, templates_of},
 };
-use crate::policy::{Resource, Target};
 
 /// What an upstream said about itself and listed, as text.
 #[derive(Debug, Clone, Default)]
@@ -140,7 +140,7 @@ impl Offer {
                 Err(reason) => unusable.push((*kind, reason)),
             }
         }
-        offer.name_templates();
+        offer.name_templates(naming, labels);
         (offer, unusable)
     }
 
@@ -149,9 +149,19 @@ impl Offer {
         templates_of(&self.templates, uri)
     }
 
+    /// Whether a public URI is another spelling of one of the templates: those that a server may
+    /// take for it, and that are listed under another name.
+    pub fn spells_template(&self, text: &str) -> bool {
+        let normal = uri::normal(text);
+        let templates = self.items(Kind::Template).iter();
+        templates
+            .filter(|item| *item.public != *text)
+            .any(|item| uri::normal(&item.public) == normal)
+    }
+
     /// Reads the templates, and notes for each listed resource those that it is of, so that
     /// policies see it the same whether it is listed or not.
-    fn name_templates(&mut self) {
+    fn name_templates(&mut self, naming: &Naming, labels: &Labels) {
         let templates = self.items(Kind::Template).iter();
         self.templates = templates
             .map(|item| Template::new(item.public.clone()))
@@ -163,13 +173,8 @@ impl Offer {
         for item in &mut resources {
             let templates = self.templates_of(&item.public);
             if let Some(item) = Arc::get_mut(item) {
-                let known = &item.resource;
-                item.resource = Resource::new(
-                    Target::Resource { templates },
-                    known.name.clone(),
-                    known.server.clone(),
-                    known.data_class,
-                );
+                let templates_of = |uri: &str| self.templates_of(uri);
+                item.resource = labels.resource(&item.original, naming, templates, templates_of);
             }
         }
         self.items[Kind::Resource as usize] = resources;

@@ -76,6 +76,8 @@ pub struct Policies {
     conditions: bool,
     admin: AdminPermits,
     with_time: WithTime,
+    /// Whether any policy writes a URI in another spelling than its normal form.
+    spellings: bool,
     revision: Arc<str>,
 }
 
@@ -143,6 +145,7 @@ impl Policies {
         Ok(Self {
             conditions: rules.iter().any(|rule| rule.call.expression.is_some()),
             with_time: with_time(&rules),
+            spellings: builder.has_spellings() || rules.iter().any(|rule| rule.spelled.is_some()),
             rules,
             index: builder.finish(),
             vocabulary,
@@ -177,6 +180,10 @@ impl Policies {
     /// When lists may be other ones with the time alone.
     pub fn with_time(&self) -> WithTime {
         self.with_time
+    }
+
+    pub(super) fn has_spellings(&self) -> bool {
+        self.spellings
     }
 
     pub(super) fn has_conditions(&self) -> bool {

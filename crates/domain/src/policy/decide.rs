@@ -97,8 +97,8 @@ struct Outcome {
 }
 
 impl Policies {
-    /// Answers for one request. A resource that may be of more templates than RFC 6570 says is
-    /// permitted where it is so without and with them.
+    /// Answers for one request. A resource that may be of more templates than RFC 6570 says, or
+    /// whose URI is not in its normal form, is permitted where it is so in each of its forms.
     pub fn decide(
         &self,
         standing: &Standing,
@@ -107,41 +107,36 @@ impl Policies {
         ask: Ask,
         circumstances: &Circumstances<'_>,
     ) -> Verdict {
-        let verdict = self.decide_one(standing, action, resource, ask, circumstances);
-        match resource.widest() {
-            Some(widest) if verdict.decision.allowed => {
-                let mut other = self.decide_one(standing, action, widest, ask, circumstances);
-                if other.decision.allowed {
-                    other.fixed &= verdict.fixed;
-                    other.with_time = other.with_time.max(verdict.with_time);
-                    other.by_address |= verdict.by_address;
-                    other.decision = verdict.decision;
-                }
-                other
-            }
-            _ => verdict,
-        }
-    }
-
-    fn decide_one(
-        &self,
-        standing: &Standing,
-        action: Action,
-        resource: &Resource,
-        ask: Ask,
-        circumstances: &Circumstances<'_>,
-    ) -> Verdict {
-        let request = Asked {
-            policies: self,
-            standing,
-            action,
-            resource,
-            circumstances,
+        let decide = |resource, spelled| {
+            let request = Asked {
+                policies: self,
+                standing,
+                action,
+                resource,
+                spelled,
+                circumstances,
+            };
+            let mut found = Vec::new();
+            let buckets = standing.buckets(action);
+            self.index()
+                .candidates(buckets, resource, spelled, |at| found.push(at));
+            self.weigh(&request, ask, &found)
         };
-        let mut found = Vec::new();
-        self.index()
-            .candidates(standing.buckets(action), resource, |at| found.push(at));
-        self.weigh(&request, ask, &found)
+        let mut verdict = decide(resource, false);
+        for (form, spelled) in resource.forms(self.has_spellings()) {
+            if !verdict.decision.allowed {
+                break;
+            }
+            let mut other = decide(form, spelled);
+            if other.decision.allowed {
+                other.fixed &= verdict.fixed;
+                other.with_time = other.with_time.max(verdict.with_time);
+                other.by_address |= verdict.by_address;
+                other.decision = verdict.decision;
+            }
+            verdict = other;
+        }
+        verdict
     }
 
     /// The answer of the policies at these positions, which are those whose scope fits.
@@ -150,30 +145,30 @@ impl Policies {
             .iter()
             .filter_map(|at| Some((*at, self.rule(*at)?)))
             .collect();
-        let conditions = |pick: fn(&Rule) -> &Condition| {
+        let conditions = |pick: Pick| {
             let mut needs = Needs::default();
             for (_, rule) in &candidates {
-                needs.include(&pick(rule).needs);
+                needs.include(&pick(rule, request.spelled).needs);
             }
             needs
         };
         match ask {
             Ask::Call => {
-                let needs = conditions(|rule| &rule.call);
-                let outcome = request.evaluate(&candidates, |rule| &rule.call, &needs, "call");
+                let needs = conditions(Rule::call);
+                let outcome = request.evaluate(&candidates, Rule::call, &needs, "call");
                 self.verdict(outcome, &needs)
             }
             Ask::Possible => {
-                let needs = conditions(|rule| &rule.list);
-                let outcome = request.evaluate(&candidates, |rule| &rule.list, &needs, "call");
+                let needs = conditions(Rule::list);
+                let outcome = request.evaluate(&candidates, Rule::list, &needs, "call");
                 self.verdict(outcome, &needs)
             }
             Ask::List => {
-                let needs = conditions(|rule| &rule.list);
-                let outcome = request.evaluate(&candidates, |rule| &rule.list, &needs, "list");
+                let needs = conditions(Rule::list);
+                let outcome = request.evaluate(&candidates, Rule::list, &needs, "list");
                 let mut verdict = self.verdict(outcome, &needs);
                 if verdict.decision.allowed && needs.view {
-                    let call = request.evaluate(&candidates, |rule| &rule.list, &needs, "call");
+                    let call = request.evaluate(&candidates, Rule::list, &needs, "call");
                     let call = self.verdict(call, &needs);
                     if !call.decision.allowed {
                         verdict = call;
@@ -216,12 +211,17 @@ impl Policies {
     }
 }
 
+/// Which condition of a policy it is about.
+type Pick = fn(&Rule, bool) -> &Condition;
+
 /// One request on its way through the candidates.
 pub(super) struct Asked<'a> {
     pub policies: &'a Policies,
     pub standing: &'a Standing,
     pub action: Action,
     pub resource: &'a Resource,
+    /// Whether it is asked for under the normal form of its URI.
+    pub spelled: bool,
     pub circumstances: &'a Circumstances<'a>,
 }
 
@@ -229,7 +229,7 @@ impl Asked<'_> {
     fn evaluate(
         &self,
         candidates: &[(u32, &Rule)],
-        pick: fn(&Rule) -> &Condition,
+        pick: Pick,
         needs: &Needs,
         view: &'static str,
     ) -> Outcome {
@@ -242,7 +242,7 @@ impl Asked<'_> {
         // What the scope alone decides needs no evaluation.
         if candidates
             .iter()
-            .all(|(_, rule)| pick(rule).expression.is_none())
+            .all(|(_, rule)| pick(rule, self.spelled).expression.is_none())
         {
             outcome
                 .forbids
@@ -258,7 +258,7 @@ impl Asked<'_> {
         let evaluated = self.with_evaluator(context, |evaluate| {
             for effect in [Effect::Forbid, Effect::Permit] {
                 for (at, rule) in of(effect) {
-                    let condition = pick(rule);
+                    let condition = pick(rule, self.spelled);
                     let satisfied = match &condition.expression {
                         None => Ok(true),
                         Some(_) if missing.concerns(&condition.needs) => {

@@ -120,7 +120,7 @@ fn node(expression: &Expr, parts: &mut Vec<Arc<Expr>>) -> Option<Node> {
 }
 
 /// Whether it is `resource.name`.
-fn is_name(expression: &Expr) -> bool {
+pub(super) fn is_name(expression: &Expr) -> bool {
     match expression.expr_kind() {
         ExprKind::GetAttr { expr, attr } => {
             attr == "name" && matches!(expr.expr_kind(), ExprKind::Var(Var::Resource))

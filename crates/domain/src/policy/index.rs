@@ -13,6 +13,7 @@ use super::{
     entity::Kind,
     needs,
     resource::{Resource, Target},
+    spelling,
 };
 
 /// The position of a policy among all of them.
@@ -43,6 +44,8 @@ enum OfResource {
     Eq(u32),
     In(u32),
     IsIn(Kind, u32),
+    /// The resource with a URI of this normal form, where the policy writes it otherwise.
+    Spelled(u32),
 }
 
 /// The policies for one action and one kind of principal, by resource.
@@ -65,6 +68,7 @@ pub(super) struct Index {
 pub(super) struct Builder {
     named: Named,
     by_action: [HashMap<Option<u32>, Bucket>; Action::ALL.len()],
+    spellings: bool,
 }
 
 impl Builder {
@@ -101,14 +105,39 @@ impl Builder {
         let Some(resource) = self.of_resource(policy.resource_constraint().as_inner()) else {
             return;
         };
+        let spelled = self.spelled(policy.resource_constraint().as_inner());
         for action in actions(policy.action_constraint(), groups) {
-            self.by_action[action as usize]
-                .entry(principal)
-                .or_default()
-                .entry(OfResourceKey(resource))
-                .or_default()
-                .push(at);
+            for resource in [Some(resource), spelled].into_iter().flatten() {
+                self.by_action[action as usize]
+                    .entry(principal)
+                    .or_default()
+                    .entry(OfResourceKey(resource))
+                    .or_default()
+                    .push(at);
+            }
         }
+    }
+
+    /// Whether any scope writes a URI in another spelling than its normal form.
+    pub(super) fn has_spellings(&self) -> bool {
+        self.spellings
+    }
+
+    fn spelled(&mut self, constraint: &Constraint) -> Option<OfResource> {
+        let (Constraint::Eq(EntityReference::EUID(uid))
+        | Constraint::In(EntityReference::EUID(uid))
+        | Constraint::IsIn(_, EntityReference::EUID(uid))) = constraint
+        else {
+            return None;
+        };
+        if let Constraint::IsIn(of, _) = constraint
+            && of.to_string() != Kind::Resource.as_str()
+        {
+            return None;
+        }
+        let (kind, id) = kind(&spelling::normal_id(uid)?)?;
+        self.spellings = true;
+        Some(OfResource::Spelled(self.named.add(kind, id)))
     }
 
     fn of_resource(&mut self, constraint: &Constraint) -> Option<OfResource> {
@@ -152,11 +181,13 @@ impl Index {
             .collect()
     }
 
-    /// Calls `each` with every policy in `buckets` whose scope fits the resource.
+    /// Calls `each` with every policy in `buckets` whose scope fits the resource. `spelled` says
+    /// that its name is the normal form of its URI, and fits all spellings of that.
     pub(super) fn candidates(
         &self,
         buckets: &[Arc<Bucket>],
         resource: &Resource,
+        spelled: bool,
         mut each: impl FnMut(At),
     ) {
         let of = Kind::of(&resource.target);
@@ -191,6 +222,9 @@ impl Index {
             look(OfResource::Is(of));
             if let Some(own) = own {
                 look(OfResource::Eq(own));
+                if spelled {
+                    look(OfResource::Spelled(own));
+                }
             }
             for within in within
                 .into_iter()

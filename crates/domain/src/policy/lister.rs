@@ -58,8 +58,8 @@ impl Policies {
     pub fn prepare(&self, resource: &Resource) {
         if self.has_conditions() {
             resource.entity(self.vocabulary());
-            if let Some(widest) = resource.widest() {
-                self.prepare(widest);
+            for (form, _) in resource.forms(false) {
+                form.entity(self.vocabulary());
             }
         }
     }
@@ -83,25 +83,36 @@ impl<'p> Lister<'p> {
 
     /// As [`Policies::decide`] says with [`Ask::List`].
     pub fn shows(&mut self, action: Action, resource: &Resource) -> Shown {
+        let mut shown = self.shows_as(action, resource, false);
+        for (form, spelled) in resource.forms(self.policies.has_spellings()) {
+            if !shown.allowed {
+                break;
+            }
+            let other = self.shows_as(action, form, spelled);
+            shown = Shown {
+                allowed: other.allowed,
+                fixed: other.fixed && (shown.fixed || !other.allowed),
+                with_time: shown.with_time.max(other.with_time),
+                by_address: shown.by_address || other.by_address,
+            };
+        }
+        shown
+    }
+
+    fn shows_as(&mut self, action: Action, resource: &Resource, spelled: bool) -> Shown {
         let buckets = self.standing.buckets(action);
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         let index = self.policies.index();
-        index.candidates(buckets, resource, |at| found.push(at));
-        let shown = self.answer(action, resource, &found);
+        index.candidates(buckets, resource, spelled, |at| found.push(at));
+        // Such policies are few: what is kept of the answers is by their own words.
+        let shown = if spelled && self.policies.has_spellings() {
+            self.ask(action, resource, &found, true)
+        } else {
+            self.answer(action, resource, &found)
+        };
         self.found = found;
-        match resource.widest() {
-            Some(widest) if shown.allowed => {
-                let other = self.shows(action, widest);
-                Shown {
-                    allowed: other.allowed,
-                    fixed: other.fixed && (shown.fixed || !other.allowed),
-                    with_time: shown.with_time.max(other.with_time),
-                    by_address: shown.by_address || other.by_address,
-                }
-            }
-            _ => shown,
-        }
+        shown
     }
 
     fn answer(&mut self, action: Action, resource: &Resource, found: &[u32]) -> Shown {
@@ -125,7 +136,7 @@ impl<'p> Lister<'p> {
         }
         has_kind &= !by_name || has_formulas;
         if !has_kind {
-            return self.ask(action, resource, found);
+            return self.ask(action, resource, found, false);
         }
         let alike = Alike {
             found: found.into(),
@@ -144,7 +155,7 @@ impl<'p> Lister<'p> {
         let known = if by_name {
             self.parts(action, resource, found)
         } else {
-            Known::Shown(self.ask(action, resource, found))
+            Known::Shown(self.ask(action, resource, found, false))
         };
         let shown = known.shown(&resource.name);
         self.known.insert(alike, known);
@@ -153,7 +164,7 @@ impl<'p> Lister<'p> {
 
     fn parts(&self, action: Action, resource: &Resource, found: &[u32]) -> Known<'p> {
         let policies = self.policies;
-        let request = self.request(action, resource);
+        let request = self.request(action, resource, false);
         let rules = found.iter().filter_map(|at| policies.rule(*at));
         let of = rules.map(|rule| {
             let formula = rule.list.formula.as_ref();
@@ -167,18 +178,19 @@ impl<'p> Lister<'p> {
         Known::ByName(of.collect())
     }
 
-    fn request<'r>(&'r self, action: Action, resource: &'r Resource) -> Asked<'r> {
+    fn request<'r>(&'r self, action: Action, resource: &'r Resource, spelled: bool) -> Asked<'r> {
         Asked {
             policies: self.policies,
             standing: self.standing,
             action,
             resource,
+            spelled,
             circumstances: &self.circumstances,
         }
     }
 
-    fn ask(&self, action: Action, resource: &Resource, found: &[u32]) -> Shown {
-        let request = self.request(action, resource);
+    fn ask(&self, action: Action, resource: &Resource, found: &[u32], spelled: bool) -> Shown {
+        let request = self.request(action, resource, spelled);
         let verdict = self.policies.weigh(&request, Ask::List, found);
         Shown {
             allowed: verdict.decision.allowed,

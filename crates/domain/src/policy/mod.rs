@@ -27,6 +27,7 @@ mod needs;
 mod resource;
 mod rule;
 mod schema;
+mod spelling;
 mod standing;
 mod value;
 

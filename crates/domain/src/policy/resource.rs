@@ -1,8 +1,12 @@
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Cow,
+    iter,
+    sync::{Arc, OnceLock},
+};
 
 use bytestring::ByteString;
 use cedar_policy_core::ast::Entity;
-use mcp_ultra_protocol::json::Object;
+use mcp_ultra_protocol::{json::Object, uri};
 
 use super::{entity::Vocabulary, formula::Pattern};
 use crate::catalog::Templates;
@@ -59,6 +63,17 @@ impl Classes {
     pub fn of(&self, original: &str) -> DataClass {
         let fits =
             |(pattern, _): &&(String, DataClass)| Pattern::with_stars(pattern).fits(original);
+        let exception = self.exceptions.iter().find(fits);
+        exception.map_or(self.default, |(_, class)| *class)
+    }
+
+    /// What the resource with a URI of that normal form may hold, by names in any spelling.
+    pub fn of_normal(&self, uri: &str) -> DataClass {
+        let fits = |(pattern, _): &&(String, DataClass)| {
+            Pattern::with_stars(pattern).fits(uri)
+                || matches!(uri::normal(pattern), Cow::Owned(normal)
+                    if Pattern::with_stars(&normal).fits(uri))
+        };
         let exception = self.exceptions.iter().find(fits);
         exception.map_or(self.default, |(_, class)| *class)
     }
@@ -147,6 +162,8 @@ pub struct Resource {
     entity: OnceLock<Arc<Entity>>,
     /// The same with all templates that are possible, where there are any.
     widest: Option<Box<Resource>>,
+    /// The same under the normal form of its URI, where policies see something else there.
+    normal: Option<Box<Resource>>,
 }
 
 impl Resource {
@@ -158,12 +175,21 @@ impl Resource {
         });
         Self {
             widest,
+            normal: None,
             target,
             name,
             server,
             data_class,
             entity: OnceLock::new(),
         }
+    }
+
+    /// The same, which is `normal` under the normal form of its URI ([`uri::normal`]). What is
+    /// permitted has to be so under either.
+    #[must_use]
+    pub fn with_normal(mut self, normal: Self) -> Self {
+        self.normal = Some(Box::new(normal));
+        self
     }
 
     /// What the admin API administers: the things of a tenant, or, without one, of the gateway as a
@@ -194,8 +220,23 @@ impl Resource {
 
     /// The same as a server may see it that is less strict about templates than RFC 6570; `None`
     /// where that makes no difference. What is permitted has to be so either way.
-    pub(super) fn widest(&self) -> Option<&Self> {
+    fn widest(&self) -> Option<&Self> {
         self.widest.as_deref()
+    }
+
+    /// What else servers may take it for, and whether under the normal form of its URI. What is
+    /// permitted has to be so in all of these forms. `spellings` says that policies write URIs in
+    /// other spellings, which are then to be found by their normal form.
+    pub(super) fn forms(&self, spellings: bool) -> impl Iterator<Item = (&Self, bool)> {
+        let is_resource = matches!(self.target, Target::Resource { .. });
+        let same = (spellings && is_resource).then_some(self);
+        let normal = self.normal.as_deref().or(same);
+        let with_widest = normal.into_iter().flat_map(|normal| {
+            let forms = iter::once(normal).chain(normal.widest());
+            forms.map(|form| (form, true))
+        });
+        let widest = self.widest().map(|widest| (widest, false));
+        widest.into_iter().chain(with_widest)
     }
 
     /// What Cedar evaluates, made when a condition first needs it.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{self, Expr};
 
-use super::{formula::Formula, listing, needs::Needs};
+use super::{formula::Formula, listing, needs::Needs, spelling};
 
 /// How messages, the ledger and `policy explain` name a policy: by its `@id`, else by file and
 /// line.
@@ -26,6 +26,15 @@ pub(super) struct Rule {
     pub call: Condition,
     /// Its condition for a list, where arguments are not known yet.
     pub list: Condition,
+    /// The same for resources under the normal form of their URIs, where it writes others.
+    pub spelled: Option<Spelled>,
+}
+
+/// The conditions of a policy with URIs in their normal form.
+#[derive(Debug)]
+pub(super) struct Spelled {
+    call: Condition,
+    list: Condition,
 }
 
 /// `when` and `unless` as one expression, and what has to be known to evaluate it.
@@ -58,18 +67,42 @@ impl Rule {
             ast::Effect::Permit => Effect::Permit,
             ast::Effect::Forbid => Effect::Forbid,
         };
-        let call = Condition::new(policy.non_scope_constraints_arc().cloned());
-        let list = match &call.expression {
-            Some(expression) if call.needs.arguments.is_some() => Condition::new(Some(Arc::new(
-                listing::without_arguments(expression, effect),
-            ))),
-            _ => call.clone(),
+        let both = |expression: Option<Arc<Expr>>| {
+            let call = Condition::new(expression);
+            let list = match &call.expression {
+                Some(expression) if call.needs.arguments.is_some() => Condition::new(Some(
+                    Arc::new(listing::without_arguments(expression, effect)),
+                )),
+                _ => call.clone(),
+            };
+            (call, list)
         };
+        let expression = policy.non_scope_constraints_arc();
+        let normal = expression.and_then(|expression| spelling::normalised(expression));
+        let spelled = normal.map(|normal| {
+            let (call, list) = both(Some(Arc::new(normal)));
+            Spelled { call, list }
+        });
+        let (call, list) = both(expression.cloned());
         Self {
             name,
             effect,
             call,
             list,
+            spelled,
         }
+    }
+
+    /// Its condition for a call on something under its own name, or under the normal form of its
+    /// URI.
+    pub(super) fn call(&self, spelled: bool) -> &Condition {
+        let normal = self.spelled.as_ref().filter(|_| spelled);
+        normal.map_or(&self.call, |normal| &normal.call)
+    }
+
+    /// As [`Rule::call`], for a list.
+    pub(super) fn list(&self, spelled: bool) -> &Condition {
+        let normal = self.spelled.as_ref().filter(|_| spelled);
+        normal.map_or(&self.list, |normal| &normal.list)
     }
 }

@@ -2,11 +2,13 @@ use std::time::Duration;
 
 use mcp_ultra_domain::{
     Attributes, Login, Principal, PrincipalKind,
+    catalog::{Labels, Templates},
     policy::{
-        Action, Annotations, Ask, Circumstances, DataClass, Lister, Policies, Resource, Source,
-        Target,
+        Action, Annotations, Ask, Circumstances, Classes, DataClass, Lister, Policies, Resource,
+        Source, Target,
     },
 };
+use mcp_ultra_protocol::names::Naming;
 
 fn source(name: &str, text: &str) -> Source {
     Source {
@@ -504,5 +506,130 @@ fn a_policy_for_everything_is_told_what_an_administration_does_not_have() {
             let compiled = Policies::compile(&[source("p.cedar", &instead)], None);
             assert!(compiled.is_ok(), "{instead}: {compiled:?}");
         }
+    }
+}
+
+/// A resource of the server `crm`, as the gateway asks about it.
+fn resource(original: &str, labels: &Labels) -> Resource {
+    let none = Templates::default;
+    labels.resource(original, &Naming::prefixed("crm").unwrap(), none(), |_| {
+        none()
+    })
+}
+
+/// Whether anybody may read it, and whether it is listed, which has to be the same.
+fn readable(policies: &Policies, what: &Resource) -> bool {
+    let standing = policies.standing(&principal("acme", "ana", &[]));
+    let now = Circumstances::default();
+    let [call, list] = [Ask::Call, Ask::List].map(|ask| {
+        let verdict = policies.decide(&standing, Action::ResourcesRead, what, ask, &now);
+        verdict.decision.allowed
+    });
+    let shown = Lister::new(policies, &standing, now).shows(Action::ResourcesRead, what);
+    assert_eq!((list, shown.allowed), (call, call), "{}", what.name);
+    call
+}
+
+#[test]
+fn a_forbid_holds_for_every_spelling_of_a_uri() {
+    for forbid in [
+        r#"forbid(principal, action, resource == Resource::"crm+db://acme/rows/~1");"#,
+        r#"forbid(principal, action, resource in Resource::"crm+DB://Acme/x/../rows/%7e1");"#,
+        r#"forbid(principal, action, resource is Resource in Resource::"crm+db://ACME/rows/~1");"#,
+        r#"forbid(principal, action, resource is Resource) when { resource.name like "*/rows/~1" };"#,
+        r#"forbid(principal, action, resource is Resource) when { resource.name like "crm+db://ACME/rows/*" };"#,
+        r#"forbid(principal, action, resource) when { resource == Resource::"crm+DB://acme/rows/%7E1" };"#,
+        r#"forbid(principal, action, resource is Resource) when { ["crm+DB://acme/rows/%7E1"].contains(resource.name) };"#,
+    ] {
+        let policies = policies(&format!("permit(principal, action, resource);{forbid}"));
+        let labels = Labels {
+            server: "crm".into(),
+            ..Labels::default()
+        };
+        for spelling in [
+            "db://acme/rows/~1",
+            "DB://acme/rows/~1",
+            "db://Acme/rows/~1",
+            "db://acme/rows/%7E1",
+            "db://acme/rows/%7e1",
+            "db://acme/x/../rows/~1",
+            "db://acme/./rows/%2e%2E/rows/~1",
+            "db:\\\\acme\\rows\\~1",
+            " db://ac\nme/rows/~1",
+        ] {
+            assert!(
+                !readable(&policies, &resource(spelling, &labels)),
+                "{spelling} {forbid}"
+            );
+        }
+        for other in ["db://acme/Rows/1", "DB://acme/x/../other", "db://beta/~1"] {
+            assert!(
+                readable(&policies, &resource(other, &labels)),
+                "{other} {forbid}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_permit_is_no_way_to_what_another_spelling_means() {
+    let labels = Labels {
+        server: "crm".into(),
+        ..Labels::default()
+    };
+    let of = |text: &str, uri: &str| readable(&policies(text), &resource(uri, &labels));
+    let public = r#"permit(principal, action, resource is Resource) when { resource.name like "crm+file:///public/*" };"#;
+    assert!(of(public, "file:///public/a") && of(public, "file:///public/x/../a"));
+    for outside in [
+        "file:///public/../a",
+        "file:///public/%2e%2e/a",
+        "file:///x/../public/a",
+    ] {
+        assert!(!of(public, outside), "{outside}");
+    }
+    // What a policy writes as its server lists it is permitted, and nothing that is written
+    // otherwise: names may have small and capital letters.
+    for permit in [
+        r#"permit(principal, action, resource == Resource::"crm+note://MyNote/%7e");"#,
+        r#"permit(principal, action, resource is Resource) when { resource.name == "crm+note://MyNote/%7e" };"#,
+        r#"permit(principal, action, resource is Resource) when { resource.name like "crm+note://My*/%7e" };"#,
+    ] {
+        assert!(of(permit, "note://MyNote/%7e"), "{permit}");
+        assert!(
+            !of(permit, "note://mynote/~") && !of(permit, "note://MyNote/~"),
+            "{permit}"
+        );
+    }
+}
+
+#[test]
+fn a_data_class_holds_for_every_spelling_of_a_uri() {
+    let policies = policies(
+        r#"permit(principal, action, resource);
+           forbid(principal, action, resource in DataClass::"personal");"#,
+    );
+    for name in ["db://acme/people/*", "DB://Acme/x/../people/*"] {
+        let labels = Labels {
+            server: "crm".into(),
+            classes: Classes {
+                default: DataClass::Internal,
+                exceptions: vec![(name.to_owned(), DataClass::Personal)],
+            },
+        };
+        for uri in [
+            "db://acme/people/1",
+            "DB://acme/people/1",
+            "db://acme/%70eople/1",
+            "db://acme/x/../people/1",
+        ] {
+            assert!(
+                !readable(&policies, &resource(uri, &labels)),
+                "{uri} {name}"
+            );
+        }
+        assert!(readable(
+            &policies,
+            &resource("db://acme/People/1", &labels)
+        ));
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use seen::Seen;
 pub(crate) use view::{Listing, View};
 pub(crate) use views::Views;
 
-use crate::{Gateway, snapshot::Snapshot};
+use crate::{Gateway, call::Call, snapshot::Snapshot};
 
 /// Who sees a list, and from where.
 #[derive(Debug, Clone)]
@@ -30,12 +30,20 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
+    /// Who made a call.
+    pub(crate) fn of(call: &Call) -> Self {
+        Self {
+            principal: call.caller.principal.clone(),
+            address: call.peer,
+        }
+    }
+
     /// The circumstances of something that has no arguments.
     pub(crate) fn circumstances(&self, gateway: &Gateway) -> Circumstances<'static> {
         self.circumstances_at(gateway.clock.now())
     }
 
-    fn circumstances_at(&self, now: Duration) -> Circumstances<'static> {
+    pub(crate) fn circumstances_at(&self, now: Duration) -> Circumstances<'static> {
         Circumstances {
             now,
             address: self.address,

@@ -34,7 +34,16 @@ pub(crate) struct View {
     standing: Standing,
     lists: [OnceLock<List>; Kind::ALL.len()],
     decisions: [[OnceLock<Decisions>; Kind::ALL.len()]; Action::ALL.len()],
-    servers: OnceLock<Vec<bool>>,
+    servers: OnceLock<Vec<Sight>>,
+}
+
+/// Whether anything of a server is shown, as far as that depends on nothing but the snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sight {
+    Never,
+    /// What there may be has to be asked for each time.
+    AtTimes,
+    Always,
 }
 
 /// Decisions on listed items by their position, made where they are first asked for.
@@ -203,19 +212,47 @@ impl View {
         (self.id, viewer.address.filter(|_| by_address))
     }
 
-    /// Whether anything of the server at that position is shown.
-    pub(crate) fn shows_server(&self, snapshot: &Snapshot, source: usize) -> bool {
-        let servers = self.servers.get_or_init(|| {
-            let mut servers = vec![false; snapshot.catalog.sources().len()];
+    /// Whether anything of the server at that position is shown now.
+    pub(crate) fn shows_server(
+        &self,
+        snapshot: &Snapshot,
+        source: usize,
+        circumstances: &Circumstances<'_>,
+    ) -> bool {
+        match self.sights(snapshot).get(source) {
+            Some(Sight::Always) => true,
+            Some(Sight::AtTimes) => Kind::ALL.into_iter().any(|kind| {
+                let items = snapshot.catalog.items(kind);
+                let entries = self.list(snapshot, kind).entries.iter();
+                let mut of_server = entries.filter(|entry| items[entry.at].source == source);
+                of_server.any(|entry| self.is_shown(snapshot, kind, *entry, circumstances))
+            }),
+            Some(Sight::Never) | None => false,
+        }
+    }
+
+    /// Whether it is the same servers that anything is shown of until the snapshot changes.
+    pub(crate) fn has_fixed_servers(&self, snapshot: &Snapshot) -> bool {
+        !self.sights(snapshot).contains(&Sight::AtTimes)
+    }
+
+    fn sights(&self, snapshot: &Snapshot) -> &[Sight] {
+        self.servers.get_or_init(|| {
+            let mut sights = vec![Sight::Never; snapshot.catalog.sources().len()];
             for kind in Kind::ALL {
                 let items = snapshot.catalog.items(kind);
                 for entry in &self.list(snapshot, kind).entries {
-                    servers[items[entry.at].source] = true;
+                    let sight = if entry.open {
+                        Sight::AtTimes
+                    } else {
+                        Sight::Always
+                    };
+                    let of_server = &mut sights[items[entry.at].source];
+                    *of_server = sight.max(*of_server);
                 }
             }
-            servers
-        });
-        servers.get(source).copied().unwrap_or_default()
+            sights
+        })
     }
 
     /// What it was found by.

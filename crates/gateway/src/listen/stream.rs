@@ -51,10 +51,7 @@ pub(crate) async fn open(
     };
     // Before anything is opened upstream, so that no change is missed in between.
     let changes = gateway.changes.subscribe();
-    let viewer = Viewer {
-        principal: call.caller.principal.clone(),
-        address: call.peer,
-    };
+    let viewer = Viewer::of(&call);
     let capabilities = &snapshot.capabilities;
     let lists = asked
         .lists

@@ -1,12 +1,9 @@
 //! What the gateway answers itself: handshakes, lists, subscriptions.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use bytestring::ByteString;
-use mcp_ultra_domain::{
-    Principal,
-    catalog::{Item, Kind, State},
-};
+use mcp_ultra_domain::catalog::{Item, Kind, State};
 use mcp_ultra_protocol::{
     Era, Method, Version, WireError,
     json::{self, Object},
@@ -100,42 +97,46 @@ async fn initialize(gateway: &Gateway, snapshot: &Snapshot, call: &Call, reply: 
         let (error, status) = full.error();
         return reply.error_with_status(&error, status.as_u16()).await;
     }
-    let instructions = instructions_member(snapshot, &caller.principal);
+    let (viewer, now) = (Viewer::of(call), gateway.clock.now());
+    let instructions = instructions_member(snapshot, &viewer, now);
     let result = format!(
         "{{\"protocolVersion\":\"{}\",\"capabilities\":{},\"serverInfo\":{}{instructions}}}",
         caller.version,
-        capabilities(snapshot, &caller.principal, Era::Legacy),
+        capabilities(snapshot, &viewer, now, Era::Legacy),
         crate::identity(),
     );
     reply.opened(&result, token).await;
 }
 
 fn discover(gateway: &Gateway, snapshot: &Snapshot, call: &Call) -> String {
-    let principal = &call.caller.principal;
+    let (viewer, now) = (Viewer::of(call), gateway.clock.now());
     let versions: Vec<String> = Version::ALL
         .iter()
         .map(|version| json::quote(version.as_str()))
         .collect();
     let (ttl, scope) = hints(gateway, snapshot);
+    // As of lists: see `list`.
+    let fixed = snapshot.has_fixed_upstreams_for(&viewer.principal);
+    let ttl = if fixed { ttl } else { 0 };
     format!(
         "{{\"resultType\":\"complete\",\"supportedVersions\":[{}],\"capabilities\":{}{},\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\",\"_meta\":{}}}",
         versions.join(","),
-        capabilities(snapshot, principal, Era::Modern),
-        instructions_member(snapshot, principal),
-        server_meta(snapshot, principal),
+        capabilities(snapshot, &viewer, now, Era::Modern),
+        instructions_member(snapshot, &viewer, now),
+        server_meta(snapshot, &viewer, now),
     )
 }
 
-fn instructions_member(snapshot: &Snapshot, principal: &Principal) -> String {
+fn instructions_member(snapshot: &Snapshot, viewer: &Viewer, now: Duration) -> String {
     snapshot
-        .instructions_for(principal)
+        .instructions_for(viewer, now)
         .map(|text| format!(",\"instructions\":{}", json::quote(&text)))
         .unwrap_or_default()
 }
 
 /// `_meta` of the gateway's own results: who it is, and which upstreams are not answering.
-fn server_meta(snapshot: &Snapshot, principal: &Principal) -> String {
-    let unavailable = snapshot.unavailable_for(principal);
+fn server_meta(snapshot: &Snapshot, viewer: &Viewer, now: Duration) -> String {
+    let unavailable = snapshot.unavailable_for(viewer, now);
     let marked = if unavailable.is_empty() {
         String::new()
     } else {
@@ -176,7 +177,7 @@ fn hints(gateway: &Gateway, snapshot: &Snapshot) -> (u64, &'static str) {
     )
 }
 
-fn capabilities(snapshot: &Snapshot, principal: &Principal, era: Era) -> String {
+fn capabilities(snapshot: &Snapshot, viewer: &Viewer, now: Duration, era: Era) -> String {
     let union = &snapshot.capabilities;
     let mut parts = Vec::new();
     if union.tools {
@@ -204,7 +205,7 @@ fn capabilities(snapshot: &Snapshot, principal: &Principal, era: Era) -> String 
         parts.push("\"logging\":{}".into());
     }
     let extensions: Vec<String> = snapshot
-        .extensions_for(principal)
+        .extensions_for(viewer, now)
         .iter()
         // The tasks extension is of the modern era only.
         .filter(|(id, _)| era == Era::Modern || !id.ends_with("/tasks"))
@@ -247,7 +248,11 @@ async fn list(gateway: &Gateway, snapshot: &Snapshot, kind: Kind, call: &Call, r
         );
     }
     result.push_str(",\"_meta\":");
-    result.push_str(&server_meta(snapshot, &call.caller.principal));
+    result.push_str(&server_meta(
+        snapshot,
+        &Viewer::of(call),
+        gateway.clock.now(),
+    ));
     result.push('}');
     reply.result(&result).await;
 }
@@ -278,10 +283,7 @@ fn page(
         result.push_str("\":[");
     };
     let view = snapshot.view(&call.caller.principal);
-    let viewer = Viewer {
-        principal: call.caller.principal.clone(),
-        address: call.peer,
-    };
+    let viewer = Viewer::of(call);
     let listing = match &view {
         None => Listing::Whole,
         Some(view) => {

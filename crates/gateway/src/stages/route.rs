@@ -218,8 +218,23 @@ fn resource(snapshot: &Snapshot, public: &str) -> Option<Found> {
     if let Some(found) = Found::listed(snapshot, Kind::Resource, public) {
         return Some(found);
     }
-    let found = |upstream: Arc<Upstream>, original: &str, templates| {
-        Found::unlisted(upstream, original, Target::Resource { templates }, public)
+    let found = |at: usize, original: &str, templates| {
+        let upstream = snapshot.upstreams[at].clone();
+        let offer = snapshot.catalog.sources()[at].offer.as_ref();
+        let templates_of = |uri: &str| offer.map(|offer| offer.templates_of(uri));
+        let resource =
+            upstream
+                .settings()
+                .labels
+                .resource(original, upstream.naming(), templates, |uri| {
+                    templates_of(uri).unwrap_or_default()
+                });
+        Found {
+            original: original.to_owned().into(),
+            item: None,
+            subject: Subject::Unlisted(Box::new(resource)),
+            upstream,
+        }
     };
     let mut possible = None;
     for (at, source) in snapshot.catalog.sources().iter().enumerate() {
@@ -235,27 +250,27 @@ fn resource(snapshot: &Snapshot, public: &str) -> Option<Found> {
             listed.is_some_and(|listed| listed.source == at)
         };
         if templates.exact.iter().any(owns) {
-            return Some(found(upstream.clone(), original, templates));
+            return Some(found(at, original, templates));
         }
         if possible.is_none() && templates.possible.iter().any(owns) {
-            possible = Some((upstream.clone(), original, templates));
+            possible = Some((at, original, templates));
         }
     }
-    if let Some((upstream, original, templates)) = possible {
-        return Some(found(upstream, original, templates));
+    if let Some((at, original, templates)) = possible {
+        return Some(found(at, original, templates));
     }
     let (upstream, original) = by_naming(snapshot, Kind::Resource, |upstream| {
         upstream.naming().original_uri(public)
     })?;
-    let templates = templates(snapshot, &upstream, public)?;
-    Some(found(upstream, original, templates))
+    let mut upstreams = snapshot.upstreams.iter();
+    let at = upstreams.position(|known| Arc::ptr_eq(known, &upstream))?;
+    let templates = templates(snapshot, at, public)?;
+    Some(found(at, original, templates))
 }
 
 /// The upstream's templates that a URI is of. With a policy there is nothing of an upstream that
 /// has not been listed yet: nobody knows what may be forbidden of it.
-fn templates(snapshot: &Snapshot, upstream: &Arc<Upstream>, public: &str) -> Option<Templates> {
-    let mut upstreams = snapshot.upstreams.iter();
-    let at = upstreams.position(|known| Arc::ptr_eq(known, upstream))?;
+fn templates(snapshot: &Snapshot, at: usize, public: &str) -> Option<Templates> {
     match &snapshot.catalog.sources()[at].offer {
         Some(offer) => Some(offer.templates_of(public)),
         None => snapshot.policies.is_none().then(Templates::default),
@@ -311,7 +326,17 @@ fn referred(snapshot: &Snapshot, reference: &Reference) -> Option<Found> {
                 item: None,
                 ..found
             });
-            template.or_else(|| resource(snapshot, uri))
+            template.or_else(|| {
+                // What policies say of a template is said of its name: another spelling of it is
+                // no way round.
+                let mut offers = snapshot.catalog.sources().iter();
+                let spells = snapshot.policies.is_some()
+                    && offers.any(|source| {
+                        let offer = source.offer.as_ref();
+                        offer.is_some_and(|offer| offer.spells_template(uri))
+                    });
+                (!spells).then(|| resource(snapshot, uri)).flatten()
+            })
         }
     }
 }

@@ -159,6 +159,35 @@ async fn extensions_are_declared_to_those_who_see_their_server() {
     assert!(!declared(&caller).await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_spoken_of_only_while_anything_of_it_is_shown() {
+    let end = SystemClock.now() + Duration::from_secs(6);
+    let policies = format!(
+        r#"permit(principal, action, resource) when {{ context.time.now < datetime("{}") }};"#,
+        written(end)
+    );
+    let rig = rig(Era::Dual, &policies).await;
+    let caller = rig.caller();
+    let spoken_of = async || {
+        let modern = call(&caller, "server/discover", json!({})).await;
+        // Nobody keeps what may be otherwise any moment.
+        assert_eq!(modern.result()["ttlMs"], 0, "{}", modern.message);
+        let extensions = &modern.result()["capabilities"]["extensions"];
+        let legacy = rig.session().await.initialized;
+        [
+            extensions.get("io.modelcontextprotocol/tasks").is_some(),
+            modern.result().get("instructions").is_some(),
+            legacy.get("instructions").is_some(),
+        ]
+    };
+    assert_eq!(spoken_of().await, [true; 3]);
+    until("the end of the permission", async || {
+        SystemClock.now() > end + Duration::from_millis(50)
+    })
+    .await;
+    assert_eq!(spoken_of().await, [false; 3]);
+}
+
 /// Whether an update comes on the stream.
 pub(crate) async fn hears(events: &mut Events) -> bool {
     while let Some(event) = events

@@ -10,6 +10,7 @@ use mcp_ultra_domain::{
     },
 };
 use mcp_ultra_edge::identity::authorization_details;
+use mcp_ultra_protocol::uri;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
@@ -273,11 +274,17 @@ impl What {
         // The public name begins with the server's, unless that has a prefix of its own.
         let prefix = name.split(['_', '+']).next().unwrap_or_default();
         let server = self.server.as_deref().unwrap_or(prefix);
-        Ok(Resource::new(
-            target,
-            name.clone().into(),
-            server.into(),
-            class,
-        ))
+        let of = |target, name: &str| {
+            let name = name.to_owned().into();
+            Resource::new(target, name, server.into(), class)
+        };
+        let resource = of(target.clone(), name);
+        let normal = uri::normal(name);
+        Ok(match target {
+            Target::Resource { .. } if normal != name.as_str() => {
+                resource.with_normal(of(target, &normal))
+            }
+            _ => resource,
+        })
     }
 }
