@@ -2,6 +2,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use mcp_ultra_domain::ports::Claim;
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use super::{
     Api,
@@ -15,8 +16,12 @@ const LONGEST: usize = 255;
 
 /// The idempotency key of a request that makes something
 /// (draft-ietf-httpapi-idempotency-key-header).
-#[derive(Debug)]
-pub(super) struct IdempotencyKey(String);
+#[derive(Debug, IntoParams)]
+#[into_params(names("Idempotency-Key"), parameter_in = Header)]
+pub(super) struct IdempotencyKey(
+    /// Of your choice; the same one when this is sent again
+    String,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;

@@ -89,8 +89,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 }
 
 /// The identifier in the path.
-#[derive(Debug)]
-pub(super) struct Identifier(pub(super) String);
+#[derive(Debug, IntoParams)]
+#[into_params(names("id"), parameter_in = Path)]
+pub(super) struct Identifier(
+    /// Its identifier
+    pub(super) String,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for Identifier {
     type Rejection = Problem;
@@ -103,9 +107,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Identifier {
 }
 
 /// The tool in the path.
-#[derive(Debug)]
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(super) struct ToolName {
+    /// The server's name in the configuration
     pub(super) server: String,
+    /// The server's own name of the tool, or `~` and its base64url, as in `href`
     pub(super) tool: String,
 }
 

@@ -10,6 +10,10 @@
 //! - `page`: lists, a page at a time
 //! - `revision`: `ETag` and `If-Match` (RFC 9110, 13)
 //!
+//! What an endpoint takes describes itself: `Identifier`, `Change` or `IfMatch` stand among its
+//! arguments and again in its `params`, and `Problem` ends its `responses`. Of a resource only this is
+//! its own: who may do it, how one is found, its view and its tag.
+//!
 //! The way in is [`router`]; [`description`] is what it serves, as OpenAPI 3.1.
 
 mod caller;
@@ -86,6 +90,7 @@ impl std::fmt::Debug for Api {
             Everything that makes something needs an `Idempotency-Key`. Errors are problem details (RFC 9457).",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
+    components(schemas(problem::Document)),
     modifiers(&Bearer),
     tags(
         (name = "blocks", description = "Callers who are refused for a time, whatever credential they show"),

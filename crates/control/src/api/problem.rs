@@ -1,9 +1,14 @@
+use std::collections::BTreeMap;
+
 use axum::{
     http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{Content, Ref, RefOr, response},
+};
 
 use mcp_ultra_domain::ports::{BlockStoreError, PinStoreError};
 
@@ -158,6 +163,17 @@ impl From<PinError> for Problem {
             PinError::Store(PinStoreError::Failed(why)) => return Self::store(why),
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+/// Any endpoint may answer with one.
+impl IntoResponses for Problem {
+    fn responses() -> BTreeMap<String, RefOr<response::Response>> {
+        let content = Content::new(Some(Ref::from_schema_name(Document::name())));
+        let response = response::ResponseBuilder::new()
+            .description("A problem")
+            .content("application/problem+json", content);
+        BTreeMap::from([("default".to_owned(), response.build().into())])
     }
 }
 

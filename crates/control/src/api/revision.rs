@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use super::{
     input,
@@ -61,8 +62,16 @@ impl<V: Serialize> IntoResponse for Shown<V> {
 
 /// The revisions that a change is meant for. A request without it is refused
 /// (RFC 6585, 3): whoever changes something has read it.
-#[derive(Debug)]
-pub(super) struct IfMatch(String);
+#[derive(Debug, IntoParams)]
+#[into_params(names("If-Match"), parameter_in = Header)]
+#[expect(
+    clippy::doc_markdown,
+    reason = "the description of the API has it as plain text"
+)]
+pub(super) struct IfMatch(
+    /// The ETag of what was read
+    String,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;

@@ -7,7 +7,7 @@ use crate::{
         caller::Caller,
         input::Parameters,
         page::{Limit, List, Page},
-        problem::{Document, Problem},
+        problem::Problem,
     },
     blocks::BlockView,
 };
@@ -24,7 +24,7 @@ type Blocks = List<BlockView>;
     params(Page),
     responses(
         (status = 200, description = "A page", body = Blocks),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

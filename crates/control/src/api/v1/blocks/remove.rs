@@ -7,7 +7,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
-        problem::{Document, Kind, Problem},
+        problem::{Kind, Problem},
         revision::{IfMatch, Shown},
     },
     blocks::BlockView,
@@ -19,14 +19,10 @@ use crate::{
     path = "/{id}",
     operation_id = "removeBlock",
     tag = "blocks",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     responses(
         (status = 200, description = "The block as it was, or as it is for a dry run", body = BlockView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

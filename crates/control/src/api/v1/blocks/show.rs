@@ -7,7 +7,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::Shown,
     },
     blocks::BlockView,
@@ -19,10 +19,10 @@ use crate::{
     path = "/{id}",
     operation_id = "getBlock",
     tag = "blocks",
-    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    params(Identifier, OfTenant),
     responses(
         (status = 200, description = "The block", body = BlockView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

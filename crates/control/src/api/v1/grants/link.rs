@@ -16,7 +16,7 @@ use crate::api::{
     caller::Caller,
     idempotency::IdempotencyKey,
     input::{Change, Input, Parameters},
-    problem::{Document, Kind, Problem},
+    problem::{Kind, Problem},
 };
 
 /// The longest name of somebody for an issuer.
@@ -61,12 +61,12 @@ pub(super) struct Made {
     path = "/links",
     operation_id = "createConnectLink",
     tag = "grants",
-    params(Change, ("Idempotency-Key" = String, Header, description = "Of your choice; the same one when this is sent again")),
+    params(Change, IdempotencyKey),
     request_body = Body,
     responses(
         (status = 200, description = "A dry run: the link as it would be", body = Made),
         (status = 201, description = "The link", body = Made),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

@@ -9,7 +9,7 @@ use crate::{
         caller::Caller,
         input::Parameters,
         page::{Limit, List},
-        problem::{Document, Problem},
+        problem::Problem,
     },
     grants::GrantView,
 };
@@ -41,7 +41,7 @@ type Grants = List<GrantView>;
     params(Which),
     responses(
         (status = 200, description = "A page", body = Grants),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

@@ -7,7 +7,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::IfNoneMatch,
     },
     grants::GrantView,
@@ -19,11 +19,11 @@ use crate::{
     path = "/{id}",
     operation_id = "getGrant",
     tag = "grants",
-    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    params(Identifier, OfTenant),
     responses(
         (status = 200, description = "The grant", body = GrantView, headers(("ETag" = String, description = "Its revision"))),
         (status = 304, description = "It is the one that If-None-Match names"),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

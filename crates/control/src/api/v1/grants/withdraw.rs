@@ -8,7 +8,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::{IfMatch, Shown, Tag},
     },
     grants::{GrantView, Revoked},
@@ -32,14 +32,10 @@ pub(super) struct Withdrawn {
     path = "/{id}",
     operation_id = "withdrawGrant",
     tag = "grants",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     responses(
         (status = 200, description = "The grant as it was, or as it is for a dry run", body = Withdrawn, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

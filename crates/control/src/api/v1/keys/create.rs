@@ -17,7 +17,7 @@ use crate::{
         caller::Caller,
         idempotency::IdempotencyKey,
         input::{Change, Field, Input, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
     },
     keys::{KeyError, NewKey, USUAL_LIFETIME},
 };
@@ -74,12 +74,12 @@ impl Body {
     path = "/",
     operation_id = "createKey",
     tag = "keys",
-    params(Change, ("Idempotency-Key" = String, Header, description = "Of your choice; the same one when this is sent again")),
+    params(Change, IdempotencyKey),
     request_body = Body,
     responses(
         (status = 200, description = "A dry run: the key as it would be", body = KeyWithToken),
         (status = 201, description = "The key and its secret", body = KeyWithToken, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

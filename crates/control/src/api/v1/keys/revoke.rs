@@ -6,7 +6,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::{IfMatch, Shown},
     },
     keys::KeyView,
@@ -19,14 +19,10 @@ use crate::{
     path = "/{id}",
     operation_id = "revokeKey",
     tag = "keys",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     responses(
         (status = 200, description = "The key, revoked, or as it is for a dry run", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

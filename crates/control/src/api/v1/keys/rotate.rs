@@ -10,7 +10,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Input, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::IfMatch,
     },
     keys::USUAL_OVERLAP,
@@ -33,15 +33,11 @@ pub(super) struct Body {
     path = "/{id}/rotate",
     operation_id = "rotateKey",
     tag = "keys",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     request_body = Body,
     responses(
         (status = 200, description = "The key and its new secret", body = KeyWithToken, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

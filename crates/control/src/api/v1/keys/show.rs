@@ -7,7 +7,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Identifier, OfTenant, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::Shown,
     },
     keys::KeyView,
@@ -20,10 +20,10 @@ use crate::{
     path = "/{id}",
     operation_id = "getKey",
     tag = "keys",
-    params(("id" = String, Path, description = "Its identifier"), OfTenant),
+    params(Identifier, OfTenant),
     responses(
         (status = 200, description = "The key", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

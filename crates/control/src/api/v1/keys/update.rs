@@ -9,7 +9,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Change, Field, Identifier, Input, Parameters},
-        problem::{Document, Kind, Problem},
+        problem::{Kind, Problem},
         revision::{IfMatch, Shown},
     },
     keys::{KeyChange, KeyView},
@@ -44,15 +44,11 @@ pub(super) struct Body {
     path = "/{id}",
     operation_id = "updateKey",
     tag = "keys",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     request_body = Body,
     responses(
         (status = 200, description = "The key as it is, or would be, now", body = KeyView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

@@ -7,7 +7,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{Change, Identifier, Parameters},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::{IfMatch, Shown},
     },
     sessions::SessionView,
@@ -20,14 +20,10 @@ use crate::{
     path = "/{id}",
     operation_id = "endSession",
     tag = "sessions",
-    params(
-        ("id" = String, Path, description = "Its identifier"),
-        Change,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(Identifier, Change, IfMatch),
     responses(
         (status = 200, description = "It as it was, or as it is for a dry run", body = SessionView, headers(("ETag" = String, description = "Its revision"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

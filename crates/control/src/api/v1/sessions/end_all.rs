@@ -5,13 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    api::{
-        Api,
-        caller::Caller,
-        input::Parameters,
-        problem::{Document, Problem},
-        revision::IfMatch,
-    },
+    api::{Api, caller::Caller, input::Parameters, problem::Problem, revision::IfMatch},
     blocks::BlockView,
     sessions::{SessionView, Whose},
 };
@@ -60,7 +54,7 @@ pub(super) struct Ended {
     ),
     responses(
         (status = 200, description = "What was ended, or would be by a dry run", body = Ended),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

@@ -9,7 +9,7 @@ use crate::{
         caller::Caller,
         input::Parameters,
         page::{Limit, List},
-        problem::{Document, Problem},
+        problem::Problem,
     },
     sessions::{SessionView, Whose},
 };
@@ -45,7 +45,7 @@ type Sessions = List<SessionView>;
     params(Which),
     responses(
         (status = 200, description = "A page", body = Sessions),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

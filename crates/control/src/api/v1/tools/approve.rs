@@ -7,7 +7,7 @@ use crate::{
         Api,
         caller::Caller,
         input::{DryRun, Parameters, ToolName},
-        problem::{Document, Problem},
+        problem::Problem,
         revision::{IfMatch, Shown},
     },
     pins::PinView,
@@ -20,15 +20,10 @@ use crate::{
     path = "/{server}/{tool}/approve",
     operation_id = "approveTool",
     tag = "tools",
-    params(
-        ("server" = String, Path, description = "The server's name in the configuration"),
-        ("tool" = String, Path, description = "The server's own name of the tool, or `~` and its base64url, as in `href`"),
-        DryRun,
-        ("If-Match" = String, Header, description = "The ETag of what was read"),
-    ),
+    params(ToolName, DryRun, IfMatch),
     responses(
         (status = 200, description = "The tool as it is then, or as it is for a dry run", body = PinView, headers(("ETag" = String, description = "The fingerprint that was agreed to, and the one that waits"))),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

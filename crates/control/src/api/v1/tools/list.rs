@@ -9,7 +9,7 @@ use crate::{
         caller::Caller,
         input::Parameters,
         page::{Limit, List},
-        problem::{Document, Problem},
+        problem::Problem,
     },
     pins::PinView,
 };
@@ -40,7 +40,7 @@ type Tools = List<PinView>;
     params(Page),
     responses(
         (status = 200, description = "A page", body = Tools),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]

@@ -3,13 +3,7 @@ use mcp_ultra_domain::policy::Action;
 
 use super::shown;
 use crate::{
-    api::{
-        Api,
-        caller::Caller,
-        input::ToolName,
-        problem::{Document, Problem},
-        revision::IfNoneMatch,
-    },
+    api::{Api, caller::Caller, input::ToolName, problem::Problem, revision::IfNoneMatch},
     pins::PinView,
 };
 
@@ -19,14 +13,11 @@ use crate::{
     path = "/{server}/{tool}",
     operation_id = "getTool",
     tag = "tools",
-    params(
-        ("server" = String, Path, description = "The server's name in the configuration"),
-        ("tool" = String, Path, description = "The server's own name of the tool, or `~` and its base64url, as in `href`"),
-    ),
+    params(ToolName),
     responses(
         (status = 200, description = "The tool", body = PinView, headers(("ETag" = String, description = "The fingerprint that was agreed to, and the one that waits"))),
         (status = 304, description = "It is the one that If-None-Match names"),
-        (status = "default", description = "A problem", body = Document, content_type = "application/problem+json"),
+        Problem,
     ),
     security(("bearer" = [])),
 )]
