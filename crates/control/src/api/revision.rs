@@ -64,6 +64,10 @@ impl<V: Serialize> IntoResponse for Shown<V> {
 /// (RFC 6585, 3): whoever changes something has read it.
 #[derive(Debug, IntoParams)]
 #[into_params(names("If-Match"), parameter_in = Header)]
+#[expect(
+    clippy::doc_markdown,
+    reason = "the description of the API has it as plain text"
+)]
 pub(super) struct IfMatch(
     /// The ETag of what was read
     String,

@@ -4,6 +4,7 @@
 //! - `browser`: what comes with it, and what goes back
 //! - `link`: what it carries, sealed
 //! - `steps`: what happens at each step
+//! - `traveller`: the person on the way, and what authorization servers say of them
 //! - `page`: what the person sees
 //! - `grants`: the tokens of one server, from the store to a call
 //! - `step_up`: what a server asks for besides
@@ -23,6 +24,7 @@ mod link;
 mod page;
 mod step_up;
 mod steps;
+mod traveller;
 mod vault;
 mod waiting;
 
