@@ -159,7 +159,7 @@ mod tests {
         }
         for same in [
             r#"resource.name like "*/Rows/*""#,
-            r#"resource.name == principal.subject"#,
+            r"resource.name == principal.subject",
             r#"principal.tenant like "A:*""#,
             r#"resource == Tool::"A:b""#,
         ] {

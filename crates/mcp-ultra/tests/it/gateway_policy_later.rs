@@ -254,6 +254,37 @@ async fn what_is_forbidden_after_it_was_subscribed_to_is_not_heard_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_spelling_of_a_uri_is_not_watched_either() {
+    let policies = r#"permit(principal, action, resource);
+        forbid(principal, action, resource == Resource::"fix+test://watched-resource");"#;
+    for era in [Era::Legacy, Era::Modern] {
+        let rig = rig(era, policies).await;
+        let (caller, session) = (rig.caller(), rig.session().await);
+        for (uri, allowed) in [
+            (WATCHED, false),
+            ("fix+TEST://Watched-resource", false),
+            ("fix+test://%77atched-resource", false),
+            ("fix+test://static-text", true),
+        ] {
+            let params = json!({ "uri": uri });
+            let read = call(&caller, "resources/read", params.clone()).await;
+            assert_eq!(read.message.get("result").is_some(), allowed, "{uri}");
+            let subscribed = session.call("resources/subscribe", params).await.unwrap();
+            let subscribed = subscribed.message.get("result").is_some();
+            assert_eq!(subscribed, allowed, "{era:?} {uri}");
+            let wanted = json!({ "resourceSubscriptions": [uri] });
+            let mut listened = caller.listen(wanted).await.unwrap();
+            let agreed = tokio::time::timeout(SOON, listened.message())
+                .await
+                .unwrap();
+            let agreed = agreed.unwrap().unwrap();
+            let agreed = &agreed["params"]["notifications"]["resourceSubscriptions"][0];
+            assert_eq!(*agreed == uri, allowed, "{era:?} {uri}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_follows_the_time_without_a_reload() {
     let end = SystemClock.now() + Duration::from_secs(4);
     let at = jiff::Timestamp::from_second(i64::try_from(end.as_secs()).unwrap()).unwrap();

@@ -29,7 +29,7 @@ async fn database() -> Scripted {
     Scripted::start(json!([]), move |seen| match seen.rpc().as_str() {
         "server/discover" => modern(json!({
             "supportedVersions": ["2026-07-28"],
-            "capabilities": { "resources": {} },
+            "capabilities": { "resources": {}, "completions": {} },
             "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "scripted", "version": "0" } },
         })),
         "resources/list" => modern(json!({
@@ -45,6 +45,7 @@ async fn database() -> Scripted {
             let uri = seen.message()["params"]["uri"].clone();
             modern(json!({ "contents": [{ "uri": uri, "text": "secret" }] }))
         }
+        "completion/complete" => modern(json!({ "completion": { "values": ["customers"] } })),
         _ => None,
     })
     .await
@@ -89,4 +90,47 @@ async fn a_resource_is_of_every_template_whatever_their_order() {
     assert!(read(&["clerk", "admin"], encoded).await);
     let asked = upstream.seen("resources/read");
     assert_eq!(asked.len(), 3 + 6 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_hold_for_every_spelling_and_servers_get_what_was_written() {
+    let upstream = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.cedar");
+    let policies = r#"permit(principal, action, resource);
+        forbid(principal, action, resource == Resource::"db://customers");
+        forbid(principal, action == Action::"completion/complete", resource == ResourceTemplate::"db://{table}");"#;
+    fs::write(&file, policies).unwrap();
+    let policy = format!("policy: {{ files: [\"{}\"] }}\n", file.display());
+    let gateway = gateway(&configuration(&upstream.url(), &policy)).await;
+    let caller = caller(&gateway, token("acme", "ana", &[]));
+    let read = async |uri: &str| {
+        let reply = caller.call("resources/read", json!({ "uri": uri })).await;
+        reply.unwrap().message.get("result").is_some()
+    };
+    for spelling in ["db://customers", "DB://Customers", "db://%63ustomers"] {
+        assert!(!read(spelling).await, "{spelling}");
+    }
+    for other in ["DB://orders/./%7e", "db://orders"] {
+        assert!(read(other).await, "{other}");
+        let asked = upstream.seen("resources/read");
+        assert_eq!(asked.last().unwrap().message()["params"]["uri"], other);
+    }
+    let completes = async |template: &str| {
+        let params = json!({
+            "ref": { "type": "ref/resource", "uri": template },
+            "argument": { "name": "table", "value": "c" },
+        });
+        let reply = caller.call("completion/complete", params).await;
+        reply.unwrap().message.get("result").is_some()
+    };
+    for spelling in [
+        "db://{table}",
+        "DB://{table}",
+        "db://%7Btable%7D",
+        "db://{%74able}",
+    ] {
+        assert!(!completes(spelling).await, "{spelling}");
+    }
+    assert!(completes("db://{table}/rows/{id}").await);
 }
