@@ -2,6 +2,7 @@
 
 mod ended;
 mod keeping;
+mod lending;
 mod refresh;
 mod world;
 
