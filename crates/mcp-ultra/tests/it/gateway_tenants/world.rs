@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::actor::{Actor, Step, Traces};
+use super::actor::{Actor, Seen, Step, Traces};
 use crate::gateway_rig::{SOON, gateway};
 
 pub(super) const RESOURCE: &str = "https://mcp.example.com/mcp";
@@ -181,10 +181,14 @@ impl World {
             let namesake = others(&self.traces[tenant][1 - principal]);
             let seen = actor.act(&step, &mut own, &namesake).await;
             let nobody = actor.act(&step, &mut own, &Traces::default()).await;
-            let mut record = self.records[tenant].lock();
-            record
-                .of_the_namesake
-                .push([seen.answer.clone(), nobody.answer]);
+            // The second of them may be the one call too many, which says nothing of the first.
+            let is_spent = |seen: &Seen| seen.answer.contains("limits.quotas.tool");
+            if is_spent(&seen) || !is_spent(&nobody) {
+                let mut record = self.records[tenant].lock();
+                record
+                    .of_the_namesake
+                    .push([seen.answer.clone(), nobody.answer]);
+            }
             seen
         } else {
             let foreign = others(&self.traces[1 - tenant][principal]);
