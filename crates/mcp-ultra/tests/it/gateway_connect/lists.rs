@@ -100,3 +100,30 @@ async fn lists_are_read_with_what_the_first_has_granted() {
 async fn lists_of_a_legacy_server_are_read_with_what_the_first_has_granted() {
     lists_follow_the_grants(Era::Legacy).await;
 }
+
+/// And not when they are read again anyway.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_anew_as_soon_as_their_grant_is_withdrawn() {
+    let rig = Rig::start(Era::Legacy).await;
+    let first = "scopes: [tickets:read]\n      catalog: first_grant";
+    let yaml = rig.yaml(&[KEY]).replace("scopes: [tickets:read]", first);
+    let mut gateway = gateway(&format!("{yaml}catalog: {{ refresh: 1h }}\n")).await;
+    let admin = admin(&mut gateway).await;
+    let bea = rig.caller(&gateway, "bea");
+    for (subject, once) in [("ana", "k1"), ("bea", "k2")] {
+        let body =
+            json!({ "server": "tickets", "issuer": rig.issuer.issuer(), "subject": subject });
+        let made = ahead::link(&admin, &operator(), once, "", &body).await;
+        let made = made.json().await.unwrap();
+        let url = made["url"].as_str().unwrap();
+        let page = connect(&rig.browser(&gateway, subject), url).await;
+        assert_eq!(title(&page), "Connected", "{}", page.text);
+        until("the lists", async || tools(&bea).await > 0).await;
+    }
+    assert!(rig.subjects().iter().all(|subject| subject == "ana"));
+    withdraw(&admin, "ana").await;
+    until("a reading as bea", async || {
+        rig.subjects().last().is_some_and(|last| last == "bea")
+    })
+    .await;
+}
