@@ -177,7 +177,8 @@ mod tests {
             Err(NoSuchTime)
         );
         assert_eq!(until(now + LONGEST).unwrap().until, now + LONGEST);
-        let id = |issuer, subject| id("acme", issuer, subject);
-        assert_ne!(id("a", "b:1:c"), id("a:b:1", "c"));
+        assert_ne!(id("acme", "a", "b:1:c"), id("acme", "a:b:1", "c"));
+        // Nor does the block of one take the place of that of a namesake in another tenant.
+        assert_ne!(id("acme", "idp", "ana"), id("other", "idp", "ana"));
     }
 }

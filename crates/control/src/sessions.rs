@@ -60,3 +60,30 @@ impl Whose {
         is(&self.issuer, &session.issuer) && is(&self.subject, &session.subject)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namesakes_of_two_issuers_are_two_callers() {
+        let session = SessionView {
+            id: "s".into(),
+            kind: "session".into(),
+            tenant: "acme".into(),
+            issuer: "https://one.example".into(),
+            subject: "ana".into(),
+            version: None,
+            since: Timestamp::UNIX_EPOCH,
+            last_used: None,
+        };
+        let has = |issuer: Option<&str>, subject: Option<&str>| {
+            let (issuer, subject) = (issuer.map(Into::into), subject.map(Into::into));
+            Whose { issuer, subject }.has(&session)
+        };
+        let one = Some("https://one.example");
+        assert!(has(None, None) && has(one, Some("ana")) && has(None, Some("ana")));
+        assert!(!has(Some("https://other.example"), Some("ana")));
+        assert!(!has(one, Some("bea")) && !has(None, Some("bea")));
+    }
+}

@@ -43,3 +43,67 @@ impl Blocked {
         of.is_some_and(|blocks| blocks.iter().any(|block| block.holds(principal, now)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
+    use mcp_ultra_domain::{Attributes, PrincipalKind, ports::MemoryBlockStore};
+
+    use super::*;
+
+    /// A store that can't be reached for a while.
+    #[derive(Default)]
+    struct Shaky {
+        inner: MemoryBlockStore,
+        is_down: AtomicBool,
+    }
+
+    #[async_trait]
+    impl BlockStore for Shaky {
+        async fn put(&self, block: &Block) -> Result<(), BlockStoreError> {
+            self.inner.put(block).await
+        }
+
+        async fn in_force(&self, now: Duration) -> Result<Vec<Block>, BlockStoreError> {
+            if self.is_down.load(Ordering::SeqCst) {
+                return Err(BlockStoreError("it is down".into()));
+            }
+            self.inner.in_force(now).await
+        }
+
+        async fn remove(&self, block: &Block) -> Result<bool, BlockStoreError> {
+            self.inner.remove(block).await
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_blocked_stays_so_while_the_store_is_down_and_until_the_end() {
+        let store = Arc::new(Shaky::default());
+        let (now, until) = (Duration::from_secs(10), Duration::from_secs(20));
+        let block = Block {
+            id: "b".into(),
+            tenant: "acme".into(),
+            issuer: "idp".into(),
+            subject: "ana".into(),
+            since: now,
+            until,
+        };
+        store.put(&block).await.unwrap();
+        let blocked = Blocked::new(store.clone());
+        let of = |tenant| Attributes::new(PrincipalKind::User, tenant, "idp", "ana").into();
+        let ana: Principal = of("acme");
+        assert!(!blocked.has(&ana, now), "it was not read yet");
+        blocked.read(now).await.unwrap();
+        assert!(blocked.has(&ana, now) && !blocked.has(&of("other"), now));
+        store.is_down.store(true, Ordering::SeqCst);
+        assert!(blocked.read(now).await.is_err());
+        assert!(blocked.has(&ana, now) && !blocked.is_empty());
+        // Whether or not it can be read again.
+        assert!(!blocked.has(&ana, until));
+        store.is_down.store(false, Ordering::SeqCst);
+        blocked.read(until).await.unwrap();
+        assert!(blocked.is_empty());
+    }
+}

@@ -44,6 +44,11 @@ impl Negotiated {
         }
     }
 
+    /// Whether its session id is no longer good at `now`, since the Unix epoch.
+    fn is_over(&self, now: Duration) -> bool {
+        now.saturating_sub(Duration::from_secs(self.issued)) >= VALID_FOR
+    }
+
     pub(crate) fn version(&self) -> Version {
         Version::negotiate(&self.version)
     }
@@ -86,8 +91,8 @@ pub(super) fn open(gateway: &Gateway, token: &str, principal: &Principal) -> Opt
         .open(seal::Purpose::Session, principal.id(), token)
         .ok()?;
     let negotiated: Negotiated = serde_json::from_slice(&content).ok()?;
-    let ends = negotiated.issued + VALID_FOR.as_secs();
-    (ends > gateway.clock.now().as_secs()).then_some(negotiated)
+    let now = gateway.clock.now();
+    (!negotiated.is_over(now)).then_some(negotiated)
 }
 
 fn compact(text: &str) -> String {
@@ -111,4 +116,24 @@ fn essential(capabilities: &str) -> String {
         (false, false) => {}
     }
     format!("{{{}}}", parts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_ends() {
+        let negotiated = Negotiated {
+            id: "s".into(),
+            version: "2025-11-25".into(),
+            capabilities: "{}".into(),
+            client_info: None,
+            issued: 1_800_000_000,
+        };
+        let issued = Duration::from_secs(negotiated.issued);
+        assert!(!negotiated.is_over(issued));
+        assert!(!negotiated.is_over(issued + VALID_FOR.saturating_sub(Duration::from_millis(1))));
+        assert!(negotiated.is_over(issued + VALID_FOR));
+    }
 }

@@ -151,7 +151,7 @@ impl Ask<'_> {
         self
     }
 
-    fn json(mut self, body: &Value) -> Self {
+    pub(crate) fn json(mut self, body: &Value) -> Self {
         self.body = body.to_string().into();
         self.with("content-type", "application/json")
     }

@@ -141,6 +141,12 @@ async fn other_processes_notice_a_block_and_a_restart_keeps_it() {
     let opened = Session::open(beside.client(), "2025-11-25", json!({}), bearer(&rig.ana));
     let session = opened.await.unwrap();
     let pushed = session.stream(None).await.unwrap().events();
+    // A caller of a revision without sessions, of whom the other gateway has no session to end.
+    let mut caller = beside.caller();
+    caller.extra_headers = bearer(&rig.ana);
+    let listening = caller.listen(json!({"toolsListChanged": true}));
+    let mut stream = listening.await.unwrap();
+    assert!(stream.message().await.unwrap().is_some());
     assert_eq!(told(&beside, &rig.ana).await.0, 200);
     let until_then = later(1);
     let path =
@@ -154,6 +160,7 @@ async fn other_processes_notice_a_block_and_a_restart_keeps_it() {
     })
     .await;
     assert!(ends(pushed).await);
+    assert!(ends(stream).await);
     assert_eq!(told(&beside, &rig.operator).await.0, 200);
     let started = gateway(&rig.config).await;
     assert_eq!(told(&started, &rig.ana).await.0, 401, "from the start");

@@ -89,28 +89,41 @@ async fn what_goes_on_ends_when_its_grant_is_withdrawn() {
 }
 
 /// Two gateways share the store; the other one withdraws.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_goes_on_ends_when_its_grant_is_withdrawn_elsewhere() {
-    let rig = Rig::start(Era::Legacy).await;
+async fn what_was_withdrawn_elsewhere_ends(era: Era) {
+    let rig = Rig::start(era).await;
     let (gateway, mut other) = (rig.gateway().await, rig.gateway().await);
     let admin = admin(&mut other).await;
-    rig.connect(&gateway, "ana").await;
-    let ana = rig.caller(&gateway, "ana");
-    assert!(worked(&call(&ana, None).await));
     let own = upstream_sessions(&gateway).await;
+    rig.connect(&gateway, "ana").await;
+    rig.connect(&gateway, "bea").await;
+    let (ana, bea) = (rig.caller(&gateway, "ana"), rig.caller(&gateway, "bea"));
+    assert!(worked(&call(&ana, None).await) && worked(&call(&bea, None).await));
     let withdrawing = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
+        // Of her nothing is under way.
+        withdraw(&admin, "bea").await;
         withdraw(&admin, "ana").await;
     };
     let calls = async { tokio::join!(wait_upstream(&ana, LONG), withdrawing) };
     let (answer, ()) = tokio::time::timeout(SOON, calls).await.unwrap();
     assert!(was_withdrawn(&answer), "{answer}");
-    until("the end of the session", async || {
-        upstream_sessions(&gateway).await < own
+    until("the end of the sessions", async || {
+        upstream_sessions(&gateway).await <= own
     })
     .await;
     logs(&gateway, "withdrawn elsewhere").await;
     asked(&call(&ana, None).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_ends_when_its_grant_is_withdrawn_elsewhere() {
+    what_was_withdrawn_elsewhere_ends(Era::Legacy).await;
+}
+
+/// There are no sessions that would tell whose grants are in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_a_session_ends_when_its_grant_is_withdrawn_elsewhere() {
+    what_was_withdrawn_elsewhere_ends(Era::Modern).await;
 }
 
 /// The person is asked when the server wants an answer, and the grant has ended until then.

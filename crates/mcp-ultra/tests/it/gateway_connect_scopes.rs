@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     gateway_connect::{KEY, Rig, asked, call, connect, params, title, worked},
-    gateway_rig::{gateway, until},
+    gateway_rig::{gateway, logs, until},
 };
 
 impl Rig {
@@ -157,6 +157,37 @@ async fn no_server_gets_more_than_its_operator_and_its_caller_agree_to() {
     let message = refused().await;
     assert!(message.contains("you were asked already"), "{message}");
     assert_eq!(rig.server.asked().approved, 2);
+}
+
+/// Also what people were asked for before is asked for again only for as long as it may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_no_longer_agrees_to_is_not_asked_for_again() {
+    let rig = Rig::start(Era::Modern).await;
+    let gateway = rig.that_steps_up().await;
+    rig.connect(&gateway, "ana").await;
+    let ana = rig.caller(&gateway, "ana");
+    rig.needs(Some("tickets:write"));
+    let (url, _) = asked(&call(&ana, None).await);
+    let page = connect(&rig.browser(&gateway, "ana"), &url).await;
+    assert_eq!(title(&page), "Connected", "{}", page.text);
+    assert_eq!(rig.scopes(), "tickets:read tickets:write");
+
+    let less = "scopes: [tickets:read]\n      step_up_scopes: [tickets:close]";
+    let yaml = rig.yaml(&[KEY]);
+    gateway
+        .reconfigure(&yaml.replace("scopes: [tickets:read]", less))
+        .unwrap();
+    logs(&gateway, "the new configuration is in force").await;
+    rig.needs(Some("tickets:close"));
+    let (url, _) = asked(&call(&ana, None).await);
+    let page = connect(&rig.browser(&gateway, "ana"), &url).await;
+    assert_eq!(title(&page), "Connected", "{}", page.text);
+    let scopes = rig.scopes();
+    assert!(!scopes.contains("tickets:write"), "{scopes}");
+    // Nor is a call made with it.
+    rig.needs(Some("tickets:write"));
+    let refused = call(&ana, None).await;
+    assert_eq!(refused["error"]["data"]["kind"], "scope", "{refused}");
 }
 
 /// The one who calls comes to another gateway, which still holds the token of before.

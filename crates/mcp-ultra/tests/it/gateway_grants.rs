@@ -28,8 +28,12 @@ pub(crate) async fn admin(gateway: &mut Gateway) -> String {
 }
 
 pub(crate) fn operator() -> String {
+    operator_called("opal")
+}
+
+pub(crate) fn operator_called(subject: &str) -> String {
     let claims = json!({
-        "iss": "mcp-ultra", "aud": RESOURCE, "sub": "opal", "roles": ["operator"],
+        "iss": "mcp-ultra", "aud": RESOURCE, "sub": subject, "roles": ["operator"],
         "exp": now() + 300,
     });
     let header = json!({ "alg": "HS256", "typ": "JWT" });

@@ -25,6 +25,7 @@ mod demo_legacy;
 mod demo_modern;
 mod demo_stdio;
 mod gateway_admin;
+mod gateway_admin_actions;
 mod gateway_admin_policy;
 mod gateway_asking;
 mod gateway_blocks;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::world::{Rig, asked, bearer, call, connect, title, worked};
 use crate::{
     cli::{command, finish},
-    gateway_grants::{admin, operator},
+    gateway_grants::{admin, operator, operator_called},
     gateway_rig::SOON,
 };
 
@@ -96,6 +96,17 @@ async fn a_link_is_made_for_one_person_who_has_not_called() {
     let other = json!({ "server": "tickets", "issuer": rig.issuer.issuer(), "subject": "bea" });
     let reused = link(&admin, &operator, "k2", "", &other).await;
     assert_eq!(reused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let reused = link(&admin, &operator, "k2", "?tenant=other", &body).await;
+    assert_eq!(
+        reused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "a namesake"
+    );
+    // The key of somebody else is another one.
+    let theirs = link(&admin, &operator_called("olga"), "k2", "", &body).await;
+    let theirs = theirs.json().await.unwrap();
+    assert!(theirs["reference"].is_string(), "{theirs}");
+    assert_ne!(theirs["reference"], second["reference"]);
 
     for (token, body, status) in [
         (&own, &body, StatusCode::FORBIDDEN),

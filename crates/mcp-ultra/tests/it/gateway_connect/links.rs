@@ -130,10 +130,17 @@ async fn links_and_answers_are_good_once_and_as_they_are() {
         let page = browser.open(&bad).await.unwrap();
         assert_eq!(page.status, StatusCode::BAD_REQUEST, "{bad}");
     }
+    let kept = browser.cookies(ORIGIN).unwrap();
     let page = browser.open(answer.as_str()).await.unwrap();
     assert_eq!(title(&page), "Connected", "{}", page.text);
     let page = browser.open(answer.as_str()).await.unwrap();
     assert_eq!(page.status, StatusCode::BAD_REQUEST, "a second time");
+    // Also with the cookies that it had then.
+    for (name, value) in kept {
+        browser.has(ORIGIN, &name, &value).unwrap();
+    }
+    let page = browser.open(answer.as_str()).await.unwrap();
+    assert_eq!(title(&page), "This link has been used", "a third time");
     let page = browser.send(&start).await.unwrap();
     assert_eq!(title(&page), "This link has been used", "a second time");
     assert_eq!(rig.server.asked().redeemed, 1);

@@ -1,7 +1,7 @@
 //! Lists of servers that people connect.
 
 use http::{Method, StatusCode};
-use mcp_ultra_testkit::{fixture::Era, raw::modern::Caller};
+use mcp_ultra_testkit::{fixture::Era, gateway::Gateway, raw::modern::Caller};
 use serde_json::json;
 
 use super::{
@@ -34,6 +34,16 @@ async fn tools(caller: &Caller) -> usize {
     reply.message["result"]["tools"].as_array().unwrap().len()
 }
 
+/// Connects the server for `subject` by a link that was made for them.
+async fn connect_ahead(rig: &Rig, gateway: &Gateway, admin: &str, subject: &str) {
+    let body = json!({ "server": "tickets", "issuer": rig.issuer.issuer(), "subject": subject });
+    let made = ahead::link(admin, &operator(), subject, "", &body).await;
+    let made = made.json().await.unwrap();
+    let url = made["url"].as_str().unwrap();
+    let page = connect(&rig.browser(gateway, subject), url).await;
+    assert_eq!(title(&page), "Connected", "{}", page.text);
+}
+
 async fn withdraw(admin: &str, subject: &str) {
     let found = grants(admin, &format!("?subject={subject}")).await;
     let path = format!("/api/v1/grants/{}", found[0]["id"].as_str().unwrap());
@@ -60,11 +70,7 @@ async fn lists_follow_the_grants(era: Era) {
     assert_eq!(tools(&ana).await, 0);
     assert!(rig.subjects().is_empty(), "there is nothing to ask with");
 
-    let body = json!({ "server": "tickets", "issuer": rig.issuer.issuer(), "subject": "ana" });
-    let made = ahead::link(&admin, &operator(), "k1", "", &body).await;
-    let made = made.json().await.unwrap();
-    let page = connect(&rig.browser(&gateway, "ana"), made["url"].as_str().unwrap()).await;
-    assert_eq!(title(&page), "Connected", "{}", page.text);
+    connect_ahead(&rig, &gateway, &admin, "ana").await;
     until("the lists", async || tools(&bea).await > 0).await;
     assert!(rig.subjects().iter().all(|subject| subject == "ana"));
     // What is listed for all is called by each as themselves.
@@ -109,17 +115,8 @@ async fn lists_are_read_with_the_next_where_the_first_is_shown_none() {
     let mut gateway = gateway(&format!("{yaml}catalog: {{ refresh: 2s }}\n")).await;
     let admin = admin(&mut gateway).await;
     *rig.shuns.lock().unwrap() = Some("ana");
-    for (key, subject) in [("k1", "ana"), ("k2", "bea")] {
-        let body =
-            json!({ "server": "tickets", "issuer": rig.issuer.issuer(), "subject": subject });
-        let made = ahead::link(&admin, &operator(), key, "", &body).await;
-        let made = made.json().await.unwrap();
-        let page = connect(
-            &rig.browser(&gateway, subject),
-            made["url"].as_str().unwrap(),
-        )
-        .await;
-        assert_eq!(title(&page), "Connected", "{}", page.text);
+    for subject in ["ana", "bea"] {
+        connect_ahead(&rig, &gateway, &admin, subject).await;
         let asked = format!("a reading with the grant of {subject}");
         until(&asked, async || {
             rig.subjects().iter().any(|of| of == subject)
@@ -144,20 +141,32 @@ async fn lists_are_read_with_the_grants_of_those_who_are_named() {
     let mut gateway = gateway(&format!("{yaml}catalog: {{ refresh: 2s }}\n")).await;
     let admin = admin(&mut gateway).await;
     let bea = rig.caller(&gateway, "bea");
-    for (key, subject) in [("k1", "ana"), ("k2", "bea")] {
+    for subject in ["ana", "bea"] {
         assert_eq!(tools(&bea).await, 0);
         assert!(rig.subjects().is_empty(), "nobody's grant is lent");
-        let body =
-            json!({ "server": "tickets", "issuer": rig.issuer.issuer(), "subject": subject });
-        let made = ahead::link(&admin, &operator(), key, "", &body).await;
-        let made = made.json().await.unwrap();
-        let page = connect(
-            &rig.browser(&gateway, subject),
-            made["url"].as_str().unwrap(),
-        )
-        .await;
-        assert_eq!(title(&page), "Connected", "{}", page.text);
+        connect_ahead(&rig, &gateway, &admin, subject).await;
     }
     until("the lists", async || tools(&bea).await > 0).await;
     assert!(rig.subjects().iter().all(|subject| subject == "bea"));
+}
+
+/// And not when they are read again anyway.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_anew_as_soon_as_their_grant_is_withdrawn() {
+    let rig = Rig::start(Era::Legacy).await;
+    let first = "scopes: [tickets:read]\n      catalog: first_grant";
+    let yaml = rig.yaml(&[KEY]).replace("scopes: [tickets:read]", first);
+    let mut gateway = gateway(&format!("{yaml}catalog: {{ refresh: 1h }}\n")).await;
+    let admin = admin(&mut gateway).await;
+    let bea = rig.caller(&gateway, "bea");
+    for subject in ["ana", "bea"] {
+        connect_ahead(&rig, &gateway, &admin, subject).await;
+        until("the lists", async || tools(&bea).await > 0).await;
+    }
+    assert!(rig.subjects().iter().all(|subject| subject == "ana"));
+    withdraw(&admin, "ana").await;
+    until("a reading as bea", async || {
+        rig.subjects().last().is_some_and(|last| last == "bea")
+    })
+    .await;
 }

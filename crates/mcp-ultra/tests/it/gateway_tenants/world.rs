@@ -181,9 +181,9 @@ impl World {
             let namesake = others(&self.traces[tenant][1 - principal]);
             let seen = actor.act(&step, &mut own, &namesake).await;
             let nobody = actor.act(&step, &mut own, &Traces::default()).await;
-            // The quota of the tool may be used up with the first of the two.
-            let is_over = |seen: &Seen| seen.answer.starts_with("429 ");
-            if is_over(&seen) || !is_over(&nobody) {
+            // The second of them may be the one call too many, which says nothing of the first.
+            let is_spent = |seen: &Seen| seen.answer.contains("limits.quotas.tool");
+            if is_spent(&seen) || !is_spent(&nobody) {
                 let mut record = self.records[tenant].lock();
                 record
                     .of_the_namesake

@@ -160,3 +160,18 @@ fn again(made: &str, now: Duration) -> Result<(String, Duration), Problem> {
     }
     Ok((id.to_owned(), ends))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_has_ended_is_not_made_again() {
+        let ends = Duration::from_secs(20);
+        let soon = again("id.20", Duration::from_secs(19)).unwrap();
+        assert_eq!(soon, ("id".to_owned(), ends));
+        assert!(again("id.20", ends).is_err());
+        // What nobody has written here.
+        assert!(again("id", ends).is_err() && again("id.soon", ends).is_err());
+    }
+}

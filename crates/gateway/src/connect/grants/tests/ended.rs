@@ -1,5 +1,7 @@
 //! Grants that end: by their time, at the server, or withdrawn.
 
+use std::sync::atomic::Ordering;
+
 use mcp_ultra_domain::ports::GrantStore;
 
 use super::{world::*, *};
@@ -46,6 +48,18 @@ async fn what_was_withdrawn_elsewhere_ends_soon() {
     settle().await;
     let ended = token_of("ana", &credentials).await;
     assert_eq!(ended, Err(CredentialError::NotGranted));
+}
+
+/// Else all calls would end whenever the store does not answer for a moment.
+#[tokio::test]
+async fn what_can_not_be_read_is_not_taken_for_withdrawn() {
+    let rig = Rig::start().await;
+    let credentials = rig.process();
+    rig.connect("ana", &credentials, granted(None, false)).await;
+    let is_gone = async |name| rig.grants().is_gone(person(name).id()).await;
+    assert!(!is_gone("ana").await && is_gone("bea").await);
+    rig.store.unreadable.store(true, Ordering::SeqCst);
+    assert!(!is_gone("ana").await && !is_gone("bea").await);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use mcp_ultra_domain::ports::GrantStore;
-use mcp_ultra_edge::credentials::CredentialSettings;
+use mcp_ultra_edge::credentials::{CredentialSettings, EndpointPlace};
 use secrecy::ExposeSecret;
 
 use super::{world::*, *};
@@ -91,6 +91,27 @@ async fn a_grant_is_of_use_for_what_it_was_given_for_only() {
         assert_eq!(refused, Err(CredentialError::NotGranted));
     }
     assert!(rig.server.refreshed().is_empty());
+}
+
+#[tokio::test]
+async fn tokens_are_shown_to_no_other_authorization_server() {
+    let (rig, other) = (Rig::start().await, Server::start().await);
+    let given = granted(Some(10), true);
+    rig.connect("ana", &rig.process(), given).await;
+    rig.pass(60);
+    // The same client and resource, of another server.
+    let elsewhere = rig.credentials(|settings| {
+        settings.client.place = EndpointPlace::Issuer(other.issuer.clone());
+    });
+    assert!(!rig.grants().has(&person("ana"), &elsewhere, "").await);
+    let refused = token_of("ana", &elsewhere).await;
+    assert_eq!(refused, Err(CredentialError::NotGranted));
+    let grant = rig.kept("ana").await.unwrap();
+    let revoked = rig.grants().revoke(&grant, elsewhere.endpoint()).await;
+    assert_eq!(revoked, Revocation::Failed);
+    assert!(other.refreshed().is_empty() && other.revoked.lock().is_empty());
+    // What it is of has not ended.
+    assert_eq!(token_of("ana", &rig.process()).await.unwrap(), "access-2");
 }
 
 #[tokio::test]
