@@ -44,9 +44,7 @@ pub(crate) async fn subscribe(
     }
     let name = routed.upstream.name();
     let failed = |error: crate::upstream::UpstreamError| error.to_wire(name);
-    let target = in_time(routed, async {
-        Ok(routed.upstream.era_for(Era::Legacy).await?)
-    });
+    let target = in_time(routed, routed.upstream.era_for(Era::Legacy));
     let target = target.await.map_err(failed)?;
     let watch = async |wanted| match watched(gateway, routed, wanted).await.map_err(failed)? {
         Outcome::Result(_) => Ok(()),

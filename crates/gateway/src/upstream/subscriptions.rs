@@ -170,7 +170,7 @@ impl Upstream {
             }
             outcome
         };
-        let outcome = within(self.settings().call_timeout, asking).await;
+        let outcome = within(self.settings().call_timeout, Box::pin(asking)).await;
         if matches!(outcome, Err(UpstreamError::Timeout(_)))
             && let Some(session) = self.pool.get(&holder)
         {

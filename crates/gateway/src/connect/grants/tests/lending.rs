@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use mcp_ultra_domain::ports::GrantStore;
-use mcp_ultra_edge::credentials::{Grant as Kind, Subject};
+use mcp_ultra_edge::credentials::{CredentialSettings, Grant as Kind, Subject};
 
 use super::{world::*, *};
 
