@@ -42,7 +42,7 @@ async fn a_modern_client_has_its_person_connect_the_server() {
     let (answer, ()) = tokio::join!(waiting, browsing);
     assert!(worked(&answer), "{answer}");
     assert!(worked(&call(&ana, None).await), "and is not asked again");
-    assert_eq!(rig.subjects(), ["ana", "ana"]);
+    assert_eq!(rig.callers(), ["ana", "ana"]);
 
     let request = rig.server.last_request();
     let of = |name: &str| request.get(name).map(String::as_str);
@@ -121,7 +121,7 @@ async fn a_legacy_client_is_told_when_its_person_is_done() {
         rig.forget();
         let answer = session.call("tools/call", params(None)).await.unwrap();
         assert!(worked(&answer.message), "{}", answer.message);
-        assert!(rig.subjects().iter().all(|subject| subject == "ana"));
+        assert!(rig.callers().iter().all(|subject| subject == "ana"));
         session.close().await.unwrap();
     }
 }

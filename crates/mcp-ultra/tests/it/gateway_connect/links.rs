@@ -38,7 +38,7 @@ async fn whoever_follows_the_link_of_somebody_else_connects_nothing() {
         assert_eq!(title(&page), "Connected", "{}", page.text);
         rig.forget();
         assert!(worked(&call(&ana, None).await));
-        assert_eq!(rig.subjects(), ["ana"]);
+        assert_eq!(rig.callers(), ["ana"]);
         asked(&call(&rig.caller(&gateway, "bea"), None).await);
     }
 }

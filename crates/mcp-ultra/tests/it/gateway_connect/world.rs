@@ -231,6 +231,13 @@ servers:
         self.subjects.lock().unwrap().clone()
     }
 
+    /// The same, without what the gateway reads on nobody's behalf, which comes when it will.
+    pub(super) fn callers(&self) -> Vec<String> {
+        let mut subjects = self.subjects();
+        subjects.retain(|subject| subject != OWN);
+        subjects
+    }
+
     /// Whether anything of a token is in the files of the store.
     pub(super) fn leaks(&self) -> bool {
         fs::read_dir(self.folder.path()).unwrap().any(|entry| {
