@@ -91,10 +91,11 @@ async fn a_server_that_never_opens_its_stream_is_listed_at_once() {
     })
     .await
     .unwrap();
-    // As long as it may take, nothing would be listed.
     let rest = "catalog: { list_timeout: 3m }";
     let gateway = gateway(&only(&upstream.url(), rest)).await;
-    lists(&gateway, "early").await;
+    // The opening of a stream is given up after 30 s.
+    let listed = tokio::time::timeout(SOON / 2, lists(&gateway, "early")).await;
+    assert!(listed.is_ok(), "it is listed only after its stream");
     assert_eq!(upstream.seen("subscriptions/listen").len(), 1);
 }
 
