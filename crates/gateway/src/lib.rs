@@ -13,10 +13,12 @@
 //! - `catalog`: keeps the snapshot of what they offer.
 //! - `pinning`: what of it nobody has agreed to.
 //! - `listen`: the notification streams of modern clients.
+//! - `aside`: work on long lists, beside the calls.
 //!
 //! What does not live here: policy, storage, the configuration file, the command line.
 
 mod access;
+mod aside;
 mod call;
 mod catalog;
 mod connect;

@@ -29,6 +29,11 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// The bytes of all definitions.
+    pub fn size(&self) -> usize {
+        self.definitions.iter().map(|(_, text)| text.len()).sum()
+    }
+
     /// All but the definitions.
     #[must_use]
     pub fn without_definitions(&self) -> Self {

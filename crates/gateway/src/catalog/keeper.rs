@@ -13,7 +13,7 @@ use super::{
     read,
 };
 use crate::{
-    Gateway,
+    Gateway, aside,
     listen::{self, Feed, Heard, changed_list},
     random,
     upstream::{Behalf, Holder, Upstream, UpstreamError},
@@ -273,18 +273,16 @@ impl Keeper {
         let (name, stop) = (self.upstream.name(), &self.stop);
         let verdict = gateway.pinning.judge(name, raw, &rules, stop).await?;
         gateway.keepers.judge(&verdict.again);
-        let upstream = self.upstream.clone();
-        // Many definitions take longer than a task may hold up others.
-        let work = tokio::task::spawn_blocking(move || {
+        let (upstream, scanned) = (self.upstream.clone(), verdict.scanned);
+        let work = aside::done(verdict.offered.size(), move || {
             let labels = &upstream.settings().labels;
             Offer::new(&verdict.offered, upstream.naming(), labels)
         });
-        // Else the runtime is about to end.
-        let (offer, unusable) = work.await.ok()?;
+        let (offer, unusable) = work.await?;
         for (kind, reason) in unusable {
             tracing::warn!(upstream = %self.upstream.name(), list = kind.list_key(), %reason, "a definition is left out");
         }
-        Some((offer, verdict.scanned))
+        Some((offer, scanned))
     }
 
     async fn judge_again(&self, gateway: &Gateway, raw: &Raw) {

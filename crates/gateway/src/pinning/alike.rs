@@ -131,6 +131,15 @@ impl Names {
 }
 
 impl View {
+    /// The bytes of all names.
+    pub(super) fn size(&self) -> usize {
+        let tools = self.servers.iter().filter_map(|one| one.tools.as_ref());
+        tools
+            .flat_map(|tools| tools.iter())
+            .map(|(name, _)| name.len())
+            .sum()
+    }
+
     /// What looks like something else, seen from `server`.
     pub(super) fn alikes(&self, server: &str) -> Alikes {
         let servers = self.servers.iter().enumerate();

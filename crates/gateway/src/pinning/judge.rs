@@ -22,6 +22,7 @@ use super::{
     examine::{self, Memory, Seen},
     report,
 };
+use crate::aside;
 
 /// How many upstreams have their definitions examined at the same moment: one that takes long does
 /// not hold up all others, and many at once do not take the processor from calls.
@@ -168,7 +169,7 @@ impl Pinning {
         })
     }
 
-    /// Reads the definitions, on a thread that may be held up, and enters their names.
+    /// Reads the definitions, and enters their names.
     async fn examine(
         &self,
         server: &Arc<str>,
@@ -185,7 +186,7 @@ impl Pinning {
             .clone();
         let (names, server) = (self.names.clone(), server.clone());
         let (raw, stop) = (raw.clone(), stop.clone());
-        let work = tokio::task::spawn_blocking(move || {
+        let work = aside::done(raw.size(), move || {
             let reading = examine::examine(&raw, &mut memory.lock(), &stop)?;
             names.enter(&server, reading.seen.iter().map(|one| &*one.name));
             let found: Vec<_> = reading.seen.into_iter().map(Candidate::new).collect();
@@ -195,8 +196,7 @@ impl Pinning {
                 scanned: reading.scanned,
             })
         });
-        // Else the runtime is about to end.
-        work.await.ok().flatten()
+        work.await.flatten()
     }
 
     /// Finds the names that look like those of other upstreams. Returns the upstreams that have to be
@@ -220,9 +220,8 @@ impl Pinning {
         // It is never closed.
         let _turn = self.examining.acquire().await.ok()?;
         let (view, own) = (self.names.view(), server.clone());
-        let work = tokio::task::spawn_blocking(move || view.alikes(&own));
-        // Else the runtime is about to end.
-        let mut alikes = work.await.ok()?;
+        let work = aside::done(view.size(), move || view.alikes(&own));
+        let mut alikes = work.await?;
         for one in found {
             one.tool.alike = alikes.own.remove(&one.name);
         }

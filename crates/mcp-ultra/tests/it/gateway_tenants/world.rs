@@ -100,6 +100,11 @@ fn policies(tenants: &[Tenant; 2]) -> String {
 
 impl World {
     pub(super) async fn start(tenants: &[Tenant; 2]) -> Self {
+        Self::with_quota(tenants, QUOTA).await
+    }
+
+    /// One in which a tenant may call each tool so often in a day.
+    pub(super) async fn with_quota(tenants: &[Tenant; 2], quota: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("p.cedar"), policies(tenants)).unwrap();
@@ -125,7 +130,7 @@ impl World {
             .await
             .unwrap();
         let yaml = format!(
-            "storage: {{ sqlite: \"{}\" }}\nadmin: {{ port: 0 }}\npolicy: {{ files: [\"{}\"] }}\nauth:\n  resource: {RESOURCE}\n  jwt_secret: \"{SECRET}\"\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\n  api_keys: {{ enabled: true }}\nlimits: {{ sessions: {SESSIONS}, quotas: {{ tool: {QUOTA} }} }}\ncatalog: {{ page_size: 7 }}\nservers:\n{servers}",
+            "storage: {{ sqlite: \"{}\" }}\nadmin: {{ port: 0 }}\npolicy: {{ files: [\"{}\"] }}\nauth:\n  resource: {RESOURCE}\n  jwt_secret: \"{SECRET}\"\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\n  api_keys: {{ enabled: true }}\nlimits: {{ sessions: {SESSIONS}, quotas: {{ tool: {quota} }} }}\ncatalog: {{ page_size: 7 }}\nservers:\n{servers}",
             at("s.db").display(),
             at("p.cedar").display(),
             provider.issuer(),
