@@ -16,6 +16,9 @@ const APPROVALS: Duration = Duration::from_secs(2);
 const BLOCKS: Duration = Duration::from_secs(2);
 /// How often it is looked for tools that have been gone for long.
 const GONE: Duration = Duration::from_hours(1);
+/// When that is done once more after the servers have changed: the tools of one that was just being
+/// judged may have been noted as offered since.
+const GONE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Looks for what is idle, and for sessions that upstreams have lost and somebody still needs,
 /// until the gateway is gone.
@@ -60,6 +63,7 @@ pub(super) async fn idle(gateway: Weak<Gateway>, stop: CancellationToken) {
 /// Forgets tools that have been gone for long, now and then and when the servers may be others, until
 /// the gateway is gone.
 pub(super) async fn gone_tools(gateway: Weak<Gateway>, stop: CancellationToken) {
+    let mut pause = GONE;
     loop {
         let Some(gateway) = gateway.upgrade() else {
             return;
@@ -73,8 +77,8 @@ pub(super) async fn gone_tools(gateway: Weak<Gateway>, stop: CancellationToken) 
         drop(gateway);
         tokio::select! {
             () = stop.cancelled() => return,
-            () = reloaded.notified() => {}
-            () = tokio::time::sleep(GONE) => {}
+            () = reloaded.notified() => pause = GONE_AGAIN,
+            () = tokio::time::sleep(pause) => pause = GONE,
         }
     }
 }

@@ -134,6 +134,10 @@ impl Pinning {
         let known = before.as_deref();
         let again = self.look_for_alikes(server, known, &mut found, stop);
         let again = again.await?;
+        // A server that is not kept any more offers nothing.
+        if stop.is_cancelled() {
+            return None;
+        }
         self.decide(server, rules, &mut found).await;
         let known = |name: &str| before.as_ref().and_then(|before| before.tools.get(name));
         let news = found.iter().filter(|one| {
@@ -156,7 +160,14 @@ impl Pinning {
         left_out.extend(held.map(|one| one.at));
         let tools = found.into_iter().map(|one| (one.name, one.tool)).collect();
         let judged = Arc::new(Judged { tools });
-        self.judged.lock().insert(server.clone(), judged);
+        {
+            // With the lock, so that `keep` comes before or after both.
+            let mut all = self.judged.lock();
+            if stop.is_cancelled() {
+                return None;
+            }
+            all.insert(server.clone(), judged);
+        }
         let all = raw.definitions.iter().enumerate();
         let offered = all.filter(|(at, _)| !left_out.contains(at));
         Some(Verdict {
