@@ -12,6 +12,8 @@ use mcp_ultra_domain::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::time::timestamp;
+
 /// The longest time that a caller is blocked for. Who is to stay out for good loses their account at
 /// the issuer, their API key or what the policies permit them.
 pub const LONGEST: Duration = Duration::from_hours(30 * 24);
@@ -47,11 +49,6 @@ impl From<&Block> for BlockView {
             until: timestamp(block.until),
         }
     }
-}
-
-fn timestamp(time: Duration) -> Timestamp {
-    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
 }
 
 /// Why nobody can be blocked until then.

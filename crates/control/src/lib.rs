@@ -6,6 +6,7 @@
 //! - [`grants`]: what people have granted at servers is listed and withdrawn
 //! - [`pins`]: definitions of tools are shown and approved
 //! - [`sessions`]: what callers have open is listed and ended
+//! - [`time`]: how all of these show times
 //!
 //! Nothing here knows where things are kept (that is `backends`, behind the ports of the domain)
 //! nor how calls are answered (`gateway`).
@@ -16,3 +17,4 @@ pub mod grants;
 pub mod keys;
 pub mod pins;
 pub mod sessions;
+pub mod time;

@@ -1,9 +1,11 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use mcp_ultra_domain::Grant;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::time::timestamp;
 
 /// What somebody has allowed the gateway to do at a server in their name, without the tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,9 +47,4 @@ impl From<&Grant> for GrantView {
             revision: grant.revision,
         }
     }
-}
-
-fn timestamp(time: Duration) -> Timestamp {
-    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
 }

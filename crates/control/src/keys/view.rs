@@ -6,6 +6,8 @@ use mcp_ultra_edge::identity::API_KEY_PREFIX;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::time::timestamp;
+
 /// An API key, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ApiKey)]
@@ -90,10 +92,4 @@ impl KeyView {
     pub fn last_used(&self) -> Option<Timestamp> {
         self.secrets.iter().filter_map(|one| one.last_used).max()
     }
-}
-
-/// In whole seconds.
-fn timestamp(since_epoch: Duration) -> Timestamp {
-    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use jiff::Timestamp;
 use mcp_ultra_domain::{
     pinning::{Difference, Fingerprint, Pin, difference},
@@ -9,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::segment;
+use crate::time::timestamp;
 
 /// How many differences are shown, and how much of each value.
 const MOST_CHANGES: usize = 50;
@@ -153,14 +152,10 @@ fn cut(text: String) -> String {
     }
 }
 
-/// In whole seconds.
-fn timestamp(since_epoch: Duration) -> Timestamp {
-    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use mcp_ultra_domain::pinning::{Definition, Standing};
 
     use super::*;

@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hyper_util::service::TowerToHyperService;
-use jiff::Timestamp;
 use mcp_ultra_backends::sql::Sqlite;
 use mcp_ultra_config::{AdminSection, Config};
 use mcp_ultra_control::{
@@ -17,6 +16,7 @@ use mcp_ultra_control::{
     keys::Keys,
     pins::Pins,
     sessions::{ClientSessions, SessionView},
+    time::timestamp,
 };
 use mcp_ultra_domain::{Clock, Grant, Principal, policy::Policies, ports::IdempotencyStore};
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
@@ -187,12 +187,6 @@ impl ClientSessions for Callers {
     async fn end(&self, tenant: &str, id: &str) -> bool {
         self.0.end_client_session(tenant, id).await
     }
-}
-
-/// In whole seconds.
-fn timestamp(since_epoch: Duration) -> Timestamp {
-    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
 /// The policies of the gateway, as they are at that moment; the built-in ones where it has none.

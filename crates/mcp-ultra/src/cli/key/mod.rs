@@ -16,7 +16,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::Sources;
-use mcp_ultra_control::keys::{KeyError, KeyView, Keys, NewKey, Shown};
+use mcp_ultra_control::{
+    keys::{KeyError, KeyView, Keys, NewKey, Shown},
+    time::timestamp,
+};
 use mcp_ultra_domain::{DEFAULT_TENANT, SystemClock};
 use secrecy::SecretString;
 use serde_json::json;
@@ -183,7 +186,7 @@ impl Desk {
                 Ok(made.into())
             }
             Self::Remote(remote) => {
-                let expires = new.expires.map(show::timestamp);
+                let expires = new.expires.map(timestamp);
                 let body = json!({
                     "name": new.name, "kind": new.kind.as_str(), "roles": new.roles,
                     "scopes": new.scopes, "expires": expires,

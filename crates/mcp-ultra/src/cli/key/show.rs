@@ -1,6 +1,6 @@
 //! How keys are shown.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
@@ -35,11 +35,6 @@ pub(super) fn view(key: &ApiKey) -> KeyView {
     KeyView::of(key, SystemClock.now())
 }
 
-/// A time as the admin API has it.
-pub(super) fn timestamp(since_epoch: Duration) -> Option<Timestamp> {
-    Timestamp::from_second(i64::try_from(since_epoch.as_secs()).ok()?).ok()
-}
-
 /// The keys, a line each.
 pub(super) fn table(keys: &[KeyView]) -> String {
     let mut table = Table::new();
@@ -60,7 +55,9 @@ pub(super) fn table(keys: &[KeyView]) -> String {
             let words: Vec<_> = words.iter().map(String::as_str).collect();
             words.join(" ")
         };
-        let never = |time: Option<Timestamp>| time.map_or("never".to_owned(), |at| at.to_string());
+        let never = |time: Option<Timestamp>| {
+            time.map_or("never".to_owned(), |at| at.strftime("%FT%TZ").to_string())
+        };
         table.add_row([
             key.name.clone(),
             key.id.clone(),

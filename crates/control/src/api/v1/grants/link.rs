@@ -11,12 +11,15 @@ use mcp_ultra_domain::{Attributes, Principal, PrincipalKind, policy::Action};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::{
-    Api,
-    caller::Caller,
-    idempotency::IdempotencyKey,
-    input::{Change, Input, Parameters},
-    problem::{Kind, Problem},
+use crate::{
+    api::{
+        Api,
+        caller::Caller,
+        idempotency::IdempotencyKey,
+        input::{Change, Input, Parameters},
+        problem::{Kind, Problem},
+    },
+    time::timestamp,
 };
 
 /// The longest name of somebody for an issuer.
@@ -99,8 +102,6 @@ pub(super) async fn link(
     };
     let (url, reference) = made.map(|made| (made.url, made.reference)).unzip();
     let attributes = principal.attributes();
-    let expires = i64::try_from(ends.as_secs()).ok();
-    let expires = expires.and_then(|ends| Timestamp::from_second(ends).ok());
     let shown = Made {
         url,
         reference,
@@ -108,7 +109,7 @@ pub(super) async fn link(
         tenant: attributes.tenant.to_string(),
         issuer: attributes.issuer.clone(),
         subject: attributes.subject.clone(),
-        expires: expires.unwrap_or(Timestamp::MAX),
+        expires: timestamp(ends),
     };
     let status = if change.dry_run {
         StatusCode::OK
