@@ -11,3 +11,4 @@ mod fixture_legacy;
 mod fixture_modern;
 mod hostile;
 mod stdio;
+mod stores_postgres;
