@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Write as _},
     os::unix::{
-        fs::{OpenOptionsExt as _, chown},
+        fs::{DirBuilderExt as _, OpenOptionsExt as _, chown},
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
@@ -76,10 +76,11 @@ impl Folder {
         self.folder.path().join(name)
     }
 
-    /// A folder in it that the server may write to.
+    /// A folder in it that is the server's alone.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
         let path = self.file(name);
-        let made = fs::create_dir(&path).and_then(|()| self.account.own(&path));
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        let made = made.and_then(|()| self.account.own(&path));
         made.map_err(failed(&path))?;
         Ok(path)
     }

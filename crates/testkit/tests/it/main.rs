@@ -12,3 +12,4 @@ mod fixture_modern;
 mod hostile;
 mod stdio;
 mod stores_postgres;
+mod stores_standby;

@@ -69,7 +69,7 @@ impl Login {
 
     /// What `psql` answers to one or more statements: rows as lines, columns separated by `|`.
     pub async fn sql(&self, sql: &str) -> Result<String, StoreError> {
-        self.psql(sql, "verify-full", "5").await
+        self.psql(sql, "verify-full", "15").await
     }
 
     /// The same with another `sslmode`, and with so many seconds for connecting.
