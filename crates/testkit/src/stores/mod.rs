@@ -15,11 +15,13 @@ mod folder;
 mod guard;
 mod ports;
 pub mod postgres;
+pub mod redis;
 mod server;
 mod tool;
 
 pub use error::StoreError;
 pub use postgres::Postgres;
+pub use redis::Redis;
 pub use server::Server;
 
 /// The password of every user that these servers are made with. They are on loopback, for as long as

@@ -12,4 +12,5 @@ mod fixture_modern;
 mod hostile;
 mod stdio;
 mod stores_postgres;
+mod stores_redis;
 mod stores_standby;
