@@ -13,6 +13,7 @@ mod certificates;
 mod error;
 mod folder;
 mod guard;
+pub mod nats;
 mod ports;
 pub mod postgres;
 pub mod redis;
@@ -20,6 +21,7 @@ mod server;
 mod tool;
 
 pub use error::StoreError;
+pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use server::Server;
