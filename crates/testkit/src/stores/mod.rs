@@ -11,6 +11,7 @@
 
 mod certificates;
 mod error;
+mod fault;
 mod folder;
 mod guard;
 pub mod nats;
@@ -21,6 +22,7 @@ mod server;
 mod tool;
 
 pub use error::StoreError;
+pub use fault::Fault;
 pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;

@@ -11,6 +11,7 @@ mod fixture_legacy;
 mod fixture_modern;
 mod hostile;
 mod stdio;
+mod stores_fault;
 mod stores_nats;
 mod stores_postgres;
 mod stores_redis;
