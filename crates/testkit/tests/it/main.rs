@@ -13,6 +13,7 @@ mod hostile;
 mod stdio;
 mod stores_fault;
 mod stores_nats;
+mod stores_pgbouncer;
 mod stores_postgres;
 mod stores_redis;
 mod stores_standby;
