@@ -22,6 +22,9 @@ use super::{
 const ANSWERS: Duration = Duration::from_secs(10);
 /// Connections to the server, for each database and role: few, so that clients do share them.
 const POOL: usize = 4;
+/// How many seconds a client waits for one of these, also for a server that is away: by default two
+/// minutes, longer than any call has.
+const WAIT: u64 = 3;
 
 /// A running PgBouncer; dropping it ends it. The PostgreSQL behind may be lost and come back.
 pub struct PgBouncer {
@@ -149,7 +152,8 @@ fn configuration(
          client_tls_key_file = {}\n\
          server_tls_sslmode = verify-full\n\
          server_tls_ca_file = postgres-authority.pem\n\
-         server_login_retry = 1\n",
+         server_login_retry = 1\n\
+         query_wait_timeout = {WAIT}\n",
         behind.ip(),
         behind.port(),
         own.ip(),

@@ -68,6 +68,11 @@ impl Server {
         self.process.id()
     }
 
+    /// Whether it runs, paused or not.
+    pub fn runs(&self) -> bool {
+        runs(self.id())
+    }
+
     /// All that it has written since it was started last.
     pub fn output(&self) -> String {
         format!("{}{}", self.process.stdout(), self.process.stderr())

@@ -45,7 +45,7 @@ pub struct Postgres {
     admin: Login,
     installation: Installation,
     certificates: Certificates,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Postgres {
@@ -84,7 +84,7 @@ impl Postgres {
             admin,
             installation,
             certificates,
-            _folder: folder,
+            folder,
         };
         postgres.answers().await?;
         let guest = format!("create role {GUEST} login password '{PASSWORD}'");
@@ -135,6 +135,14 @@ impl Postgres {
     pub async fn restart(&mut self) -> Result<(), StoreError> {
         self.server.restart().await?;
         self.answers().await
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if !self.server.runs() {
+            installation::remove_shared_memory(&self.folder.file("data"));
+        }
     }
 }
 
