@@ -57,21 +57,8 @@ impl PgBouncer {
             "users.txt",
             &format!("\"{}\" \"{}\"\n", behind.user, behind.password),
         )?;
-        let program = tool::find("pgbouncer", &[], "pgbouncer")?;
         let server = ports::on_a_free_port(async |own| {
-            let text = configuration(&files, own, address, &behind.user);
-            let file = folder.write("pgbouncer.ini", &text)?;
-            Server::start(Launch {
-                program: program.clone(),
-                arguments: vec![file.into()],
-                folder: folder.path().to_owned(),
-                account: folder.account,
-                address: own,
-                // SIGINT would wait for clients.
-                ending: Signal::SIGTERM,
-                ready: "process up",
-            })
-            .await
+            launch(&folder, &files, own, address, &behind.user).await
         })
         .await?;
         let admin = Login {
@@ -125,6 +112,29 @@ impl PgBouncer {
     }
 }
 
+async fn launch(
+    folder: &Folder,
+    files: &CertificateFiles,
+    own: SocketAddr,
+    behind: SocketAddr,
+    admin: &str,
+) -> Result<Server, StoreError> {
+    let text = configuration(files, own, behind, admin);
+    let file = folder.write("pgbouncer.ini", &text)?;
+    Server::start(Launch {
+        program: tool::find("pgbouncer", &[], "pgbouncer")?,
+        arguments: vec![file.into()],
+        folder: folder.path().to_owned(),
+        account: folder.account,
+        address: own,
+        // SIGINT would wait for clients.
+        ending: Signal::SIGTERM,
+        abandoning: Signal::SIGTERM,
+        ready: "process up",
+    })
+    .await
+}
+
 fn configuration(
     files: &CertificateFiles,
     own: SocketAddr,
@@ -162,4 +172,23 @@ fn configuration(
         files.server_key.display(),
         authority = files.authority.display(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Certificates, Folder, StoreError, launch};
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let folder = Folder::new("pgbouncer").expect("a folder");
+        let files = Certificates::new().and_then(|made| made.write(&folder));
+        for (name, content) in [("users.txt", ""), ("postgres-authority.pem", "")] {
+            folder.write(name, content).expect("written");
+        }
+        let files = files.expect("certificates");
+        let started = launch(&folder, &files, address, address, "admin").await;
+        assert!(matches!(started, Err(StoreError::PortTaken(_))));
+    }
 }

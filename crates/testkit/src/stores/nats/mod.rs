@@ -56,22 +56,10 @@ impl Nats {
         let folder = Folder::new("nats")?;
         let files = certificates.write(&folder)?;
         folder.folder("jetstream")?;
-        let program = tool::find("nats-server", &[], "nats-server")?;
-        let monitor = ports::free_address();
-        let server = ports::on_a_free_port(async |address| {
-            let text = configuration(&files, address, monitor, node);
-            let file = folder.write("nats.conf", &text.to_string())?;
-            Server::start(Launch {
-                program: program.clone(),
-                arguments: vec!["-c".into(), file.into()],
-                folder: folder.path().to_owned(),
-                account: folder.account,
-                address,
-                // SIGTERM waits for clients of a server in "lame duck" mode; this does not.
-                ending: Signal::SIGINT,
-                ready: "Server is ready",
-            })
-            .await
+        let (server, monitor) = ports::on_a_free_port(async |address| {
+            let monitor = ports::free_address();
+            let server = launch(&folder, &files, address, monitor, node).await?;
+            Ok((server, monitor))
         })
         .await?;
         Ok(Self {
@@ -139,6 +127,29 @@ impl Nats {
     }
 }
 
+async fn launch(
+    folder: &Folder,
+    files: &CertificateFiles,
+    address: SocketAddr,
+    monitor: SocketAddr,
+    node: Option<&Node<'_>>,
+) -> Result<Server, StoreError> {
+    let text = configuration(files, address, monitor, node);
+    let file = folder.write("nats.conf", &text.to_string())?;
+    Server::start(Launch {
+        program: tool::find("nats-server", &[], "nats-server")?,
+        arguments: vec!["-c".into(), file.into()],
+        folder: folder.path().to_owned(),
+        account: folder.account,
+        address,
+        // Without waiting for clients.
+        ending: Signal::SIGINT,
+        abandoning: Signal::SIGINT,
+        ready: "Server is ready",
+    })
+    .await
+}
+
 /// The configuration file: JSON is what NATS reads too.
 fn configuration(
     files: &CertificateFiles,
@@ -172,4 +183,25 @@ fn configuration(
         });
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Certificates, Folder, StoreError, launch, ports};
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let folder = Folder::new("nats").expect("a folder");
+        let files = Certificates::new().and_then(|made| made.write(&folder));
+        let files = files.expect("certificates");
+        for (address, monitor) in [
+            (address, ports::free_address()),
+            (ports::free_address(), address),
+        ] {
+            let started = launch(&folder, &files, address, monitor, None).await;
+            assert!(matches!(started, Err(StoreError::PortTaken(_))));
+        }
+    }
 }
