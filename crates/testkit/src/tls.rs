@@ -169,6 +169,11 @@ impl Trust {
         Ok(Self { config, http2 })
     }
 
+    /// As the TLS library takes it.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::new(self.config.clone())
+    }
+
     pub(crate) fn connector(&self, http: HttpConnector) -> HttpsConnector<HttpConnector> {
         let builder = HttpsConnectorBuilder::new()
             .with_tls_config(self.config.clone())
