@@ -7,6 +7,7 @@
 mod api_key;
 mod authorization;
 mod block;
+pub mod breaker;
 pub mod catalog;
 mod clock;
 mod grant;
