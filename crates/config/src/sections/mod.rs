@@ -6,6 +6,7 @@
 
 mod admin;
 mod auth;
+mod breaker;
 mod catalog;
 mod connect;
 mod environment;
@@ -27,6 +28,7 @@ pub use auth::{
     ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, DpopSettings, Issuer,
     JwksSettings, SigningAlgorithm,
 };
+pub use breaker::BreakerSection;
 pub use catalog::CatalogSection;
 pub use connect::{ConnectSection, Login};
 pub use environment::Environment;
@@ -86,6 +88,9 @@ pub struct Config {
     pub log: LogSection,
     /// Upper bounds on what clients and servers may use.
     pub limits: LimitsSection,
+    /// When a server that keeps failing is left alone for a while. A server may have a section of
+    /// its own.
+    pub breaker: BreakerSection,
     /// Sessions of clients that speak 2025-11-25 or earlier.
     pub session: SessionSection,
     /// Where the gateway may connect to.
@@ -112,6 +117,7 @@ impl Default for Config {
             storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
+            breaker: BreakerSection::default(),
             session: SessionSection::default(),
             outbound: OutboundSection::default(),
             catalog: CatalogSection::default(),
@@ -148,6 +154,11 @@ impl Config {
     /// The total deadline of a call to `server`: its own, else the general one.
     pub fn call_timeout(&self, server: &Upstream) -> Period {
         server.timeout.unwrap_or(self.limits.call_timeout)
+    }
+
+    /// When `server` is left alone for a while: as its own section says, else the general one.
+    pub fn breaker<'a>(&'a self, server: &'a Upstream) -> &'a BreakerSection {
+        server.breaker.as_ref().unwrap_or(&self.breaker)
     }
 
     /// What is done about definitions of `server`'s tools that nobody has agreed to: its own, else
@@ -270,6 +281,7 @@ impl Config {
         self.check_connect(findings);
         self.check_api_keys(findings);
         self.limits.check(findings);
+        self.breaker.check("breaker", findings);
         self.session.check(findings);
         OutboundSection::check(self, findings);
         self.catalog.check(findings);

@@ -16,6 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
+    BreakerSection,
     extension::Extension,
     pinning::PinningMode,
     policy::{ClassifiedNames, DataClass},
@@ -71,6 +72,9 @@ pub struct Upstream {
     /// The total deadline of a call to this server. Without it: `limits.call_timeout`.
     #[serde(default)]
     pub timeout: Option<Period>,
+    /// When it is left alone for a while since its calls fail. Without it: the general `breaker`.
+    #[serde(default)]
+    pub breaker: Option<BreakerSection>,
     /// How long the program runs without a call before it is stopped; it starts again on use.
     #[serde(default = "idle_stop")]
     pub idle_stop: Period,
@@ -261,6 +265,7 @@ impl Upstream {
             shared: false,
             enabled: enabled(),
             timeout: None,
+            breaker: None,
             idle_stop: idle_stop(),
             restart: Restart::default(),
             era: Era::default(),

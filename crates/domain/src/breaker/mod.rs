@@ -135,6 +135,8 @@ pub struct Status {
     pub forced: Option<Forced>,
     /// The calls of the window.
     pub tally: Tally,
+    /// How often it has opened by itself.
+    pub opened: u64,
 }
 
 /// One breaker.
@@ -153,6 +155,8 @@ struct Inner {
     forced: Option<Forced>,
     /// How often it has opened without closing in between.
     times: u32,
+    /// How often it has opened at all.
+    opened: u64,
     /// The number of the latest half-open phase: probes of earlier ones decide nothing.
     latest: u64,
 }
@@ -182,6 +186,7 @@ impl Breaker {
                 phase: Phase::Closed,
                 forced: None,
                 times: 0,
+                opened: 0,
                 latest: 0,
             }),
             rules,
@@ -237,6 +242,10 @@ impl Breaker {
     }
 
     /// What came of a call that was let pass. The state, where it is another one now.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a pass is good for one verdict"
+    )]
     pub fn note(&self, pass: Pass, verdict: Verdict, now: Duration) -> Option<State> {
         let slow = matches!(verdict, Verdict::Answered(took) if took > self.rules.slow_after);
         let failed = verdict == Verdict::Failed;
@@ -287,6 +296,7 @@ impl Breaker {
             open_until,
             forced: inner.forced,
             tally: self.window.tally(now),
+            opened: inner.opened,
         }
     }
 
@@ -323,6 +333,7 @@ impl Breaker {
 
     fn open(&self, inner: &mut Inner, now: Duration) -> State {
         inner.times = inner.times.saturating_add(1);
+        inner.opened += 1;
         inner.phase = Phase::Open {
             until: now.saturating_add(self.pause(inner.times)),
         };

@@ -45,12 +45,10 @@ fn it_opens_when_half_of_the_calls_fail() {
     let changes = [QUICK, QUICK, QUICK, Verdict::Failed, Verdict::Failed]
         .map(|verdict| call(&breaker, verdict, secs(1)));
     assert_eq!(changes, [None; 5]);
-    assert_eq!(
-        call(&breaker, Verdict::Failed, secs(2)),
-        Some(State::Open)
-    );
+    assert_eq!(call(&breaker, Verdict::Failed, secs(2)), Some(State::Open));
     let refused = breaker.admit(secs(3)).unwrap_err();
     assert_eq!(refused.retry_after, Some(secs(4)));
+    assert_eq!(breaker.status(secs(3)).opened, 1);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mcp_ultra_config::{Config, Extension, Upstream as Section};
+use mcp_ultra_config::{BreakerSection, Config, Extension, Upstream as Section};
 use mcp_ultra_domain::{
+    breaker::Rules,
     catalog::Labels,
     policy::{Classes, DataClass},
 };
@@ -35,6 +36,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How many calls may be in flight.
     pub max_calls: usize,
+    /// When its breaker opens; `None` where it has none.
+    pub breaker: Option<Rules>,
     /// How long a session may be idle before it is ended.
     pub idle_stop: Duration,
     /// How long the upstream has to come up.
@@ -71,6 +74,7 @@ impl PartialEq for Settings {
             && without(&self.source) == without(&other.source)
             && self.extensions == other.extensions
             && self.call_timeout == other.call_timeout
+            && self.breaker == other.breaker
     }
 }
 
@@ -182,6 +186,7 @@ impl Settings {
             },
             call_timeout: config.call_timeout(section).get(),
             max_calls: usize::try_from(config.limits.calls_per_server.get()).unwrap_or(usize::MAX),
+            breaker: breaker(config.breaker(section)),
             idle_stop: section.idle_stop.get(),
             start_timeout: START_TIMEOUT,
             restart: RestartPolicy {
@@ -231,6 +236,19 @@ impl Settings {
             Reach::Stdio(spec) => Transport::Stdio((**spec).clone()),
         }
     }
+}
+
+fn breaker(section: &BreakerSection) -> Option<Rules> {
+    section.enabled.then(|| Rules {
+        window: section.window.get(),
+        least_calls: section.least_calls.get().into(),
+        failed: section.failed.into(),
+        slow_after: section.slow_after.get(),
+        slow: section.slow.into(),
+        open_for: section.open_for.get(),
+        open_at_most: section.open_at_most.get(),
+        probes: section.probes.get().into(),
+    })
 }
 
 fn labels(section: &Section) -> Labels {

@@ -29,6 +29,7 @@ mod gateway_admin_actions;
 mod gateway_admin_policy;
 mod gateway_asking;
 mod gateway_blocks;
+mod gateway_breaker;
 mod gateway_connect;
 mod gateway_connect_ended;
 mod gateway_connect_scopes;

@@ -33,6 +33,9 @@ impl Upstream {
         if let Some(timeout) = self.timeout {
             findings.not_zero(&format!("{path}.timeout"), timeout);
         }
+        if let Some(breaker) = &self.breaker {
+            breaker.check(&format!("{path}.breaker"), findings);
+        }
         findings.not_zero(&format!("{path}.idle_stop"), self.idle_stop);
         findings.not_zero(&format!("{path}.restart.min"), self.restart.min);
         if self.restart.max < self.restart.min {
