@@ -54,9 +54,9 @@ pub use sections::{
     Extension, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride, LimitsSection,
     LogFormat, LogLevel, LogSection, Login, Names, OutboundSection, OverriddenRates, PinningMode,
     PinningSection, PolicySection, Prefix, QuotasSection, RatesSection, ResourceIndicator, Restart,
-    SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown, SigningAlgorithm,
-    StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream, UpstreamTls,
-    VaultSettings, host_matches, split_port,
+    RetrySection, SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown,
+    SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream,
+    UpstreamTls, VaultSettings, host_matches, split_port,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -17,6 +17,7 @@ mod outbound;
 mod pinning;
 mod policy;
 mod production;
+mod retry;
 mod secrets;
 mod server;
 mod servers;
@@ -41,6 +42,7 @@ pub use log::{LogFormat, LogLevel, LogSection};
 pub use outbound::OutboundSection;
 pub use pinning::{PinningMode, PinningSection};
 pub use policy::{ClassifiedNames, DataClass, PolicySection};
+pub use retry::RetrySection;
 pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{
     ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
@@ -91,6 +93,8 @@ pub struct Config {
     /// When a server that keeps failing is left alone for a while. A server may have a section of
     /// its own.
     pub breaker: BreakerSection,
+    /// Which calls are made again when a server fails them.
+    pub retry: RetrySection,
     /// Sessions of clients that speak 2025-11-25 or earlier.
     pub session: SessionSection,
     /// Where the gateway may connect to.
@@ -118,6 +122,7 @@ impl Default for Config {
             log: LogSection::default(),
             limits: LimitsSection::default(),
             breaker: BreakerSection::default(),
+            retry: RetrySection::default(),
             session: SessionSection::default(),
             outbound: OutboundSection::default(),
             catalog: CatalogSection::default(),
@@ -282,6 +287,7 @@ impl Config {
         self.check_api_keys(findings);
         self.limits.check(findings);
         self.breaker.check("breaker", findings);
+        self.retry.check(findings);
         self.session.check(findings);
         OutboundSection::check(self, findings);
         self.catalog.check(findings);

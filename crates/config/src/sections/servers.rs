@@ -75,6 +75,15 @@ pub struct Upstream {
     /// When it is left alone for a while since its calls fail. Without it: the general `breaker`.
     #[serde(default)]
     pub breaker: Option<BreakerSection>,
+    /// The server's own names of tools that change nothing, by your word: calls of them may be made
+    /// again (`retry`). `*` stands for any text.
+    #[serde(default)]
+    pub read_only: Vec<String>,
+    /// Whether what the server says of its tools in their annotations (`readOnlyHint`,
+    /// `idempotentHint`) is believed, so that calls of them may be made again. Policies see the
+    /// annotations in any case.
+    #[serde(default)]
+    pub trust_annotations: bool,
     /// How long the program runs without a call before it is stopped; it starts again on use.
     #[serde(default = "idle_stop")]
     pub idle_stop: Period,
@@ -266,6 +275,8 @@ impl Upstream {
             enabled: enabled(),
             timeout: None,
             breaker: None,
+            read_only: Vec::new(),
+            trust_annotations: false,
             idle_stop: idle_stop(),
             restart: Restart::default(),
             era: Era::default(),

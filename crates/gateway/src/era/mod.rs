@@ -19,6 +19,7 @@ mod outbound;
 pub(crate) mod park;
 mod questions;
 mod relay;
+mod retry;
 mod state;
 mod url_elicitation;
 
@@ -115,7 +116,7 @@ async fn in_flight(
     let deadline = Deadline::after(routed.upstream.settings().call_timeout);
     let opened = tokio::select! {
         biased;
-        opened = open_call(gateway, &routed) => opened,
+        opened = open_or_retry(gateway, &routed, &mut trial) => opened,
         () = reply.gone(), if cancelled.is_none() => return Outcome::Cancelled,
         () = cancellation(cancelled.as_ref()) => return Outcome::Cancelled,
         () = deadline.reached() => Err(timed_out(&routed)),
@@ -148,6 +149,21 @@ async fn in_flight(
         }
         (Era::Modern, Era::Legacy) => Box::pin(park::run(talk, reply)).await,
         (Era::Legacy, Era::Modern) => Box::pin(ask::run(talk, reply)).await,
+    }
+}
+
+/// Opens a call; again where it failed and may be made again.
+async fn open_or_retry(
+    gateway: &Arc<Gateway>,
+    routed: &Routed,
+    trial: &mut Trial,
+) -> Result<(Exchange, Era), UpstreamError> {
+    if let Some(retries) = routed.upstream.retries() {
+        retries.budget.earn();
+    }
+    match open_call(gateway, routed).await {
+        Err(error) => Box::pin(retry::open(gateway, routed, trial, error)).await,
+        opened => opened,
     }
 }
 

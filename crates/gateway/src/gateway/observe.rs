@@ -95,6 +95,9 @@ impl Gateway {
                     name: upstream.name().clone(),
                     sessions: upstream.sessions(),
                     breaker: upstream.breaker(),
+                    retries: upstream
+                        .retries()
+                        .map(|retries| [retries.budget.made(), retries.budget.refused()]),
                 })
                 .collect(),
         });

@@ -34,6 +34,12 @@ pub(super) struct UpstreamLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RetryLabels {
+    pub(super) upstream: String,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct StateLabels {
     pub(super) upstream: String,
     pub(super) state: &'static str,

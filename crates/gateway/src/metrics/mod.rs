@@ -35,8 +35,8 @@ use prometheus_client::{
 use self::{
     labels::{
         AnswerLabel, CallLabels, FindingLabels, LimitLabel, LimitLabels, ListLabel, MethodLabels,
-        ReasonLabel, ResultLabel, SecretLabel, StandingLabels, StateLabels, StatusLabel,
-        TokenLabels, UpstreamLabel,
+        ReasonLabel, ResultLabel, RetryLabels, SecretLabel, StandingLabels, StateLabels,
+        StatusLabel, TokenLabels, UpstreamLabel,
     },
     text::prometheus_text,
 };
@@ -58,6 +58,7 @@ pub struct Metrics {
     upstream_sessions: Family<UpstreamLabel, Gauge>,
     breakers: Family<StateLabels, Gauge>,
     breaker_opened: Family<UpstreamLabel, Counter<u64, Mirror>>,
+    retries: Family<RetryLabels, Counter<u64, Mirror>>,
     listed: Family<ListLabel, Gauge>,
     sessions: Gauge,
     streams: Gauge,
@@ -154,6 +155,8 @@ pub(crate) struct UpstreamGauges {
     pub sessions: usize,
     /// How its breaker is, where it has one.
     pub breaker: Option<Status>,
+    /// How many calls were made again, and how many were not for want of budget.
+    pub retries: Option<[u64; 2]>,
 }
 
 /// Measures one call.
@@ -174,6 +177,7 @@ impl Metrics {
             upstream_sessions: Family::default(),
             breakers: Family::default(),
             breaker_opened: Family::default(),
+            retries: Family::default(),
             listed: Family::default(),
             sessions: Gauge::default(),
             streams: Gauge::default(),
@@ -327,6 +331,7 @@ impl Metrics {
         self.upstream_sessions.clear();
         self.breakers.clear();
         self.breaker_opened.clear();
+        self.retries.clear();
         for one in upstreams {
             let upstream = one.name.to_string();
             let label = UpstreamLabel {
@@ -334,6 +339,16 @@ impl Metrics {
             };
             let sessions = i64::try_from(one.sessions).unwrap_or(i64::MAX);
             self.upstream_sessions.get_or_create(&label).set(sessions);
+            for (outcome, count) in ["made", "no_budget"]
+                .into_iter()
+                .zip(one.retries.iter().flatten())
+            {
+                let labels = RetryLabels {
+                    upstream: upstream.clone(),
+                    outcome,
+                };
+                mirror(&self.retries.get_or_create(&labels), *count);
+            }
             let Some(breaker) = one.breaker else { continue };
             mirror(&self.breaker_opened.get_or_create(&label), breaker.opened);
             for state in State::ALL {

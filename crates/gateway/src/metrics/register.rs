@@ -61,6 +61,11 @@ impl Metrics {
             self.breaker_opened.clone(),
         );
         registry.register(
+            "mcp_upstream_retries",
+            "Calls of an upstream that failed and could be made again: made, or not for want of budget",
+            self.retries.clone(),
+        );
+        registry.register(
             "mcp_catalog_items",
             "Listed items, by list",
             self.listed.clone(),

@@ -22,6 +22,7 @@ mod outgoing;
 mod pool;
 mod probe;
 mod remedy;
+mod retries;
 mod session;
 mod sessions;
 mod settings;
@@ -49,6 +50,7 @@ use http::{HttpStream, HttpTransport, ModernHeaders, Reply};
 pub use outgoing::{Outgoing, Role};
 pub use pool::Holder;
 use pool::Pool;
+pub(crate) use retries::Retries;
 pub use session::{Hello, Session, Sink, Welcome};
 use sessions::Restart;
 pub use settings::{Settings, SettingsError};
@@ -77,6 +79,8 @@ pub struct Upstream {
     places: Arc<Semaphore>,
     /// Refuses calls while it keeps failing; `None` where it is configured to have none.
     breaker: Option<Breaker>,
+    /// How its calls are made again; `None`: never.
+    retries: Option<Retries>,
     /// What its times are counted from.
     since: Instant,
     next_id: std::sync::atomic::AtomicU64,
@@ -121,6 +125,7 @@ impl Upstream {
                 settings.max_calls.min(Semaphore::MAX_PERMITS),
             )),
             breaker: settings.breaker.map(Breaker::new),
+            retries: settings.retry.as_ref().map(Retries::new),
             since: Instant::now(),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),

@@ -1,10 +1,10 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mcp_ultra_config::{BreakerSection, Config, Extension, Upstream as Section};
+use mcp_ultra_config::{BreakerSection, Config, Extension, RetrySection, Upstream as Section};
 use mcp_ultra_domain::{
     breaker::Rules,
-    catalog::Labels,
+    catalog::{Labels, Trust},
     policy::{Classes, DataClass},
 };
 use mcp_ultra_edge::{credentials::Credentials, outbound::UpstreamTls};
@@ -38,6 +38,8 @@ pub struct Settings {
     pub max_calls: usize,
     /// When its breaker opens; `None` where it has none.
     pub breaker: Option<Rules>,
+    /// When its calls are made again; `None`: never.
+    pub retry: Option<RetrySection>,
     /// How long a session may be idle before it is ended.
     pub idle_stop: Duration,
     /// How long the upstream has to come up.
@@ -75,6 +77,7 @@ impl PartialEq for Settings {
             && self.extensions == other.extensions
             && self.call_timeout == other.call_timeout
             && self.breaker == other.breaker
+            && self.retry == other.retry
     }
 }
 
@@ -187,6 +190,7 @@ impl Settings {
             call_timeout: config.call_timeout(section).get(),
             max_calls: usize::try_from(config.limits.calls_per_server.get()).unwrap_or(usize::MAX),
             breaker: breaker(config.breaker(section)),
+            retry: Some(config.retry.clone()).filter(|retry| retry.attempts > 0),
             idle_stop: section.idle_stop.get(),
             start_timeout: START_TIMEOUT,
             restart: RestartPolicy {
@@ -261,6 +265,10 @@ fn labels(section: &Section) -> Labels {
         classes: Classes {
             default: data_class(section.data_class),
             exceptions: exceptions.collect(),
+        },
+        trust: Trust {
+            read_only: section.read_only.clone(),
+            annotations: section.trust_annotations,
         },
     }
 }

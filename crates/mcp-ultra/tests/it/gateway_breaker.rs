@@ -14,7 +14,7 @@ use crate::gateway_rig::{
     SOON, Server, fixture, free_address, gateway, legacy_answering, modern_tool, only, until,
 };
 
-const RULES: &str = "breaker: { window: 30s, least_calls: 4, failed: 50, slow_after: 300ms, slow: 75, open_for: 1s, open_at_most: 2s, probes: 2 }";
+const RULES: &str = "breaker: { window: 30s, least_calls: 4, failed: 50, slow_after: 300ms, slow: 75, open_for: 1s, open_at_most: 2s, probes: 2 }\nretry: { attempts: 0 }";
 
 /// Why an upstream failed the call; empty where it did not.
 fn kind(reply: &Reply) -> &str {

@@ -63,6 +63,7 @@ mod gateway_policy_templates;
 mod gateway_rates;
 mod gateway_rates_subscriptions;
 mod gateway_recovery;
+mod gateway_retry;
 mod gateway_rig;
 mod gateway_secrets;
 mod gateway_sessions;

@@ -33,6 +33,13 @@ impl Upstream {
         if let Some(timeout) = self.timeout {
             findings.not_zero(&format!("{path}.timeout"), timeout);
         }
+        if self.read_only.iter().any(String::is_empty) {
+            findings.report(
+                format!("{path}.read_only"),
+                "an empty name is no tool's",
+                "write names of tools, such as [search, \"get_*\"]",
+            );
+        }
         if let Some(breaker) = &self.breaker {
             breaker.check(&format!("{path}.breaker"), findings);
         }
