@@ -47,16 +47,16 @@ pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
-    AdminSection, ApiKeysSettings, AppRole, AuthSection, CallerKind, CatalogCredentials,
-    CatalogLender, CatalogSection, CertificateRule, ClaimPaths, ClassifiedNames, ClientAuth,
-    ClientAuthMethod, ConcurrencySection, Config, ConnectSection, CorsSection, CredentialsKind,
-    CredentialsSection, DataClass, DpopSettings, Environment, Era, Extension, Issuer, JwksSettings,
-    KubernetesLogin, LimitMatch, LimitOverride, LimitsSection, LogFormat, LogLevel, LogSection,
-    Login, Names, OutboundSection, OverriddenRates, PinningMode, PinningSection, PolicySection,
-    Prefix, QuotasSection, RatesSection, ResourceIndicator, Restart, SealingKey, SecretsSection,
-    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
-    TlsSection, TlsVersion, Transport, Upstream, UpstreamTls, VaultSettings, host_matches,
-    split_port,
+    AdminSection, ApiKeysSettings, AppRole, AuthSection, BreakerSection, CallerKind,
+    CatalogCredentials, CatalogLender, CatalogSection, CertificateRule, ClaimPaths,
+    ClassifiedNames, ClientAuth, ClientAuthMethod, ConcurrencySection, Config, ConnectSection,
+    CorsSection, CredentialsKind, CredentialsSection, DataClass, DpopSettings, Environment, Era,
+    Extension, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride, LimitsSection,
+    LogFormat, LogLevel, LogSection, Login, Names, OutboundSection, OverriddenRates, PinningMode,
+    PinningSection, PolicySection, Prefix, QuotasSection, RatesSection, ResourceIndicator, Restart,
+    RetrySection, SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown,
+    SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream,
+    UpstreamTls, VaultSettings, host_matches, split_port,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

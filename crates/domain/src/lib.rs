@@ -7,6 +7,7 @@
 mod api_key;
 mod authorization;
 mod block;
+pub mod breaker;
 pub mod catalog;
 mod clock;
 mod grant;
@@ -15,6 +16,7 @@ pub mod pinning;
 pub mod policy;
 pub mod ports;
 mod principal;
+pub mod retry;
 pub mod scan;
 
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};

@@ -64,6 +64,8 @@ pub enum Scene {
     Events(Vec<String>),
     /// This body as JSON.
     Body(String),
+    /// This HTTP status, and no message.
+    Status(StatusCode),
     /// A response with this `result`, after a while.
     Late(Duration, String),
 }
@@ -192,6 +194,7 @@ async fn answer(
                 .collect();
             respond(StatusCode::OK, "text/event-stream", events.concat())
         }
+        Scene::Status(status) => respond(status, "text/plain", ""),
         Scene::Body(body) => respond(StatusCode::OK, "application/json", body.replace("$ID", &id)),
     })
 }

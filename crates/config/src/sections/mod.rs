@@ -6,6 +6,7 @@
 
 mod admin;
 mod auth;
+mod breaker;
 mod catalog;
 mod connect;
 mod environment;
@@ -16,6 +17,7 @@ mod outbound;
 mod pinning;
 mod policy;
 mod production;
+mod retry;
 mod secrets;
 mod server;
 mod servers;
@@ -27,6 +29,7 @@ pub use auth::{
     ApiKeysSettings, AuthSection, CallerKind, CertificateRule, ClaimPaths, DpopSettings, Issuer,
     JwksSettings, SigningAlgorithm,
 };
+pub use breaker::BreakerSection;
 pub use catalog::CatalogSection;
 pub use connect::{ConnectSection, Login};
 pub use environment::Environment;
@@ -39,6 +42,7 @@ pub use log::{LogFormat, LogLevel, LogSection};
 pub use outbound::OutboundSection;
 pub use pinning::{PinningMode, PinningSection};
 pub use policy::{ClassifiedNames, DataClass, PolicySection};
+pub use retry::RetrySection;
 pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{
     ClientAuth, CorsSection, Names, ServerSection, Shutdown, Terminator, TlsSection, TlsVersion,
@@ -86,6 +90,11 @@ pub struct Config {
     pub log: LogSection,
     /// Upper bounds on what clients and servers may use.
     pub limits: LimitsSection,
+    /// When a server that keeps failing is left alone for a while. A server may have a section of
+    /// its own.
+    pub breaker: BreakerSection,
+    /// Which calls are made again when a server fails them.
+    pub retry: RetrySection,
     /// Sessions of clients that speak 2025-11-25 or earlier.
     pub session: SessionSection,
     /// Where the gateway may connect to.
@@ -112,6 +121,8 @@ impl Default for Config {
             storage: StorageSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
+            breaker: BreakerSection::default(),
+            retry: RetrySection::default(),
             session: SessionSection::default(),
             outbound: OutboundSection::default(),
             catalog: CatalogSection::default(),
@@ -148,6 +159,11 @@ impl Config {
     /// The total deadline of a call to `server`: its own, else the general one.
     pub fn call_timeout(&self, server: &Upstream) -> Period {
         server.timeout.unwrap_or(self.limits.call_timeout)
+    }
+
+    /// When `server` is left alone for a while: as its own section says, else the general one.
+    pub fn breaker<'a>(&'a self, server: &'a Upstream) -> &'a BreakerSection {
+        server.breaker.as_ref().unwrap_or(&self.breaker)
     }
 
     /// What is done about definitions of `server`'s tools that nobody has agreed to: its own, else
@@ -270,6 +286,8 @@ impl Config {
         self.check_connect(findings);
         self.check_api_keys(findings);
         self.limits.check(findings);
+        self.breaker.check("breaker", findings);
+        self.retry.check(findings);
         self.session.check(findings);
         OutboundSection::check(self, findings);
         self.catalog.check(findings);

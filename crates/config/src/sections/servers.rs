@@ -16,6 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
+    BreakerSection,
     extension::Extension,
     pinning::PinningMode,
     policy::{ClassifiedNames, DataClass},
@@ -71,6 +72,18 @@ pub struct Upstream {
     /// The total deadline of a call to this server. Without it: `limits.call_timeout`.
     #[serde(default)]
     pub timeout: Option<Period>,
+    /// When it is left alone for a while since its calls fail. Without it: the general `breaker`.
+    #[serde(default)]
+    pub breaker: Option<BreakerSection>,
+    /// The server's own names of tools that change nothing, by your word: calls of them may be made
+    /// again (`retry`). `*` stands for any text.
+    #[serde(default)]
+    pub read_only: Vec<String>,
+    /// Whether what the server says of its tools in their annotations (`readOnlyHint`,
+    /// `idempotentHint`) is believed, so that calls of them may be made again. Policies see the
+    /// annotations in any case.
+    #[serde(default)]
+    pub trust_annotations: bool,
     /// How long the program runs without a call before it is stopped; it starts again on use.
     #[serde(default = "idle_stop")]
     pub idle_stop: Period,
@@ -261,6 +274,9 @@ impl Upstream {
             shared: false,
             enabled: enabled(),
             timeout: None,
+            breaker: None,
+            read_only: Vec::new(),
+            trust_annotations: false,
             idle_stop: idle_stop(),
             restart: Restart::default(),
             era: Era::default(),

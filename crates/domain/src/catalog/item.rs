@@ -12,7 +12,10 @@ use mcp_ultra_protocol::{
     uri,
 };
 
-use super::template::Templates;
+use super::{
+    effect::{Effect, Trust},
+    template::Templates,
+};
 use crate::policy::{Annotations, Classes, Resource, Target};
 
 /// What a list holds.
@@ -77,6 +80,8 @@ pub struct Item {
     pub params: Vec<ParamHeader>,
     /// What policies see of it.
     pub resource: Resource,
+    /// What calling it does, where it is a tool; reading changes nothing.
+    pub effect: Effect,
     /// A hash of the definition, good for this process.
     pub digest: u64,
 }
@@ -88,6 +93,8 @@ pub struct Labels {
     pub server: Arc<str>,
     /// What its items may hold.
     pub classes: Classes,
+    /// Whose word on what they do counts.
+    pub trust: Trust,
 }
 
 impl Labels {
@@ -176,8 +183,13 @@ impl Item {
             let class = labels.classes.of(&original);
             Resource::new(target, public.clone(), labels.server.clone(), class)
         };
+        let stated = Annotations::of(&object);
+        let effect = match kind {
+            Kind::Tool => labels.trust.effect(&original, stated),
+            Kind::Prompt | Kind::Resource | Kind::Template => Effect::ReadOnly,
+        };
         let resource = match kind {
-            Kind::Tool => of(Target::Tool(Annotations::of(&object))),
+            Kind::Tool => of(Target::Tool(stated)),
             Kind::Prompt => of(Target::Prompt),
             Kind::Resource => {
                 let none = Templates::default;
@@ -188,6 +200,7 @@ impl Item {
         let digest = hash(&modern);
         Ok(Self {
             resource,
+            effect,
             digest,
             public,
             original: original.into_owned().into(),

@@ -138,7 +138,7 @@ fn text(expression: &Expr) -> Option<SmolStr> {
 
 /// A text in which some places stand for any text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     /// What is between those places; at least one.
     pieces: Vec<String>,
 }
@@ -156,14 +156,14 @@ impl Pattern {
     }
 
     /// The pattern in which `*` stands for any text.
-    pub(super) fn with_stars(text: &str) -> Self {
+    pub(crate) fn with_stars(text: &str) -> Self {
         Self {
             pieces: text.split('*').map(str::to_owned).collect(),
         }
     }
 
     /// Whether a text is like that.
-    pub(super) fn fits(&self, text: &str) -> bool {
+    pub(crate) fn fits(&self, text: &str) -> bool {
         let [first, between @ .., last] = self.pieces.as_slice() else {
             return self.pieces.first().is_some_and(|whole| whole == text);
         };

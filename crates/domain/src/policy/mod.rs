@@ -35,6 +35,7 @@ pub use action::Action;
 pub use compile::{AdminPermits, Policies, Source};
 pub use decide::{Ask, Circumstances, Decision, Failure, Verdict, WithTime};
 pub use error::{PolicyErrors, Problem};
+pub(crate) use formula::Pattern;
 pub use lister::{Lister, Shown};
 pub use resource::{Annotations, Classes, DataClass, Resource, Target};
 pub use rule::{Effect, PolicyName};

@@ -615,6 +615,7 @@ fn a_data_class_holds_for_every_spelling_of_a_uri() {
                 default: DataClass::Internal,
                 exceptions: vec![(name.to_owned(), DataClass::Personal)],
             },
+            ..Labels::default()
         };
         for uri in [
             "db://acme/people/1",

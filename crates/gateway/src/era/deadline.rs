@@ -13,16 +13,22 @@ const MAX_WAIT: Duration = Duration::from_hours(1);
 pub(super) struct Deadline {
     at: Instant,
     last: Instant,
+    began: Instant,
+    /// How long people have been waited for.
+    waited: Duration,
     paused: Option<Instant>,
 }
 
 impl Deadline {
     /// `limit` from now.
     pub(super) fn after(limit: Duration) -> Self {
-        let at = Instant::now() + limit;
+        let began = Instant::now();
+        let at = began + limit;
         Self {
             at,
             last: at + MAX_WAIT,
+            began,
+            waited: Duration::ZERO,
             paused: None,
         }
     }
@@ -35,8 +41,16 @@ impl Deadline {
     /// Nobody is being asked any more: the upstream gets back the time that it waited.
     pub(super) fn resume(&mut self) {
         if let Some(since) = self.paused.take() {
-            self.at += since.elapsed();
+            let waited = since.elapsed();
+            self.at += waited;
+            self.waited += waited;
         }
+    }
+
+    /// How long the upstream has taken so far.
+    pub(super) fn spent(&self) -> Duration {
+        let now = self.paused.unwrap_or_else(Instant::now);
+        (now - self.began).saturating_sub(self.waited)
     }
 
     /// Completes when the call has taken too long.
@@ -62,7 +76,10 @@ mod tests {
         deadline.pause();
         deadline.pause();
         tokio::time::sleep(Duration::from_mins(10)).await;
+        assert_eq!(deadline.spent().as_secs(), 100);
         deadline.resume();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(deadline.spent().as_secs(), 101);
         deadline.reached().await;
         assert_eq!(start.elapsed().as_secs(), 900);
     }

@@ -19,6 +19,7 @@ mod outbound;
 pub(crate) mod park;
 mod questions;
 mod relay;
+mod retry;
 mod state;
 mod url_elicitation;
 
@@ -35,7 +36,7 @@ use crate::{
     reply::Reply,
     session::Live,
     stages::forward::Outcome,
-    upstream::{Exchange, UpstreamError},
+    upstream::{Event, Exchange, Trial, UpstreamError},
 };
 
 use deadline::Deadline;
@@ -64,8 +65,12 @@ pub(crate) async fn converse(gateway: &Arc<Gateway>, routed: Box<Routed>, reply:
     let Some(_place) = routed.upstream.enter() else {
         return fail(gateway, &routed, &UpstreamError::Busy, reply).await;
     };
+    let trial = match routed.upstream.admit() {
+        Ok(trial) => trial,
+        Err(error) => return fail(gateway, &routed, &error, reply).await,
+    };
     let cancelled = mark.as_ref().map(|mark| mark.cancelled.clone());
-    in_flight(gateway, routed, reply, cancelled).await
+    in_flight(gateway, routed, reply, cancelled, trial).await
 }
 
 /// A call of a legacy session while it can be cancelled by its id. However it ends, the session
@@ -106,18 +111,22 @@ async fn in_flight(
     routed: Box<Routed>,
     reply: Reply,
     cancelled: Option<CancellationToken>,
+    mut trial: Trial,
 ) -> Outcome {
     let deadline = Deadline::after(routed.upstream.settings().call_timeout);
     let opened = tokio::select! {
         biased;
-        opened = open_call(gateway, &routed) => opened,
+        opened = open_or_retry(gateway, &routed, &mut trial) => opened,
         () = reply.gone(), if cancelled.is_none() => return Outcome::Cancelled,
         () = cancellation(cancelled.as_ref()) => return Outcome::Cancelled,
         () = deadline.reached() => Err(timed_out(&routed)),
     };
     let (exchange, target) = match opened {
         Ok(opened) => opened,
-        Err(error) => return fail(gateway, &routed, &error, reply).await,
+        Err(error) => {
+            trial.failed(&error);
+            return fail(gateway, &routed, &error, reply).await;
+        }
     };
     let mut talk = Talk {
         gateway: gateway.clone(),
@@ -125,17 +134,36 @@ async fn in_flight(
         exchange,
         cancelled,
         deadline,
+        trial,
     };
     // Boxed: most answers are there at once, and the rest of a conversation takes much room.
     match (talk.routed.call.caller.era(), target) {
         (Era::Modern, Era::Modern) | (Era::Legacy, Era::Legacy) => {
             match talk.exchange.take_answer() {
-                Some(response) => relay::finish(talk, reply, response).await,
+                Some(response) => {
+                    talk.trial.answered(talk.deadline.spent());
+                    relay::finish(talk, reply, response).await
+                }
                 None => Box::pin(relay::run(talk, reply)).await,
             }
         }
         (Era::Modern, Era::Legacy) => Box::pin(park::run(talk, reply)).await,
         (Era::Legacy, Era::Modern) => Box::pin(ask::run(talk, reply)).await,
+    }
+}
+
+/// Opens a call; again where it failed and may be made again.
+async fn open_or_retry(
+    gateway: &Arc<Gateway>,
+    routed: &Routed,
+    trial: &mut Trial,
+) -> Result<(Exchange, Era), UpstreamError> {
+    if let Some(retries) = routed.upstream.retries() {
+        retries.budget.earn();
+    }
+    match open_call(gateway, routed).await {
+        Err(error) => Box::pin(retry::open(gateway, routed, trial, error)).await,
+        opened => opened,
     }
 }
 
@@ -169,6 +197,8 @@ struct Talk {
     /// Tells that the client has cancelled by notification; a modern one disconnects.
     cancelled: Option<CancellationToken>,
     deadline: Deadline,
+    /// What the breaker of the upstream learns from it.
+    trial: Trial,
 }
 
 /// Why a conversation ends without an answer of the upstream.
@@ -181,13 +211,26 @@ impl Talk {
     /// The next event of the upstream, unless the client or the deadline ends the call before.
     /// A modern client cancels by disconnecting, a legacy one by notification; a legacy client
     /// that merely disconnects has not cancelled (2025-11-25, Cancellation).
-    async fn next(&mut self, reply: &Reply) -> Result<crate::upstream::Event, Ended> {
-        tokio::select! {
+    async fn next(&mut self, reply: &Reply) -> Result<Event, Ended> {
+        let next = tokio::select! {
             biased;
             event = self.exchange.next() => event.map_err(Ended::Failed),
             () = reply.gone(), if self.cancelled.is_none() => Err(Ended::Cancelled),
             () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
             () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
+        };
+        match &next {
+            Ok(event) => self.heard(event),
+            Err(Ended::Failed(error)) => self.trial.failed(error),
+            Err(Ended::Cancelled) => {}
+        }
+        next
+    }
+
+    /// Its first answer says how the upstream is.
+    fn heard(&mut self, event: &Event) {
+        if let Event::Response(_) = event {
+            self.trial.answered(self.deadline.spent());
         }
     }
 
@@ -252,8 +295,13 @@ async fn fail(gateway: &Gateway, routed: &Routed, error: &UpstreamError, reply: 
     if matches!(error, UpstreamError::Unreachable(_) | UpstreamError::Closed) {
         gateway.keepers.suspect(upstream);
     }
-    if matches!(error, UpstreamError::Busy) {
-        reply.error_with_status(&error.to_wire(upstream), 503).await;
+    if let UpstreamError::Busy | UpstreamError::CircuitOpen(_) = error {
+        let retry_after = match error {
+            UpstreamError::CircuitOpen(seconds) => *seconds,
+            _ => None,
+        };
+        let wire = error.to_wire(upstream);
+        reply.unavailable(&wire, retry_after).await;
         return Outcome::Failed(error.kind());
     }
     let call = &routed.call;

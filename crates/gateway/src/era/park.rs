@@ -287,6 +287,10 @@ async fn until_return(
             () = talk.deadline.reached() => return None,
             event = talk.exchange.next(), if over.is_none() => event,
         };
+        match &event {
+            Ok(event) => talk.heard(event),
+            Err(error) => talk.trial.failed(error),
+        }
         match event {
             Ok(Event::Notification(notification)) => {
                 asked.withdraw(&notification);

@@ -8,7 +8,11 @@ use mcp_ultra_domain::{
     policy::{Decision, Failure, Policies},
 };
 
-use crate::{limits::Exceeded, pipeline::Refusal};
+use crate::{
+    limits::Exceeded,
+    metrics::{Gauges, UpstreamGauges},
+    pipeline::Refusal,
+};
 
 use super::Gateway;
 
@@ -76,7 +80,7 @@ impl Gateway {
 
     pub(crate) fn gauge(&self) {
         let snapshot = self.snapshot();
-        self.metrics.gauges(&crate::metrics::Gauges {
+        self.metrics.gauges(&Gauges {
             sessions: self.sessions.len(),
             streams: self.streams.open(),
             parked: self.parking.len(),
@@ -87,7 +91,14 @@ impl Gateway {
             upstreams: snapshot
                 .upstreams
                 .iter()
-                .map(|upstream| (upstream.name().to_string(), upstream.sessions()))
+                .map(|upstream| UpstreamGauges {
+                    name: upstream.name().clone(),
+                    sessions: upstream.sessions(),
+                    breaker: upstream.breaker(),
+                    retries: upstream
+                        .retries()
+                        .map(|retries| [retries.budget.made(), retries.budget.refused()]),
+                })
                 .collect(),
         });
     }

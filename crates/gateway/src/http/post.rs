@@ -335,5 +335,6 @@ async fn all(mut replies: Replies, expected: usize) -> Response<Body> {
         status: 200,
         session: None,
         limit: None,
+        retry_after: None,
     })
 }

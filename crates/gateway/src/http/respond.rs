@@ -23,7 +23,7 @@ pub(super) fn json(answer: Answer) -> Response<Body> {
     if let Some(limit) = &answer.limit {
         tell_limit(map, limit);
     } else if answer.status == 429 || answer.status == 503 {
-        map.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        map.insert(header::RETRY_AFTER, answer.retry_after.unwrap_or(1).into());
     }
     if let Some(session) = answer.session.and_then(|id| HeaderValue::try_from(id).ok()) {
         map.insert(HeaderName::from_static(headers::SESSION_ID), session);
@@ -82,6 +82,7 @@ pub(super) fn error(status: StatusCode, id: Option<&Id>, error: &WireError) -> R
         status: status.as_u16(),
         session: None,
         limit: None,
+        retry_after: None,
     })
 }
 
@@ -92,6 +93,7 @@ pub(super) fn limited(exceeded: &Exceeded) -> Response<Body> {
         status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
         session: None,
         limit: Some(Box::new(*exceeded)),
+        retry_after: None,
     })
 }
 

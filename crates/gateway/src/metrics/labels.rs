@@ -33,6 +33,18 @@ pub(super) struct UpstreamLabel {
     pub(super) upstream: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RetryLabels {
+    pub(super) upstream: String,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StateLabels {
+    pub(super) upstream: String,
+    pub(super) state: &'static str,
+}
+
 /// Names of secrets are as many as the configuration refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SecretLabel {

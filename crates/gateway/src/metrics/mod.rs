@@ -14,6 +14,7 @@ use std::{
 
 use mcp_ultra_domain::ports::SecretState;
 use mcp_ultra_domain::{
+    breaker::{State, Status},
     limits::{Bound, Scope},
     pinning::Standing,
     ports::Tracked,
@@ -34,8 +35,8 @@ use prometheus_client::{
 use self::{
     labels::{
         AnswerLabel, CallLabels, FindingLabels, LimitLabel, LimitLabels, ListLabel, MethodLabels,
-        ReasonLabel, ResultLabel, SecretLabel, StandingLabels, StatusLabel, TokenLabels,
-        UpstreamLabel,
+        ReasonLabel, ResultLabel, RetryLabels, SecretLabel, StandingLabels, StateLabels,
+        StatusLabel, TokenLabels, UpstreamLabel,
     },
     text::prometheus_text,
 };
@@ -55,6 +56,9 @@ pub struct Metrics {
     call_durations: Family<MethodLabels, Histogram>,
     upstream_up: Family<UpstreamLabel, Gauge>,
     upstream_sessions: Family<UpstreamLabel, Gauge>,
+    breakers: Family<StateLabels, Gauge>,
+    breaker_opened: Family<UpstreamLabel, Counter<u64, Mirror>>,
+    retries: Family<RetryLabels, Counter<u64, Mirror>>,
     listed: Family<ListLabel, Gauge>,
     sessions: Gauge,
     streams: Gauge,
@@ -140,9 +144,19 @@ pub(crate) struct Gauges {
     pub parked: usize,
     pub tracked: Tracked,
     pub listed: [(&'static str, usize); 4],
-    pub upstreams: Vec<(String, usize)>,
+    pub upstreams: Vec<UpstreamGauges>,
     pub secrets: Vec<SecretState>,
     pub pins: Vec<(Arc<str>, Tally)>,
+}
+
+/// What is looked at of one upstream.
+pub(crate) struct UpstreamGauges {
+    pub name: Arc<str>,
+    pub sessions: usize,
+    /// How its breaker is, where it has one.
+    pub breaker: Option<Status>,
+    /// How many calls were made again, and how many were not for want of budget.
+    pub retries: Option<[u64; 2]>,
 }
 
 /// Measures one call.
@@ -161,6 +175,9 @@ impl Metrics {
             call_durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             upstream_up: Family::default(),
             upstream_sessions: Family::default(),
+            breakers: Family::default(),
+            breaker_opened: Family::default(),
+            retries: Family::default(),
             listed: Family::default(),
             sessions: Gauge::default(),
             streams: Gauge::default(),
@@ -285,14 +302,7 @@ impl Metrics {
             self.secret_failing.get_or_create(&label).set(failing);
         }
         self.pinned(&gauges.pins);
-        for (upstream, count) in &gauges.upstreams {
-            let label = UpstreamLabel {
-                upstream: upstream.clone(),
-            };
-            self.upstream_sessions
-                .get_or_create(&label)
-                .set(number(*count));
-        }
+        self.upstreams(&gauges.upstreams);
         self.connections
             .set(i64::try_from(self.listener.open()).unwrap_or(i64::MAX));
         mirror(&self.accepted, self.listener.accepted());
@@ -313,6 +323,42 @@ impl Metrics {
                 &self.refused.get_or_create(&label),
                 self.listener.refused(kind),
             );
+        }
+    }
+
+    /// Upstreams that are gone from the configuration have no series.
+    fn upstreams(&self, upstreams: &[UpstreamGauges]) {
+        self.upstream_sessions.clear();
+        self.breakers.clear();
+        self.breaker_opened.clear();
+        self.retries.clear();
+        for one in upstreams {
+            let upstream = one.name.to_string();
+            let label = UpstreamLabel {
+                upstream: upstream.clone(),
+            };
+            let sessions = i64::try_from(one.sessions).unwrap_or(i64::MAX);
+            self.upstream_sessions.get_or_create(&label).set(sessions);
+            for (outcome, count) in ["made", "no_budget"]
+                .into_iter()
+                .zip(one.retries.iter().flatten())
+            {
+                let labels = RetryLabels {
+                    upstream: upstream.clone(),
+                    outcome,
+                };
+                mirror(&self.retries.get_or_create(&labels), *count);
+            }
+            let Some(breaker) = one.breaker else { continue };
+            mirror(&self.breaker_opened.get_or_create(&label), breaker.opened);
+            for state in State::ALL {
+                let labels = StateLabels {
+                    upstream: upstream.clone(),
+                    state: state.as_str(),
+                };
+                let is_in = i64::from(breaker.state == state);
+                self.breakers.get_or_create(&labels).set(is_in);
+            }
         }
     }
 

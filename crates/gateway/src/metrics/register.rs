@@ -51,6 +51,21 @@ impl Metrics {
             self.upstream_sessions.clone(),
         );
         registry.register(
+            "mcp_upstream_breaker",
+            "What the circuit breaker of an upstream does: 1 for its state",
+            self.breakers.clone(),
+        );
+        registry.register(
+            "mcp_upstream_breaker_opened",
+            "How often the circuit breaker of an upstream has opened",
+            self.breaker_opened.clone(),
+        );
+        registry.register(
+            "mcp_upstream_retries",
+            "Calls of an upstream that failed and could be made again: made, or not for want of budget",
+            self.retries.clone(),
+        );
+        registry.register(
             "mcp_catalog_items",
             "Listed items, by list",
             self.listed.clone(),

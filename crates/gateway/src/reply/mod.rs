@@ -55,6 +55,8 @@ pub(crate) struct Answer {
     pub session: Option<String>,
     /// The limit that was reached, where that is the answer.
     pub limit: Option<Box<Exceeded>>,
+    /// In how many seconds it may be tried again, where that is known.
+    pub retry_after: Option<u64>,
 }
 
 /// Where the answer to one request goes, and what comes before it.
@@ -222,6 +224,19 @@ impl Reply {
             status: 429,
             session: None,
             limit,
+            retry_after: None,
+        };
+        self.send_answer(answer).await;
+    }
+
+    /// 503: the upstream is not asked now, and may be again in so many seconds.
+    pub(crate) async fn unavailable(self, error: &WireError, retry_after: Option<u64>) {
+        let answer = Answer {
+            text: Response::error(Some(&self.id), error).text,
+            status: 503,
+            session: None,
+            limit: None,
+            retry_after,
         };
         self.send_answer(answer).await;
     }
@@ -232,6 +247,7 @@ impl Reply {
             status,
             session,
             limit: None,
+            retry_after: None,
         };
         self.send_answer(answer).await;
     }

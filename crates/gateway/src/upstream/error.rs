@@ -28,6 +28,10 @@ pub enum UpstreamError {
     /// It has as many calls in flight as it may (`limits.calls_per_server`).
     #[error("it is at its limit of calls (limits.calls_per_server); try again")]
     Busy,
+    /// Its calls have failed too often, so it is not asked (`breaker`): for so many seconds, or
+    /// until an operator lets it be asked again.
+    #[error("its calls keep failing, so it is not asked for a while; try again{}", later(*.0))]
+    CircuitOpen(Option<u64>),
     /// It refused with an HTTP status and nothing that could be passed on.
     #[error("it answered with HTTP status {0}")]
     Status(u16),
@@ -59,6 +63,7 @@ impl UpstreamError {
             Self::TooLarge(_) => "too_large",
             Self::SessionLost => "session_lost",
             Self::Busy => "busy",
+            Self::CircuitOpen(_) => "circuit_open",
             Self::Status(_) => "status",
             Self::Scope(_) | Self::ScopeInVain(_) => "scope",
             Self::Withdrawn | Self::Credentials(_) => "credentials",
@@ -69,8 +74,17 @@ impl UpstreamError {
     /// on it.
     pub fn retry_helps(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::SessionLost | Self::Busy => true,
+            Self::Unreachable(_) | Self::SessionLost | Self::Busy | Self::CircuitOpen(_) => true,
             Self::Credentials(error) => error.retry_helps(),
+            _ => false,
+        }
+    }
+
+    /// Whether it says that the upstream does not work, and not that this call could not be made.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Timeout(_) | Self::Closed | Self::Protocol(_) => true,
+            Self::Status(status) => *status >= 500,
             _ => false,
         }
     }
@@ -99,6 +113,13 @@ impl UpstreamError {
         WireError::internal(format!("The upstream server \"{upstream}\" failed: {what}"))
             .with_data(data)
     }
+}
+
+fn later(seconds: Option<u64>) -> String {
+    seconds.map_or_else(
+        || " when an operator has closed its circuit breaker".to_owned(),
+        |seconds| format!(" in {seconds} s"),
+    )
 }
 
 fn asked(scopes: &str) -> String {

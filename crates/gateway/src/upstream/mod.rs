@@ -10,6 +10,7 @@
 //! of what upstreams list ([`crate::catalog`]).
 
 mod behalf;
+mod breaker;
 mod calls;
 mod credentials;
 mod eras;
@@ -21,6 +22,7 @@ mod outgoing;
 mod pool;
 mod probe;
 mod remedy;
+mod retries;
 mod session;
 mod sessions;
 mod settings;
@@ -29,6 +31,7 @@ mod subscriptions;
 
 use std::sync::{Arc, OnceLock};
 
+use mcp_ultra_domain::breaker::Breaker;
 use mcp_ultra_protocol::{Era, Id, names::Naming};
 use parking_lot::Mutex;
 use tokio::{
@@ -37,6 +40,7 @@ use tokio::{
 };
 
 pub use behalf::{Behalf, OnBehalf};
+pub(crate) use breaker::Trial;
 pub(crate) use credentials::Means;
 pub use eras::Eras;
 pub use error::UpstreamError;
@@ -46,6 +50,7 @@ use http::{HttpStream, HttpTransport, ModernHeaders, Reply};
 pub use outgoing::{Outgoing, Role};
 pub use pool::Holder;
 use pool::Pool;
+pub(crate) use retries::Retries;
 pub use session::{Hello, Session, Sink, Welcome};
 use sessions::Restart;
 pub use settings::{Settings, SettingsError};
@@ -72,6 +77,12 @@ pub struct Upstream {
     own_sink: OnceLock<Sink>,
     /// Places for calls in flight (`limits.calls_per_server`).
     places: Arc<Semaphore>,
+    /// Refuses calls while it keeps failing; `None` where it is configured to have none.
+    breaker: Option<Breaker>,
+    /// How its calls are made again; `None`: never.
+    retries: Option<Retries>,
+    /// What its times are counted from.
+    since: Instant,
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
@@ -113,6 +124,9 @@ impl Upstream {
             places: Arc::new(Semaphore::new(
                 settings.max_calls.min(Semaphore::MAX_PERMITS),
             )),
+            breaker: settings.breaker.map(Breaker::new),
+            retries: settings.retry.as_ref().map(Retries::new),
+            since: Instant::now(),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),
             shared_opened: Notify::new(),

@@ -1,9 +1,10 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mcp_ultra_config::{Config, Extension, Upstream as Section};
+use mcp_ultra_config::{BreakerSection, Config, Extension, RetrySection, Upstream as Section};
 use mcp_ultra_domain::{
-    catalog::Labels,
+    breaker::Rules,
+    catalog::{Labels, Trust},
     policy::{Classes, DataClass},
 };
 use mcp_ultra_edge::{credentials::Credentials, outbound::UpstreamTls};
@@ -35,6 +36,10 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How many calls may be in flight.
     pub max_calls: usize,
+    /// When its breaker opens; `None` where it has none.
+    pub breaker: Option<Rules>,
+    /// When its calls are made again; `None`: never.
+    pub retry: Option<RetrySection>,
     /// How long a session may be idle before it is ended.
     pub idle_stop: Duration,
     /// How long the upstream has to come up.
@@ -71,6 +76,8 @@ impl PartialEq for Settings {
             && without(&self.source) == without(&other.source)
             && self.extensions == other.extensions
             && self.call_timeout == other.call_timeout
+            && self.breaker == other.breaker
+            && self.retry == other.retry
     }
 }
 
@@ -182,6 +189,8 @@ impl Settings {
             },
             call_timeout: config.call_timeout(section).get(),
             max_calls: usize::try_from(config.limits.calls_per_server.get()).unwrap_or(usize::MAX),
+            breaker: breaker(config.breaker(section)),
+            retry: Some(config.retry.clone()).filter(|retry| retry.attempts > 0),
             idle_stop: section.idle_stop.get(),
             start_timeout: START_TIMEOUT,
             restart: RestartPolicy {
@@ -233,6 +242,19 @@ impl Settings {
     }
 }
 
+fn breaker(section: &BreakerSection) -> Option<Rules> {
+    section.enabled.then(|| Rules {
+        window: section.window.get(),
+        least_calls: section.least_calls.get().into(),
+        failed: section.failed.into(),
+        slow_after: section.slow_after.get(),
+        slow: section.slow.into(),
+        open_for: section.open_for.get(),
+        open_at_most: section.open_at_most.get(),
+        probes: section.probes.get().into(),
+    })
+}
+
 fn labels(section: &Section) -> Labels {
     let exceptions = section.data_classes.iter().flat_map(|named| {
         let class = data_class(named.class);
@@ -243,6 +265,10 @@ fn labels(section: &Section) -> Labels {
         classes: Classes {
             default: data_class(section.data_class),
             exceptions: exceptions.collect(),
+        },
+        trust: Trust {
+            read_only: section.read_only.clone(),
+            annotations: section.trust_annotations,
         },
     }
 }

@@ -33,6 +33,16 @@ impl Upstream {
         if let Some(timeout) = self.timeout {
             findings.not_zero(&format!("{path}.timeout"), timeout);
         }
+        if self.read_only.iter().any(String::is_empty) {
+            findings.report(
+                format!("{path}.read_only"),
+                "an empty name is no tool's",
+                "write names of tools, such as [search, \"get_*\"]",
+            );
+        }
+        if let Some(breaker) = &self.breaker {
+            breaker.check(&format!("{path}.breaker"), findings);
+        }
         findings.not_zero(&format!("{path}.idle_stop"), self.idle_stop);
         findings.not_zero(&format!("{path}.restart.min"), self.restart.min);
         if self.restart.max < self.restart.min {

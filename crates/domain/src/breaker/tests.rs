@@ -1,0 +1,238 @@
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+const RULES: Rules = Rules {
+    window: secs(10),
+    least_calls: 4,
+    failed: 50,
+    slow_after: secs(2),
+    slow: 75,
+    open_for: secs(5),
+    open_at_most: secs(15),
+    probes: 2,
+};
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const QUICK: Verdict = Verdict::Answered(secs(1));
+const SLOW: Verdict = Verdict::Answered(secs(3));
+
+fn call(breaker: &Breaker, verdict: Verdict, at: Duration) -> Option<State> {
+    let pass = breaker.admit(at).expect("it passes");
+    breaker.note(pass, verdict, at)
+}
+
+fn state(breaker: &Breaker, at: Duration) -> State {
+    breaker.status(at).state
+}
+
+/// One that has opened at `at`.
+fn opened(at: Duration) -> Breaker {
+    let breaker = Breaker::new(RULES);
+    for _ in 0..3 {
+        assert_eq!(call(&breaker, Verdict::Failed, at), None);
+    }
+    assert_eq!(call(&breaker, Verdict::Failed, at), Some(State::Open));
+    breaker
+}
+
+#[test]
+fn it_opens_when_half_of_the_calls_fail() {
+    let breaker = Breaker::new(RULES);
+    let changes = [QUICK, QUICK, QUICK, Verdict::Failed, Verdict::Failed]
+        .map(|verdict| call(&breaker, verdict, secs(1)));
+    assert_eq!(changes, [None; 5]);
+    assert_eq!(call(&breaker, Verdict::Failed, secs(2)), Some(State::Open));
+    let refused = breaker.admit(secs(3)).unwrap_err();
+    assert_eq!(refused.retry_after, Some(secs(4)));
+    assert_eq!(breaker.status(secs(3)).opened, 1);
+}
+
+#[test]
+fn it_opens_when_most_calls_are_slow() {
+    let breaker = Breaker::new(RULES);
+    for verdict in [QUICK, SLOW, SLOW] {
+        assert_eq!(call(&breaker, verdict, secs(1)), None);
+    }
+    assert_eq!(call(&breaker, SLOW, secs(1)), Some(State::Open));
+}
+
+#[test]
+fn few_calls_and_old_ones_open_nothing() {
+    let breaker = Breaker::new(RULES);
+    for second in 0..50 {
+        // Three within the window.
+        assert_eq!(call(&breaker, Verdict::Failed, secs(second * 4)), None);
+    }
+}
+
+#[test]
+fn who_goes_away_says_nothing() {
+    let breaker = Breaker::new(RULES);
+    for _ in 0..100 {
+        assert_eq!(call(&breaker, Verdict::Unknown, secs(1)), None);
+    }
+    assert_eq!(breaker.status(secs(1)).tally, Tally::default());
+}
+
+#[test]
+fn probes_close_it() {
+    let breaker = opened(secs(1));
+    assert_eq!(state(&breaker, secs(5)), State::Open);
+    assert_eq!(state(&breaker, secs(6)), State::HalfOpen);
+    let probes = [(); 2].map(|()| breaker.admit(secs(6)).unwrap());
+    assert!(breaker.admit(secs(6)).is_err(), "two are enough");
+    let [first, second] = probes.map(|probe| breaker.note(probe, QUICK, secs(7)));
+    assert_eq!([first, second], [None, Some(State::Closed)]);
+    // What failed before counts no more.
+    assert_eq!(call(&breaker, Verdict::Failed, secs(7)), None);
+    assert_eq!(state(&breaker, secs(7)), State::Closed);
+}
+
+#[test]
+fn a_probe_that_fails_or_is_slow_opens_it_for_longer() {
+    let breaker = opened(secs(0));
+    let mut now = secs(0);
+    for (verdict, pause) in [(Verdict::Failed, 10), (SLOW, 15), (Verdict::Failed, 15)] {
+        now = breaker.status(now).open_until.unwrap();
+        assert_eq!(call(&breaker, verdict, now), Some(State::Open));
+        let until = breaker.status(now).open_until;
+        assert_eq!(until, Some(now + secs(pause)));
+    }
+    // Once it has closed, it begins anew.
+    now = breaker.status(now).open_until.unwrap();
+    for _ in 0..2 {
+        call(&breaker, QUICK, now);
+    }
+    for _ in 0..4 {
+        call(&breaker, Verdict::Failed, now);
+    }
+    assert_eq!(breaker.status(now).open_until, Some(now + secs(5)));
+}
+
+#[test]
+fn a_probe_that_never_comes_back_is_given_up() {
+    let breaker = opened(secs(0));
+    let lost = [(); 2].map(|()| breaker.admit(secs(5)).unwrap());
+    let refused = breaker.admit(secs(6)).unwrap_err();
+    assert_eq!(refused.retry_after, Some(secs(4)));
+    for _ in 0..2 {
+        call(&breaker, QUICK, secs(10));
+    }
+    assert_eq!(state(&breaker, secs(10)), State::Closed);
+    // They say nothing when they come after all.
+    for probe in lost {
+        assert_eq!(breaker.note(probe, Verdict::Failed, secs(11)), None);
+    }
+    assert_eq!(state(&breaker, secs(11)), State::Closed);
+}
+
+#[test]
+fn a_probe_that_says_nothing_makes_room() {
+    let breaker = opened(secs(0));
+    for _ in 0..5 {
+        assert_eq!(call(&breaker, Verdict::Unknown, secs(5)), None);
+    }
+    assert_eq!(call(&breaker, QUICK, secs(5)), None);
+    assert_eq!(call(&breaker, QUICK, secs(5)), Some(State::Closed));
+}
+
+#[test]
+fn what_began_before_it_opened_says_nothing() {
+    let breaker = Breaker::new(RULES);
+    let early = breaker.admit(secs(0)).unwrap();
+    for _ in 0..4 {
+        call(&breaker, Verdict::Failed, secs(0));
+    }
+    let until = breaker.status(secs(1)).open_until;
+    assert_eq!(breaker.note(early, Verdict::Failed, secs(1)), None);
+    assert_eq!(breaker.status(secs(1)).open_until, until);
+}
+
+#[test]
+fn an_operator_decides() {
+    let breaker = Breaker::new(RULES);
+    breaker.force(Some(Forced::Open));
+    let refused = breaker.admit(secs(1)).unwrap_err();
+    assert_eq!(refused.retry_after, None);
+    breaker.force(None);
+    assert_eq!(call(&breaker, QUICK, secs(1)), None);
+    breaker.force(Some(Forced::Closed));
+    for _ in 0..10 {
+        assert_eq!(call(&breaker, Verdict::Failed, secs(1)), None);
+    }
+    breaker.force(None);
+    assert_eq!(call(&breaker, Verdict::Failed, secs(1)), Some(State::Open));
+    breaker.force(Some(Forced::Closed));
+    assert_eq!(call(&breaker, QUICK, secs(1)), None);
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Admit,
+    Note(prop::sample::Index, Verdict),
+    Wait(u64),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let verdict = prop_oneof![
+        Just(QUICK),
+        Just(SLOW),
+        Just(Verdict::Failed),
+        Just(Verdict::Unknown)
+    ];
+    let one = prop_oneof![
+        4 => Just(Move::Admit),
+        4 => (any::<prop::sample::Index>(), verdict).prop_map(|(at, verdict)| Move::Note(at, verdict)),
+        1 => (0_u64..8000).prop_map(Move::Wait),
+    ];
+    vec(one, 0..200)
+}
+
+proptest! {
+    /// Whatever comes: it always lets calls pass again some time, and while it is half-open never
+    /// more than the probes.
+    #[test]
+    fn it_is_never_stuck_and_never_lets_a_flood_pass(moves in moves()) {
+        let breaker = Breaker::new(RULES);
+        let (mut now, mut passes) = (secs(0), Vec::new());
+        let mut probing = 0;
+        for one in moves {
+            match one {
+                Move::Wait(millis) => {
+                    now += Duration::from_millis(millis);
+                    probing = 0;
+                }
+                Move::Admit => {
+                    if state(&breaker, now) == State::HalfOpen {
+                        if let Ok(pass) = breaker.admit(now) {
+                            probing += 1;
+                            passes.push(pass);
+                        }
+                        prop_assert!(breaker.rules.probes >= probing);
+                    } else if let Ok(pass) = breaker.admit(now) {
+                        prop_assert_eq!(state(&breaker, now), State::Closed);
+                        passes.push(pass);
+                    }
+                }
+                Move::Note(at, verdict) if !passes.is_empty() => {
+                    let pass = passes.swap_remove(at.index(passes.len()));
+                    let was_probe = pass.probes.is_some();
+                    let change = breaker.note(pass, verdict, now);
+                    if let Some(change) = change {
+                        prop_assert_eq!(state(&breaker, now), change);
+                    }
+                    if was_probe {
+                        probing = 0;
+                    }
+                }
+                Move::Note(..) => {}
+            }
+        }
+        now += RULES.open_at_most;
+        prop_assert!(breaker.admit(now).is_ok());
+    }
+}

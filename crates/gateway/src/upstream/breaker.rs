@@ -1,0 +1,87 @@
+//! Calls to an upstream that keeps failing are refused for a while.
+
+use std::{sync::Arc, time::Duration};
+
+use mcp_ultra_domain::breaker::{Breaker, Pass, Refused, Status, Verdict};
+
+use super::{Upstream, UpstreamError};
+
+/// A call that may be made. Dropped without a verdict it says nothing about the upstream.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    upstream: Arc<Upstream>,
+    pass: Option<Pass>,
+}
+
+impl Upstream {
+    /// Whether its breaker lets a call pass.
+    ///
+    /// # Errors
+    /// [`UpstreamError::CircuitOpen`]
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Trial, UpstreamError> {
+        let pass = match &self.breaker {
+            Some(breaker) => Some(breaker.admit(self.age()).map_err(open)?),
+            None => None,
+        };
+        Ok(Trial {
+            upstream: self.clone(),
+            pass,
+        })
+    }
+
+    /// How its breaker is; `None` where it has none.
+    pub(crate) fn breaker(&self) -> Option<Status> {
+        let breaker = self.breaker.as_ref()?;
+        Some(breaker.status(self.age()))
+    }
+
+    /// What its breaker is told as the time.
+    fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl Trial {
+    /// It was answered after so long, whatever with.
+    pub(crate) fn answered(&mut self, took: Duration) {
+        self.note(Verdict::Answered(took));
+    }
+
+    /// It ended with `error`.
+    pub(crate) fn failed(&mut self, error: &UpstreamError) {
+        self.note(if error.is_failure() {
+            Verdict::Failed
+        } else {
+            Verdict::Unknown
+        });
+    }
+
+    /// Only the first verdict counts.
+    fn note(&mut self, verdict: Verdict) {
+        let (Some(pass), Some(breaker)) = (self.pass.take(), self.breaker()) else {
+            return;
+        };
+        let change = breaker.note(pass, verdict, self.upstream.age());
+        if let Some(state) = change {
+            let upstream = self.upstream.name();
+            tracing::warn!(%upstream, state = state.as_str(), "the circuit breaker of the upstream has changed");
+        }
+    }
+
+    fn breaker(&self) -> Option<&Breaker> {
+        self.upstream.breaker.as_ref()
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.note(Verdict::Unknown);
+    }
+}
+
+fn open(refused: Refused) -> UpstreamError {
+    // Rounded up: who comes back then is not too early.
+    let seconds = |time: Duration| time.as_millis().div_ceil(1000);
+    let after = refused.retry_after.map(seconds);
+    UpstreamError::CircuitOpen(after.map(|after| u64::try_from(after).unwrap_or(u64::MAX)))
+}
