@@ -9,6 +9,7 @@ mod authorization;
 mod block;
 pub mod catalog;
 mod clock;
+pub mod flags;
 mod grant;
 pub mod limits;
 pub mod pinning;

@@ -34,6 +34,8 @@ mod value;
 pub use action::Action;
 pub use compile::{AdminPermits, Policies, Source};
 pub use decide::{Ask, Circumstances, Decision, Failure, Verdict, WithTime};
+pub(crate) use entity::principal_id;
+pub(crate) use error::position;
 pub use error::{PolicyErrors, Problem};
 pub use lister::{Lister, Shown};
 pub use resource::{Annotations, Classes, DataClass, Resource, Target};

@@ -7,6 +7,8 @@
 )]
 
 mod catalog;
+mod flags;
+mod flags_fractional;
 mod item;
 mod policy;
 mod policy_index;
