@@ -31,4 +31,5 @@ pub use error::{FlagErrors, FlagProblem};
 pub use features::Feature;
 pub use read::Source;
 pub use switches::{SwitchedOff, Switches, server_switch, tool_switch};
+pub(crate) use value::whole;
 pub use value::{FlagType, FlagValue};

@@ -19,6 +19,7 @@ mod compile;
 mod decide;
 mod entity;
 mod error;
+mod flags;
 mod formula;
 mod index;
 mod lister;

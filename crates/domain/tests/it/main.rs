@@ -11,4 +11,5 @@ mod flags;
 mod flags_fractional;
 mod item;
 mod policy;
+mod policy_flags;
 mod policy_index;
