@@ -8,9 +8,10 @@ use crate::{
 };
 
 /// Sections, and parts of sections, whose changes are applied without a restart.
-const LIVE: [&str; 12] = [
+const LIVE: [&str; 13] = [
     "catalog",
     "extensions",
+    "flags",
     "limits.concurrency",
     "limits.overrides",
     "limits.quotas",

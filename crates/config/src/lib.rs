@@ -51,12 +51,12 @@ pub use sections::{
     CatalogCredentials, CatalogLender, CatalogSection, CertificateRule, ClaimPaths,
     ClassifiedNames, ClientAuth, ClientAuthMethod, ConcurrencySection, Config, ConnectSection,
     CorsSection, CredentialsKind, CredentialsSection, DataClass, DpopSettings, Environment, Era,
-    Extension, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride, LimitsSection,
-    LogFormat, LogLevel, LogSection, Login, Names, OutboundSection, OverriddenRates, PinningMode,
-    PinningSection, PolicySection, Prefix, QuotasSection, RatesSection, ResourceIndicator, Restart,
-    RetrySection, SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown,
-    SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream,
-    UpstreamTls, VaultSettings, host_matches, split_port,
+    Extension, FlagsSection, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride,
+    LimitsSection, LogFormat, LogLevel, LogSection, Login, Names, OutboundSection, OverriddenRates,
+    PinningMode, PinningSection, PolicySection, Prefix, QuotasSection, RatesSection,
+    ResourceIndicator, Restart, RetrySection, SealingKey, SecretsSection, ServerSection,
+    SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion,
+    Transport, Upstream, UpstreamTls, VaultSettings, host_matches, split_port,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -122,7 +122,7 @@ fn nanoseconds(turns: usize, mut run: impl FnMut(usize)) -> f64 {
 
 /// Cedar's own authorizer with all policies.
 fn whole(text: &str, turns: usize) -> f64 {
-    let schema = Schema::from_cedarschema_str(&format!("{SCHEMA}\n{TYPES}"))
+    let schema = Schema::from_cedarschema_str(&format!("{SCHEMA}\n{TYPES}\ntype Flags = {{}};"))
         .unwrap()
         .0;
     let set = PolicySet::from_str(text).unwrap();

@@ -10,6 +10,7 @@ mod block;
 pub mod breaker;
 pub mod catalog;
 mod clock;
+pub mod flags;
 mod grant;
 pub mod limits;
 pub mod pinning;

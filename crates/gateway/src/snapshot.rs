@@ -5,12 +5,11 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use mcp_ultra_domain::{
     Principal,
     catalog::{Catalog, Kind, ServerCapabilities, State},
-    policy::Policies,
 };
 use mcp_ultra_protocol::capabilities::EXTENSION_PREFIX;
 
 use crate::{
-    access::{View, Viewer, Views},
+    access::{Rules, View, Viewer, Views},
     upstream::Upstream,
 };
 
@@ -27,20 +26,16 @@ pub(crate) struct Snapshot {
     pub capabilities: ServerCapabilities,
     /// The instructions of all upstreams, merged.
     pub instructions: Option<String>,
-    /// What callers may do; without it, everything.
-    pub policies: Option<Arc<Policies>>,
+    /// What callers may do.
+    pub rules: Rules,
     views: Views,
 }
 
 impl Snapshot {
-    pub(crate) fn new(
-        upstreams: Vec<Arc<Upstream>>,
-        catalog: Catalog,
-        policies: Option<Arc<Policies>>,
-    ) -> Self {
+    pub(crate) fn new(upstreams: Vec<Arc<Upstream>>, catalog: Catalog, rules: Rules) -> Self {
         let capabilities = merged_capabilities(&upstreams, &catalog);
         let instructions = merged_instructions(&catalog, |_| true);
-        if let Some(policies) = &policies {
+        if let Some(policies) = rules.policies() {
             for listed in Kind::ALL.iter().flat_map(|kind| catalog.items(*kind)) {
                 policies.prepare(&listed.item.resource);
             }
@@ -50,15 +45,16 @@ impl Snapshot {
             catalog,
             capabilities,
             instructions,
-            policies,
+            rules,
             views: Views::default(),
         }
     }
 
-    /// What the principal may do; `None` where there is no policy, and so everything.
+    /// What the principal may do; `None` where there are no policies and no kill switches, and so
+    /// everything.
     pub(crate) fn view(&self, principal: &Principal) -> Option<Arc<View>> {
-        let policies = self.policies.as_ref()?;
-        Some(self.views.of(policies, principal))
+        let governs = self.rules.governs();
+        governs.then(|| self.views.of(&self.rules, principal))
     }
 
     /// The instructions of the upstreams that the viewer sees anything of now.

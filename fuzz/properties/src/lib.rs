@@ -10,6 +10,7 @@
 pub mod config;
 pub mod edit;
 pub mod envelope;
+pub mod flags;
 pub mod headers;
 pub mod json;
 pub mod names;
@@ -41,6 +42,10 @@ pub const ALL: &[Property] = &[
     Property {
         name: "envelope",
         holds: envelope::holds,
+    },
+    Property {
+        name: "flags",
+        holds: flags::holds,
     },
     Property {
         name: "headers",

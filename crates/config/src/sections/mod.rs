@@ -11,6 +11,7 @@ mod catalog;
 mod connect;
 mod environment;
 mod extension;
+mod flags;
 mod limits;
 mod log;
 mod outbound;
@@ -34,6 +35,7 @@ pub use catalog::CatalogSection;
 pub use connect::{ConnectSection, Login};
 pub use environment::Environment;
 pub use extension::Extension;
+pub use flags::FlagsSection;
 pub use limits::{
     ConcurrencySection, LimitMatch, LimitOverride, LimitsSection, OverriddenRates, QuotasSection,
     RatesSection,
@@ -82,6 +84,8 @@ pub struct Config {
     pub connect: ConnectSection,
     /// What callers may do.
     pub policy: PolicySection,
+    /// What is switched on and off while the gateway runs.
+    pub flags: FlagsSection,
     /// What is done about definitions of tools that nobody has agreed to.
     pub pinning: PinningSection,
     /// Where what must outlive the gateway is kept.
@@ -117,6 +121,7 @@ impl Default for Config {
             admin: AdminSection::default(),
             connect: ConnectSection::default(),
             policy: PolicySection::default(),
+            flags: FlagsSection::default(),
             pinning: PinningSection::default(),
             storage: StorageSection::default(),
             log: LogSection::default(),
@@ -279,6 +284,7 @@ impl Config {
         self.secrets.check(findings);
         self.auth.check(findings);
         self.policy.check(findings);
+        self.flags.check(findings);
         self.storage.check(findings);
         PinningSection::check(self, findings);
         self.admin.check(findings);

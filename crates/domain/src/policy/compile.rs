@@ -21,6 +21,7 @@ use super::{
     rule::{Effect, PolicyName, Rule},
     schema,
 };
+use crate::flags::Flags;
 
 /// The most parts that the condition of one policy may have. It bounds the stack that reading and
 /// evaluating one takes.
@@ -76,6 +77,8 @@ pub struct Policies {
     conditions: bool,
     admin: AdminPermits,
     with_time: WithTime,
+    /// What `context.flags` is taken from.
+    flags: Option<Arc<Flags>>,
     /// Whether any policy writes a URI in another spelling than its normal form.
     spellings: bool,
     revision: Arc<str>,
@@ -88,6 +91,19 @@ impl Policies {
     /// # Errors
     /// [`PolicyErrors`]: everything that is wrong, each with its file, line and column.
     pub fn compile(sources: &[Source], time_zone: Option<&str>) -> Result<Self, PolicyErrors> {
+        Self::compile_with_flags(sources, time_zone, None)
+    }
+
+    /// The same with feature flags, which policies read as `context.flags`: what they decide by is
+    /// this set of flags and no other.
+    ///
+    /// # Errors
+    /// As [`Policies::compile`]; a policy that speaks of a flag which is not there is one.
+    pub fn compile_with_flags(
+        sources: &[Source],
+        time_zone: Option<&str>,
+        flags: Option<Arc<Flags>>,
+    ) -> Result<Self, PolicyErrors> {
         let zone = match time_zone {
             None => TimeZone::UTC,
             Some(name) => TimeZone::get(name).map_err(|_| {
@@ -100,7 +116,7 @@ impl Policies {
         };
         let (types, texts): (Vec<_>, Vec<_>) =
             sources.iter().partition(|source| source.declares_types());
-        let known = schema::read(&types).map_err(PolicyErrors)?;
+        let known = schema::read(&types, flags.as_deref()).map_err(PolicyErrors)?;
         let mut reading = Reading::default();
         for source in texts {
             reading.read(source);
@@ -128,7 +144,7 @@ impl Policies {
         let mut admin = AdminPermits::default();
         for (at, policy) in (0..).zip(&reading.policies) {
             builder.add(at, &policy.policy, &groups);
-            let rule = Rule::new(policy.name.clone(), &policy.policy);
+            let rule = Rule::new(policy.name.clone(), &policy.policy, flags.as_deref());
             told_apart_by.add(&rule.call.needs.principal);
             if let Some(uid) = policy.policy.principal_constraint().as_inner().get_euid() {
                 told_apart_by.named.insert(needs::key(uid));
@@ -142,6 +158,8 @@ impl Policies {
             }
             rules.push(rule);
         }
+        let read_flags = rules.iter().any(|rule| rule.call.needs.flags.is_some());
+        let flags = flags.filter(|_| read_flags);
         Ok(Self {
             conditions: rules.iter().any(|rule| rule.call.expression.is_some()),
             with_time: with_time(&rules),
@@ -153,11 +171,13 @@ impl Policies {
             told_apart_by,
             zone,
             admin,
-            revision: revision(sources, time_zone),
+            revision: revision(sources, time_zone, flags.as_deref()),
+            flags,
         })
     }
 
-    /// What tells this set of policies from another: a hash of its text.
+    /// What tells this set of policies from another: a hash of its text, and of that of the flags
+    /// which it reads.
     pub fn revision(&self) -> &Arc<str> {
         &self.revision
     }
@@ -208,6 +228,10 @@ impl Policies {
 
     pub(super) fn told_apart_by(&self) -> &OfPrincipal {
         &self.told_apart_by
+    }
+
+    pub(super) fn flags(&self) -> Option<&Flags> {
+        self.flags.as_deref()
     }
 
     pub(super) fn zone(&self) -> &TimeZone {
@@ -378,7 +402,7 @@ fn groups(actions: &cedar_policy_core::entities::Entities) -> HashMap<SmolStr, V
     groups
 }
 
-fn revision(sources: &[Source], time_zone: Option<&str>) -> Arc<str> {
+fn revision(sources: &[Source], time_zone: Option<&str>, flags: Option<&Flags>) -> Arc<str> {
     let mut context = digest::Context::new(&digest::SHA256);
     let mut add = |text: &str| {
         context.update(&text.len().to_be_bytes());
@@ -389,6 +413,9 @@ fn revision(sources: &[Source], time_zone: Option<&str>) -> Arc<str> {
     for source in sources {
         add(source.short_name());
         add(&source.text);
+    }
+    if let Some(flags) = flags {
+        add(flags.revision());
     }
     let hash = context.finish();
     let mut text = String::with_capacity(64);

@@ -11,10 +11,12 @@ use smol_str::SmolStr;
 use super::{
     Action, Policies, Resource, Standing,
     entity::entities,
+    flags,
     needs::{Needs, Wanted},
     rule::{Condition, Effect, PolicyName, Rule},
     value,
 };
+use crate::flags::{FlagContext, Flags};
 
 /// What is asked: may it be called, or is it to be listed?
 ///
@@ -362,7 +364,35 @@ impl Asked<'_> {
                 Value::record(arguments, None),
             );
         }
+        if let (Some(wanted), Some(flags)) = (&needs.flags, self.policies.flags()) {
+            let flags = self.flags(flags, wanted, &mut missing);
+            context.insert(SmolStr::new_static("flags"), Value::record(flags, None));
+        }
         (context, missing)
+    }
+
+    /// The flags that the conditions name. What can't be evaluated is missing.
+    fn flags(
+        &self,
+        flags: &Flags,
+        wanted: &Wanted,
+        missing: &mut Missing,
+    ) -> Vec<(SmolStr, Value)> {
+        let functions = &self.policies.vocabulary().functions;
+        let context = FlagContext {
+            principal: self.standing.principal(),
+            target: Some(self.resource),
+            now: self.circumstances.now,
+            attributes: None,
+        };
+        let mut values = Vec::new();
+        for flag in flags::wanted(flags, wanted) {
+            match flags::value(flag, &context, functions) {
+                Some(value) => values.push((flag.key().into(), value)),
+                None => missing.flags.push(flag.key().into()),
+            }
+        }
+        values
     }
 
     /// The arguments that the conditions name. What is not of its declared type is missing.
@@ -400,32 +430,45 @@ struct Missing {
     time: bool,
     network: bool,
     arguments: Vec<SmolStr>,
+    flags: Vec<SmolStr>,
 }
 
 impl Missing {
     fn argument(&self, needs: &Needs) -> Option<&SmolStr> {
-        let wanted = needs.arguments.as_ref()?;
-        self.arguments.iter().find(|name| match wanted {
-            Wanted::All => true,
-            Wanted::Some(names) => names.contains(*name),
-        })
+        first(&self.arguments, needs.arguments.as_ref())
+    }
+
+    fn flag(&self, needs: &Needs) -> Option<&SmolStr> {
+        first(&self.flags, needs.flags.as_ref())
     }
 
     fn concerns(&self, needs: &Needs) -> bool {
         (self.time && needs.time)
             || (self.network && needs.network)
             || self.argument(needs).is_some()
+            || self.flag(needs).is_some()
     }
 
     fn reason(&self, needs: &Needs) -> String {
         if let Some(name) = self.argument(needs) {
             format!("the argument \"{name}\" is not of its declared type")
+        } else if let Some(name) = self.flag(needs) {
+            format!("the flag \"{name}\" can't be evaluated")
         } else if self.network && needs.network {
             "the address of the caller is not known".to_owned()
         } else {
             "the time is not known".to_owned()
         }
     }
+}
+
+/// The first of some names that is wanted.
+fn first<'n>(names: &'n [SmolStr], wanted: Option<&Wanted>) -> Option<&'n SmolStr> {
+    let wanted = wanted?;
+    names.iter().find(|name| match wanted {
+        Wanted::All => true,
+        Wanted::Some(names) => names.contains(*name),
+    })
 }
 
 fn as_bool(value: &Value) -> Result<bool, String> {
@@ -458,12 +501,18 @@ impl Needs {
         self.time |= other.time;
         self.moment |= other.moment;
         self.network |= other.network;
-        match (&mut self.arguments, &other.arguments) {
-            (_, None) | (Some(Wanted::All), _) => {}
-            (Some(Wanted::Some(mine)), Some(Wanted::Some(names))) => {
-                mine.extend(names.iter().cloned());
-            }
-            (mine, Some(wanted)) => *mine = Some(wanted.clone()),
+        self.timed_flags |= other.timed_flags;
+        include(&mut self.flags, other.flags.as_ref());
+        include(&mut self.arguments, other.arguments.as_ref());
+    }
+}
+
+fn include(mine: &mut Option<Wanted>, other: Option<&Wanted>) {
+    match (mine, other) {
+        (_, None) | (Some(Wanted::All), _) => {}
+        (Some(Wanted::Some(mine)), Some(Wanted::Some(names))) => {
+            mine.extend(names.iter().cloned());
         }
+        (mine, Some(wanted)) => *mine = Some(wanted.clone()),
     }
 }

@@ -238,7 +238,7 @@ fn member(name: &'static str, value: impl Into<Value>) -> (SmolStr, PartialValue
 
 /// The id of a principal in policies: its issuer, `|` and its subject. In the issuer, `|` is
 /// written `%7C`, so that no two principals have one id.
-pub(super) fn principal_id(principal: &Attributes) -> String {
+pub(crate) fn principal_id(principal: &Attributes) -> String {
     if principal.issuer.is_empty() && principal.subject.is_empty() {
         return principal.kind.as_str().to_owned();
     }

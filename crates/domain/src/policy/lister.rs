@@ -21,6 +21,16 @@ pub struct Shown {
     pub by_address: bool,
 }
 
+impl Shown {
+    /// What is listed where no policy is asked.
+    pub const ALWAYS: Self = Self {
+        allowed: true,
+        fixed: true,
+        with_time: WithTime::Never,
+        by_address: false,
+    };
+}
+
 /// Answers for one list after the other of its entries, each kind of entry once: most tools of a
 /// list differ by nothing that a policy asks about, and the others by their names.
 pub struct Lister<'p> {

@@ -17,6 +17,10 @@ pub(super) struct Needs {
     pub network: bool,
     /// `None` where arguments are not spoken of.
     pub arguments: Option<Wanted>,
+    /// The feature flags; `None` where they are not spoken of.
+    pub flags: Option<Wanted>,
+    /// Whether any of them may have another value with the time alone.
+    pub timed_flags: bool,
     pub principal: OfPrincipal,
     /// Which resource it is: more than its server, its data class and what a tool states.
     pub resource: bool,
@@ -56,12 +60,12 @@ impl Needs {
 
     /// Whether the answer is the same at any time, from anywhere, and with any arguments.
     pub(super) fn is_fixed(&self) -> bool {
-        !self.time && !self.network && self.arguments.is_none()
+        !self.time && !self.network && self.arguments.is_none() && !self.timed_flags
     }
 
     /// How long the answer is the same where nothing but the time goes on.
     pub(super) fn with_time(&self) -> WithTime {
-        match (self.time, self.moment) {
+        match (self.time, self.moment || self.timed_flags) {
             (_, true) => WithTime::AnyMoment,
             (true, false) => WithTime::EachMinute,
             (false, false) => WithTime::Never,
@@ -113,8 +117,12 @@ impl Needs {
                 }
                 "network" => self.network = true,
                 "arguments" => match second {
-                    Some(name) => self.argument(name),
+                    Some(name) => name_one(&mut self.arguments, name),
                     None => self.arguments = Some(Wanted::All),
+                },
+                "flags" => match second {
+                    Some(name) => name_one(&mut self.flags, name),
+                    None => self.flags = Some(Wanted::All),
                 },
                 _ => self.whole_context(),
             },
@@ -133,7 +141,12 @@ impl Needs {
             ExprKind::GetAttr { expr, attr: outer }
                 if outer == "arguments" && is(expr, Var::Context) =>
             {
-                self.argument(attr);
+                name_one(&mut self.arguments, attr);
+            }
+            ExprKind::GetAttr { expr, attr: outer }
+                if outer == "flags" && is(expr, Var::Context) =>
+            {
+                name_one(&mut self.flags, attr);
             }
             ExprKind::GetAttr { expr, attr: outer }
                 if outer == "time" && is(expr, Var::Context) =>
@@ -145,24 +158,13 @@ impl Needs {
         }
     }
 
-    fn argument(&mut self, name: &SmolStr) {
-        match self
-            .arguments
-            .get_or_insert_with(|| Wanted::Some(BTreeSet::new()))
-        {
-            Wanted::All => {}
-            Wanted::Some(names) => {
-                names.insert(name.clone());
-            }
-        }
-    }
-
     fn whole_context(&mut self) {
         self.view = true;
         self.time = true;
         self.moment = true;
         self.network = true;
         self.arguments = Some(Wanted::All);
+        self.flags = Some(Wanted::All);
     }
 
     fn whole_principal(&mut self) {
@@ -173,6 +175,16 @@ impl Needs {
         self.principal.acr = true;
         self.principal.amr = true;
         self.principal.auth_time = true;
+    }
+}
+
+/// Adds a member of a record to those that are spoken of.
+fn name_one(wanted: &mut Option<Wanted>, name: &SmolStr) {
+    match wanted.get_or_insert_with(|| Wanted::Some(BTreeSet::new())) {
+        Wanted::All => {}
+        Wanted::Some(names) => {
+            names.insert(name.clone());
+        }
     }
 }
 
@@ -274,10 +286,16 @@ mod tests {
         }
         assert!(of("context has arguments.city").arguments.is_some());
         assert_eq!(of("context.arguments == {}").arguments, Some(Wanted::All));
+        let all = of("[context].contains(context)");
         assert_eq!(
-            of("[context].contains(context)").arguments,
-            Some(Wanted::All)
+            (all.arguments, all.flags),
+            (Some(Wanted::All), Some(Wanted::All))
         );
+        let flags = of(r#"context.flags["a.b"] && context has flags.c"#);
+        let names = ["a.b".into(), "c".into()].into();
+        assert_eq!(flags.flags, Some(Wanted::Some(names)));
+        assert!(flags.arguments.is_none() && flags.is_fixed());
+        assert_eq!(of("context.flags == {}").flags, Some(Wanted::All));
     }
 
     #[test]

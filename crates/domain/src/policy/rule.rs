@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{self, Expr};
 
+use crate::flags::Flags;
+
 use super::{formula::Formula, listing, needs::Needs, spelling};
 
 /// How messages, the ledger and `policy explain` name a policy: by its `@id`, else by file and
@@ -47,11 +49,12 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    fn new(expression: Option<Arc<Expr>>) -> Self {
+    fn new(expression: Option<Arc<Expr>>, flags: Option<&Flags>) -> Self {
         let needs = expression.as_deref().map(Needs::of).unwrap_or_default();
+        let needs = needs.with_flags(flags);
         let formula = expression
             .as_deref()
-            .filter(|_| needs.is_fixed() && !needs.view)
+            .filter(|_| needs.is_fixed() && !needs.view && needs.flags.is_none())
             .and_then(Formula::of);
         Self {
             expression,
@@ -62,17 +65,19 @@ impl Condition {
 }
 
 impl Rule {
-    pub(super) fn new(name: PolicyName, policy: &ast::Policy) -> Self {
+    /// `flags` are those that it may speak of.
+    pub(super) fn new(name: PolicyName, policy: &ast::Policy, flags: Option<&Flags>) -> Self {
         let effect = match policy.effect() {
             ast::Effect::Permit => Effect::Permit,
             ast::Effect::Forbid => Effect::Forbid,
         };
         let both = |expression: Option<Arc<Expr>>| {
-            let call = Condition::new(expression);
+            let call = Condition::new(expression, flags);
             let list = match &call.expression {
-                Some(expression) if call.needs.arguments.is_some() => Condition::new(Some(
-                    Arc::new(listing::without_arguments(expression, effect)),
-                )),
+                Some(expression) if call.needs.arguments.is_some() => {
+                    let listed = listing::without_arguments(expression, effect);
+                    Condition::new(Some(Arc::new(listed)), flags)
+                }
                 _ => call.clone(),
             };
             (call, list)

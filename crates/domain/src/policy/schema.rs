@@ -1,11 +1,13 @@
-//! Our schema, and what the operator adds to it: the types of arguments.
+//! Our schema, and what the operator adds to it: the types of arguments, and flags.
 
 use cedar_policy::{Schema, SchemaFragment};
 
-use super::{Source, arguments, error::Problem};
+use super::{Source, arguments, error::Problem, flags};
+use crate::flags::Flags;
 
 /// What policies may speak of: principals, actions, resources and circumstances, as a Cedar schema.
-/// `Arguments` is missing in it, and declared by the operator.
+/// `Arguments` is missing in it, and declared by the operator; so is `Flags`, which is made of the
+/// definitions of flags.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
 
 /// What stands for the types of an operator who declares none.
@@ -18,9 +20,10 @@ pub(super) struct Known {
 }
 
 /// Adds the operator's types to our schema.
-pub(super) fn read(types: &[&Source]) -> Result<Known, Vec<Problem>> {
+pub(super) fn read(types: &[&Source], flags: Option<&Flags>) -> Result<Known, Vec<Problem>> {
     let ours = fragment("schema.cedarschema", SCHEMA)?;
-    let mut fragments = vec![ours];
+    let flags = fragment("flags", &flags::declared(flags))?;
+    let mut fragments = vec![ours, flags];
     let mut members = arguments::Members::new();
     let mut declared = false;
     for source in types {

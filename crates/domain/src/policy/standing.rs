@@ -62,6 +62,10 @@ impl Standing {
         })
     }
 
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     pub(super) fn buckets(&self, action: Action) -> &[Arc<Bucket>] {
         &self.buckets[action as usize]
     }

@@ -7,6 +7,9 @@
 )]
 
 mod catalog;
+mod flags;
+mod flags_fractional;
 mod item;
 mod policy;
+mod policy_flags;
 mod policy_index;

@@ -309,7 +309,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 const TYPES: &str = "type Arguments = { n?: Long };";
 
 static WHOLE_SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-    let text = format!("{SCHEMA}\n{TYPES}");
+    let text = format!("{SCHEMA}\n{TYPES}\ntype Flags = {{}};");
     Schema::from_cedarschema_str(&text).unwrap().0
 });
 

@@ -87,8 +87,7 @@ impl Look {
     /// `false` where it was broken off, since the lists are other ones by now for another reason.
     async fn at_all(&mut self, gateway: &Gateway) -> bool {
         let open = gateway.watchers.open();
-        let policies = self.snapshot.policies.as_ref();
-        if !policies.is_some_and(|policies| self.is_time(policies.with_time())) {
+        if !self.is_time(self.snapshot.rules.with_time()) {
             return true;
         }
         for lists in open {

@@ -1,12 +1,14 @@
-//! What policy says of the catalog to each principal: which calls it may make, and which lists it
-//! sees. The rules themselves are [`mcp_ultra_domain::policy`]; here is what is kept of their
-//! answers, for as long as a snapshot lasts.
+//! What policies and kill switches say of the catalog to each principal: which calls it may make, and
+//! which lists it sees. The rules themselves are [`mcp_ultra_domain::policy`] and
+//! [`mcp_ultra_domain::flags`]; here is what is kept of their answers, for as long as a snapshot
+//! lasts.
 //!
-//! A [`View`] is good for all principals that the policies don't tell apart, and for one snapshot.
+//! A [`View`] is good for all principals that the rules don't tell apart, and for one snapshot.
 //! Answers that depend on time, network or arguments are found anew each time. Streams are told of
 //! lists that are other ones for the time alone by [`clocked`].
 
 mod clocked;
+mod rules;
 mod seen;
 mod view;
 mod views;
@@ -16,6 +18,7 @@ use std::{net::IpAddr, time::Duration};
 use mcp_ultra_domain::{Principal, catalog::Kind, policy::Circumstances};
 
 pub(crate) use clocked::{Watchers, follow};
+pub(crate) use rules::Rules;
 pub(crate) use seen::Seen;
 pub(crate) use view::{Listing, View};
 pub(crate) use views::Views;

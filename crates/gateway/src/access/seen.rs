@@ -55,16 +55,16 @@ impl Seen {
         });
         gateway.watchers.add(&lists);
         Self {
-            governed: snapshot.policies.is_some(),
+            governed: snapshot.rules.governs(),
             lists,
         }
     }
 
-    /// Whether the viewer is to be told that a list has changed. Without a policy every change is
-    /// told of; with one, only what differs for this viewer.
+    /// Whether the viewer is to be told that a list has changed. Without policies and switches every change is
+    /// told of; with them, only what differs for this viewer.
     pub(crate) fn differs(&mut self, gateway: &Gateway, kind: Kind) -> bool {
         let snapshot = gateway.snapshot();
-        let governed = snapshot.policies.is_some();
+        let governed = snapshot.rules.governs();
         let now = self.lists.viewer.digest(gateway, &snapshot, kind);
         let was_governed = std::mem::replace(&mut self.governed, governed);
         self.lists.note(kind, now) || !(governed || was_governed)

@@ -5,18 +5,20 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use mcp_ultra_domain::{
     Principal,
     catalog::{Item, Kind},
+    flags::SwitchedOff,
     policy::{
-        Action, Ask, Circumstances, Decision, Lister, Policies, Resource, Standing, Target,
+        Action, Ask, Circumstances, Decision, Lister, Policies, Resource, Shown, Standing, Target,
         Verdict, WithTime,
     },
 };
 
-use super::Viewer;
+use super::{Rules, Viewer};
 use crate::snapshot::Snapshot;
 
 /// How many decisions are kept in one piece of memory.
@@ -30,8 +32,13 @@ pub(crate) struct View {
     pub(super) snapshot: u64,
     /// Tells it from all others.
     id: u64,
-    policies: Arc<Policies>,
-    standing: Standing,
+    rules: Rules,
+    /// One of those that it is good for.
+    principal: Principal,
+    /// `None` where there are no policies.
+    standing: Option<(Arc<Policies>, Standing)>,
+    /// The answer where there are no policies.
+    permits_all: Arc<Decision>,
     lists: [OnceLock<List>; Kind::ALL.len()],
     decisions: [[OnceLock<Decisions>; Kind::ALL.len()]; Action::ALL.len()],
     servers: OnceLock<Vec<Sight>>,
@@ -85,20 +92,32 @@ pub(crate) enum Listing {
 }
 
 impl View {
-    pub(super) fn new(snapshot: u64, policies: &Arc<Policies>, principal: &Principal) -> Self {
+    pub(super) fn new(snapshot: u64, rules: &Rules, principal: &Principal) -> Self {
+        let standing = |policies: &Arc<Policies>| (policies.clone(), policies.standing(principal));
         Self {
             snapshot,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            standing: policies.standing(principal),
-            policies: policies.clone(),
+            standing: rules.policies().map(standing),
+            permits_all: Arc::new(Decision {
+                allowed: true,
+                ..Decision::default()
+            }),
+            rules: rules.clone(),
+            principal: principal.clone(),
             lists: Default::default(),
             decisions: Default::default(),
             servers: OnceLock::new(),
         }
     }
 
-    /// The answer on a call. `listed` is the kind and position of the resource in the catalog;
-    /// answers on what is not listed, whose names callers choose, are not kept.
+    /// What switches something off for those who it is good for; `None` where it is on.
+    pub(crate) fn off(&self, resource: &Resource, now: Duration) -> Option<SwitchedOff<'_>> {
+        self.rules.off(resource, &self.principal, now)
+    }
+
+    /// The answer of the policies on a call; `None` where there are none. `listed` is the kind and
+    /// position of the resource in the catalog; answers on what is not listed, whose names callers
+    /// choose, are not kept.
     pub(crate) fn decide(
         &self,
         snapshot: &Snapshot,
@@ -106,7 +125,8 @@ impl View {
         resource: &Resource,
         listed: Option<(Kind, usize)>,
         circumstances: &Circumstances<'_>,
-    ) -> Arc<Decision> {
+    ) -> Option<Arc<Decision>> {
+        let (policies, standing) = self.standing.as_ref()?;
         let slot = listed.and_then(|(kind, at)| {
             let length = snapshot.catalog.items(kind).len();
             let chunks = self.decisions[action as usize][kind as usize].get_or_init(|| {
@@ -119,31 +139,29 @@ impl View {
             chunk.get(at % CHUNK)
         });
         if let Some(kept) = slot.and_then(OnceLock::get) {
-            return kept.clone();
+            return Some(kept.clone());
         }
         let Verdict {
             decision, fixed, ..
-        } = self
-            .policies
-            .decide(&self.standing, action, resource, Ask::Call, circumstances);
+        } = policies.decide(standing, action, resource, Ask::Call, circumstances);
         let decision = Arc::new(decision);
         if let Some(slot) = slot.filter(|_| fixed) {
-            return slot.get_or_init(|| decision).clone();
+            return Some(slot.get_or_init(|| decision).clone());
         }
-        decision
+        Some(decision)
     }
 
-    /// An answer that is not kept.
+    /// An answer that is not kept; `None` where there are no policies.
     pub(crate) fn ask(
         &self,
         action: Action,
         resource: &Resource,
         ask: Ask,
         circumstances: &Circumstances<'_>,
-    ) -> Decision {
-        self.policies
-            .decide(&self.standing, action, resource, ask, circumstances)
-            .decision
+    ) -> Option<Decision> {
+        let (policies, standing) = self.standing.as_ref()?;
+        let verdict = policies.decide(standing, action, resource, ask, circumstances);
+        Some(verdict.decision)
     }
 
     /// The page after the item with that public name, or the first one. `None` where there is no
@@ -255,9 +273,14 @@ impl View {
         })
     }
 
-    /// What it was found by.
-    pub(crate) fn policies(&self) -> &Arc<Policies> {
-        &self.policies
+    /// The answer where there are no policies: all that is not switched off.
+    pub(crate) fn permits_all(&self) -> &Arc<Decision> {
+        &self.permits_all
+    }
+
+    /// The policies that it was found by, where there are any.
+    pub(crate) fn policies(&self) -> Option<&Arc<Policies>> {
+        self.rules.policies()
     }
 
     fn is_shown(
@@ -267,31 +290,48 @@ impl View {
         entry: Entry,
         circumstances: &Circumstances<'_>,
     ) -> bool {
-        !entry.open
-            || self
-                .may_list(&snapshot.catalog.items(kind)[entry.at].item, circumstances)
-                .decision
-                .allowed
+        let item = || &snapshot.catalog.items(kind)[entry.at].item;
+        !entry.open || self.may_list(item(), circumstances)
     }
 
-    fn may_list(&self, item: &Item, circumstances: &Circumstances<'_>) -> Verdict {
-        self.policies.decide(
-            &self.standing,
-            listing(item),
-            &item.resource,
-            Ask::List,
-            circumstances,
-        )
+    fn may_list(&self, item: &Item, circumstances: &Circumstances<'_>) -> bool {
+        let resource = &item.resource;
+        self.off(resource, circumstances.now).is_none()
+            && self
+                .ask(listing(item), resource, Ask::List, circumstances)
+                .is_none_or(|decision| decision.allowed)
+    }
+
+    /// Whether an item is listed, as far as that depends on nothing but the snapshot.
+    fn shown(&self, item: &Item, lister: Option<&mut Lister<'_>>) -> Shown {
+        let resource = &item.resource;
+        let shown = lister.map_or(Shown::ALWAYS, |lister| {
+            lister.shows(listing(item), resource)
+        });
+        match self.rules.switched(resource) {
+            Some(WithTime::Never) if self.off(resource, Duration::ZERO).is_some() => Shown {
+                allowed: false,
+                ..Shown::ALWAYS
+            },
+            None | Some(WithTime::Never) => shown,
+            Some(timed) => Shown {
+                fixed: false,
+                with_time: shown.with_time.max(timed),
+                ..shown
+            },
+        }
     }
 
     fn list(&self, snapshot: &Snapshot, kind: Kind) -> &List {
         self.lists[kind as usize].get_or_init(|| {
             let nothing = Circumstances::default();
-            let mut lister = Lister::new(&self.policies, &self.standing, nothing);
+            let standing = self.standing.as_ref();
+            let mut lister =
+                standing.map(|(policies, standing)| Lister::new(policies, standing, nothing));
             let mut entries = Vec::new();
             let (mut with_time, mut by_address) = (WithTime::Never, false);
             for (at, listed) in snapshot.catalog.items(kind).iter().enumerate() {
-                let shown = lister.shows(listing(&listed.item), &listed.item.resource);
+                let shown = self.shown(&listed.item, lister.as_mut());
                 if shown.allowed || !shown.fixed {
                     let open = !shown.fixed;
                     with_time = with_time.max(shown.with_time);

@@ -6,12 +6,12 @@ use std::{
     },
 };
 
-use mcp_ultra_domain::{Principal, policy::Policies};
+use mcp_ultra_domain::Principal;
 use parking_lot::Mutex;
 
-use super::View;
+use super::{Rules, View};
 
-/// How many views a snapshot keeps: one for each kind of principal that the policies tell apart.
+/// How many views a snapshot keeps: one for each kind of principal that the rules tell apart.
 /// Where there are more, those that were not used lately are made again.
 const MOST: usize = 1_024;
 
@@ -43,18 +43,18 @@ impl Default for Views {
 
 impl Views {
     /// The view of a principal. A principal remembers its own, so that it is rarely looked for.
-    pub(crate) fn of(&self, policies: &Arc<Policies>, principal: &Principal) -> Arc<View> {
+    pub(crate) fn of(&self, rules: &Rules, principal: &Principal) -> Arc<View> {
         let noted = principal.note::<View>();
         if let Some(view) = noted.filter(|view| view.snapshot == self.id) {
             return view;
         }
-        let key = policies.key(principal);
+        let key = rules.key(principal);
         let mut kept = self.kept.lock();
         let found = match kept.young.get(&key) {
             Some(view) => Some(view.clone()),
             None => kept.old.remove(&key),
         };
-        let view = found.unwrap_or_else(|| Arc::new(View::new(self.id, policies, principal)));
+        let view = found.unwrap_or_else(|| Arc::new(View::new(self.id, rules, principal)));
         if kept.young.len() >= MOST / 2 {
             kept.old = std::mem::take(&mut kept.young);
         }

@@ -1,12 +1,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use mcp_ultra_domain::{
-    catalog::{Catalog, Kind, Offer, Source, State},
-    policy::Policies,
-};
+use mcp_ultra_domain::catalog::{Catalog, Kind, Offer, Source, State};
 use parking_lot::Mutex;
 
-use crate::{snapshot::Snapshot, upstream::Upstream};
+use crate::{access::Rules, snapshot::Snapshot, upstream::Upstream};
 
 /// What is known of every upstream: where snapshots are made.
 pub(crate) struct Board {
@@ -17,7 +14,7 @@ struct Entries {
     page_size: usize,
     upstreams: Vec<Arc<Upstream>>,
     sources: Vec<Source>,
-    policies: Option<Arc<Policies>>,
+    rules: Rules,
     /// Whether every upstream has been asked once. From then on the first owner of a name keeps
     /// it; until then the order of the configuration decides, so that all replicas agree.
     settled: bool,
@@ -44,7 +41,7 @@ impl Board {
             page_size,
             upstreams: Vec::new(),
             sources: Vec::new(),
-            policies: None,
+            rules: Rules::default(),
             settled: false,
         };
         Self {
@@ -52,12 +49,12 @@ impl Board {
         }
     }
 
-    /// Sets the upstreams and the policies. Upstreams that are the same as before keep what is known of them.
+    /// Sets the upstreams and the rules. Upstreams that are the same as before keep what is known of them.
     pub(crate) fn set(
         &self,
         upstreams: Vec<Arc<Upstream>>,
         page_size: usize,
-        policies: Option<Arc<Policies>>,
+        rules: Rules,
         before: &Snapshot,
     ) -> Published {
         let mut entries = self.entries.lock();
@@ -80,7 +77,7 @@ impl Board {
         entries.sources = sources;
         entries.upstreams = upstreams;
         entries.page_size = page_size;
-        entries.policies = policies;
+        entries.rules = rules;
         entries.publish(before)
     }
 
@@ -163,7 +160,7 @@ impl Entries {
         let snapshot = Arc::new(Snapshot::new(
             self.upstreams.clone(),
             catalog,
-            self.policies.clone(),
+            self.rules.clone(),
         ));
         Published { snapshot, changed }
     }

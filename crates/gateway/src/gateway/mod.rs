@@ -3,12 +3,14 @@
 //! - `publish`: what is taken over from keepers and configurations, and who is told
 //! - `observe`: how it is doing, for operators, probes and metrics
 //! - `sweep`: what is done again and again
+//! - `flags`: what operators are told of feature flags
 //! - `link`: links that are made before anybody calls
 //! - `withdraw`: what ends with a grant
 //! - `settings`: what a running call reads from the configuration
 //! - `reload`: a new configuration in flight
 //! - `sealing`: the keys that seal what clients carry
 
+mod flags;
 mod link;
 mod observe;
 mod publish;
@@ -18,12 +20,18 @@ mod settings;
 mod sweep;
 mod withdraw;
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use mcp_ultra_config::Config;
 use mcp_ultra_domain::{
     Clock, Principal,
+    flags::Flags,
     pinning::{LockFile, Mode},
     policy::{Policies, PolicyName},
     ports::{LimitStore, PinStore, SecretStates, SessionStore},
@@ -36,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Metrics,
-    access::{self, Watchers},
+    access::{self, Rules, Watchers},
     catalog::{Board, Keepers},
     connect::{Connect, ConnectParts},
     era::park::Parking,
@@ -49,6 +57,7 @@ use crate::{
     upstream::SettingsError,
 };
 
+pub(crate) use self::flags::FlagTally;
 use self::sealing::sealer;
 pub(crate) use self::settings::Settings;
 
@@ -93,6 +102,10 @@ pub struct Gateway {
     reloaded: Arc<Notify>,
     /// Policies that could not be evaluated, so that each is told of once.
     failed_policies: Mutex<HashSet<PolicyName>>,
+    /// The same of kill switches.
+    failed_flags: Mutex<HashSet<Arc<str>>>,
+    /// Flags whose day is over, so that each is told of once.
+    expired_flags: Mutex<BTreeSet<Arc<str>>>,
 }
 
 /// What a gateway is made of.
@@ -107,6 +120,8 @@ pub struct Parts {
     pub connect: Option<ConnectParts>,
     /// What callers may do; without it, everything.
     pub policies: Option<Arc<Policies>>,
+    /// Feature flags, where there are any. The policies read the same.
+    pub flags: Option<Arc<Flags>>,
     /// The lock file of tools, where there is one.
     pub lock: Option<Arc<LockFile>>,
     /// Where is kept which definitions of tools were agreed to.
@@ -152,6 +167,7 @@ impl Gateway {
             identity,
             connect,
             policies,
+            flags,
             lock,
             pins,
             store,
@@ -194,11 +210,13 @@ impl Gateway {
             metrics: Arc::new(Metrics::new(listener)),
             reloaded: Arc::default(),
             failed_policies: Mutex::default(),
+            failed_flags: Mutex::default(),
+            expired_flags: Mutex::default(),
         });
         let names = config.enabled_servers().map(|server| &*server.name);
         gateway.pinning.keep(&names.collect::<Vec<_>>());
         let upstreams = gateway.upstreams(&config)?;
-        gateway.set(upstreams, policies);
+        gateway.set(upstreams, Rules::new(policies, flags));
         Ok(gateway)
     }
 
@@ -223,6 +241,10 @@ impl Gateway {
         tokio::spawn(access::follow(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::idle(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::approvals(
+            Arc::downgrade(self),
+            self.draining.clone(),
+        ));
+        tokio::spawn(sweep::expired_flags(
             Arc::downgrade(self),
             self.draining.clone(),
         ));

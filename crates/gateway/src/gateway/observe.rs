@@ -53,16 +53,14 @@ impl Gateway {
 
     /// The policies that are in force; `None` where everything is permitted.
     pub fn policies(&self) -> Option<Arc<Policies>> {
-        self.snapshot().policies.clone()
+        self.snapshot().rules.policies().cloned()
     }
 
     /// The revision of the policies that are in force; `None` where everything is permitted.
     pub fn policy_revision(&self) -> Option<Arc<str>> {
         let snapshot = self.snapshot();
-        snapshot
-            .policies
-            .as_ref()
-            .map(|policies| policies.revision().clone())
+        let policies = snapshot.rules.policies();
+        policies.map(|policies| policies.revision().clone())
     }
 
     /// Counts policies that could not be evaluated, and logs each of them once.
@@ -88,6 +86,7 @@ impl Gateway {
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
             secrets: self.secrets.states(),
             pins: self.pinning.tallies(),
+            flags: self.tally_of_flags(),
             upstreams: snapshot
                 .upstreams
                 .iter()

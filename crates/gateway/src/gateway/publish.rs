@@ -3,34 +3,28 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytestring::ByteString;
-use mcp_ultra_domain::{
-    catalog::{Kind, Offer},
-    policy::Policies,
-};
+use mcp_ultra_domain::catalog::{Kind, Offer};
 use mcp_ultra_protocol::{Era, Notification, json::Object};
 
 use crate::{
-    catalog::Unread, connect::Link, era, listen::Change, session::Live, upstream::Upstream,
+    access::Rules, catalog::Unread, connect::Link, era, listen::Change, session::Live,
+    upstream::Upstream,
 };
 
 use super::Gateway;
 
 impl Gateway {
-    /// Upstreams and policies change together: nobody sees those of one configuration with those of
+    /// Upstreams, policies and flags change together: nobody sees those of one configuration with those of
     /// another.
-    pub(super) fn set(&self, upstreams: Vec<Arc<Upstream>>, policies: Option<Arc<Policies>>) {
+    pub(super) fn set(&self, upstreams: Vec<Arc<Upstream>>, rules: Rules) {
         let before = self.snapshot();
         let page_size = self.settings().page_size;
-        let revision = |policies: &Option<Arc<Policies>>| {
-            policies
-                .as_ref()
-                .map(|policies| policies.revision().clone())
-        };
-        let other = revision(&policies) != revision(&before.policies);
-        let published = self.board.set(upstreams, page_size, policies, &before);
+        let other = rules.revision() != before.rules.revision();
+        let published = self.board.set(upstreams, page_size, rules, &before);
         self.snapshot.store(published.snapshot);
         if other {
             self.failed_policies.lock().clear();
+            self.failed_flags.lock().clear();
         }
         // Each stream finds out whether its own list is another one now.
         let told: &[Kind] = if other { &Kind::ALL } else { &[] };

@@ -3,10 +3,11 @@ use std::{sync::Arc, time::Duration};
 use mcp_ultra_config::{
     AuthSection, Config, ConnectSection, LimitsSection, Login, ServerSection, SessionSection,
 };
-use mcp_ultra_domain::{pinning::LockFile, policy::Policies};
+use mcp_ultra_domain::{flags::Flags, pinning::LockFile, policy::Policies};
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, GatewayError, Settings, sealing::sealing_secrets};
+use crate::access::Rules;
 use crate::upstream::{Means, Settings as UpstreamSettings, Upstream};
 
 /// How often an upstream that is no longer configured is looked at, and how much longer than a call
@@ -16,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 impl Gateway {
     /// Takes over the parts of a new configuration that can change in flight, which are those that
-    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, pins, trusted proxies, rates,
+    /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, flags, pins, trusted proxies, rates,
     /// quotas and concurrency. What was counted against limits stays. Calls under way
     /// finish with the upstreams that they have.
     ///
@@ -26,6 +27,7 @@ impl Gateway {
         self: &Arc<Self>,
         config: &Config,
         policies: Option<Arc<Policies>>,
+        flags: Option<Arc<Flags>>,
         lock: Option<Arc<LockFile>>,
     ) -> Result<(), GatewayError> {
         let mut running = self.config.lock();
@@ -48,7 +50,8 @@ impl Gateway {
             .filter(|new| !before.upstreams.iter().any(|old| Arc::ptr_eq(new, old)))
             .cloned()
             .collect();
-        self.set(wanted, policies);
+        self.set(wanted, Rules::new(policies, flags));
+        self.tell_of_expired_flags();
         let names = config.enabled_servers().map(|server| &*server.name);
         self.pinning.keep(&names.collect::<Vec<_>>());
         for upstream in new {
@@ -151,6 +154,7 @@ fn live_parts(running: &Config, new: &Config) -> Config {
             ..running.auth.clone()
         },
         policy: new.policy.clone(),
+        flags: new.flags.clone(),
         pinning: new.pinning.clone(),
         connect: with_secrets_of(&running.connect, &new.connect),
         server: ServerSection {

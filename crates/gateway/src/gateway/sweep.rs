@@ -14,6 +14,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 const APPROVALS: Duration = Duration::from_secs(2);
 /// How often it is looked whether callers were blocked by another process.
 const BLOCKS: Duration = Duration::from_secs(2);
+/// How often it is looked for flags whose day is over.
+const EXPIRED: Duration = Duration::from_mins(1);
 /// How often it is looked for tools that have been gone for long.
 const GONE: Duration = Duration::from_hours(1);
 /// When that is done once more after the servers have changed: the tools of one that was just being
@@ -79,6 +81,21 @@ pub(super) async fn gone_tools(gateway: Weak<Gateway>, stop: CancellationToken) 
             () = stop.cancelled() => return,
             () = reloaded.notified() => pause = GONE_AGAIN,
             () = tokio::time::sleep(pause) => pause = GONE,
+        }
+    }
+}
+
+/// Looks for flags whose day is over, until the gateway is gone.
+pub(super) async fn expired_flags(gateway: Weak<Gateway>, stop: CancellationToken) {
+    loop {
+        let Some(gateway) = gateway.upgrade() else {
+            return;
+        };
+        gateway.tell_of_expired_flags();
+        drop(gateway);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EXPIRED) => {}
         }
     }
 }

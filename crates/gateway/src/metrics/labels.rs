@@ -40,7 +40,7 @@ pub(super) struct RetryLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct StateLabels {
+pub(super) struct BreakerLabels {
     pub(super) upstream: String,
     pub(super) state: &'static str,
 }
@@ -92,4 +92,21 @@ pub(super) struct StandingLabels {
 pub(super) struct FindingLabels {
     pub(super) upstream: Arc<str>,
     pub(super) kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StateLabel {
+    pub(super) state: &'static str,
+}
+
+/// Keys of flags are as many as their files define.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FlagLabel {
+    pub(super) flag: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SwitchLabels {
+    pub(super) flag: Arc<str>,
+    pub(super) reason: &'static str,
 }

@@ -1,6 +1,6 @@
 //! What is counted and measured. Labels are bounded: statuses, methods that the protocol knows,
-//! upstreams of the configuration, outcomes of a fixed list. No tool name, principal or session
-//! ever becomes one.
+//! upstreams of the configuration, keys of flags that an operator has written, outcomes of a fixed
+//! list. No name of a tool (but within the key of a flag), principal or session ever becomes one.
 
 mod labels;
 mod register;
@@ -34,13 +34,13 @@ use prometheus_client::{
 
 use self::{
     labels::{
-        AnswerLabel, CallLabels, FindingLabels, LimitLabel, LimitLabels, ListLabel, MethodLabels,
-        ReasonLabel, ResultLabel, RetryLabels, SecretLabel, StandingLabels, StateLabels,
-        StatusLabel, TokenLabels, UpstreamLabel,
+        AnswerLabel, BreakerLabels, CallLabels, FindingLabels, FlagLabel, LimitLabel, LimitLabels,
+        ListLabel, MethodLabels, ReasonLabel, ResultLabel, RetryLabels, SecretLabel,
+        StandingLabels, StateLabel, StatusLabel, SwitchLabels, TokenLabels, UpstreamLabel,
     },
     text::prometheus_text,
 };
-use crate::{call::Ids, pinning::Tally, stages::forward::Outcome};
+use crate::{call::Ids, gateway::FlagTally, pinning::Tally, stages::forward::Outcome};
 
 /// Upper bounds in seconds. 0.2 and 0.5 are the thresholds of the service level objectives.
 const BUCKETS: [f64; 13] = [
@@ -56,7 +56,7 @@ pub struct Metrics {
     call_durations: Family<MethodLabels, Histogram>,
     upstream_up: Family<UpstreamLabel, Gauge>,
     upstream_sessions: Family<UpstreamLabel, Gauge>,
-    breakers: Family<StateLabels, Gauge>,
+    breakers: Family<BreakerLabels, Gauge>,
     breaker_opened: Family<UpstreamLabel, Counter<u64, Mirror>>,
     retries: Family<RetryLabels, Counter<u64, Mirror>>,
     listed: Family<ListLabel, Gauge>,
@@ -72,6 +72,9 @@ pub struct Metrics {
     certificate_reloads: Family<ResultLabel, Counter<u64, Mirror>>,
     policy: Family<AnswerLabel, Counter>,
     policy_failures: Counter,
+    flags: Family<StateLabel, Gauge>,
+    flags_expired: Family<FlagLabel, Gauge>,
+    switched_off: Family<SwitchLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
     tracked: Family<LimitLabel, Gauge>,
     secret_read: Family<SecretLabel, Gauge>,
@@ -147,6 +150,7 @@ pub(crate) struct Gauges {
     pub upstreams: Vec<UpstreamGauges>,
     pub secrets: Vec<SecretState>,
     pub pins: Vec<(Arc<str>, Tally)>,
+    pub flags: FlagTally,
 }
 
 /// What is looked at of one upstream.
@@ -191,6 +195,9 @@ impl Metrics {
             certificate_reloads: Family::default(),
             policy: Family::default(),
             policy_failures: Counter::default(),
+            flags: Family::default(),
+            flags_expired: Family::default(),
+            switched_off: Family::default(),
             limited: Family::default(),
             tracked: Family::default(),
             secret_read: Family::default(),
@@ -254,6 +261,15 @@ impl Metrics {
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
+    /// Counts a call that is refused by a kill switch; `failed` where that could not be evaluated.
+    pub(crate) fn switched_off(&self, flag: &Arc<str>, failed: bool) {
+        let labels = SwitchLabels {
+            flag: flag.clone(),
+            reason: if failed { "failed" } else { "off" },
+        };
+        self.switched_off.get_or_create(&labels).inc();
+    }
+
     /// Starts measuring one call.
     pub(crate) fn start(self: &Arc<Self>) -> Watch {
         Watch {
@@ -302,6 +318,7 @@ impl Metrics {
             self.secret_failing.get_or_create(&label).set(failing);
         }
         self.pinned(&gauges.pins);
+        self.flagged(&gauges.flags);
         self.upstreams(&gauges.upstreams);
         self.connections
             .set(i64::try_from(self.listener.open()).unwrap_or(i64::MAX));
@@ -323,6 +340,20 @@ impl Metrics {
                 &self.refused.get_or_create(&label),
                 self.listener.refused(kind),
             );
+        }
+    }
+
+    /// Flags that are not expired, or gone, have no series of their own.
+    fn flagged(&self, flags: &FlagTally) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for (state, count) in [("enabled", flags.enabled), ("disabled", flags.disabled)] {
+            let count = number(count);
+            self.flags.get_or_create(&StateLabel { state }).set(count);
+        }
+        self.flags_expired.clear();
+        for flag in &flags.expired {
+            let label = FlagLabel { flag: flag.clone() };
+            self.flags_expired.get_or_create(&label).set(1);
         }
     }
 
@@ -352,7 +383,7 @@ impl Metrics {
             let Some(breaker) = one.breaker else { continue };
             mirror(&self.breaker_opened.get_or_create(&label), breaker.opened);
             for state in State::ALL {
-                let labels = StateLabels {
+                let labels = BreakerLabels {
                     upstream: upstream.clone(),
                     state: state.as_str(),
                 };

@@ -148,7 +148,23 @@ impl Metrics {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
         }
+        self.register_flags();
         self.register_limits();
+    }
+
+    fn register_flags(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("mcp_flags", "Feature flags, by state", self.flags.clone());
+        registry.register(
+            "mcp_flag_expired",
+            "Feature flags whose day is over, by key; 1 for each",
+            self.flags_expired.clone(),
+        );
+        registry.register(
+            "mcp_switched_off",
+            "Calls that a kill switch refused, by its key, and why: it is off, or failed to be evaluated",
+            self.switched_off.clone(),
+        );
     }
 
     fn register_limits(&mut self) {

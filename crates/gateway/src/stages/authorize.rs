@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use mcp_ultra_domain::policy::{Action, Ask, Circumstances, Decision, Target};
+use mcp_ultra_domain::{
+    catalog::Kind,
+    policy::{Action, Ask, Circumstances, Decision, Resource, Target},
+};
 use mcp_ultra_protocol::Method;
 
 use super::route;
@@ -46,9 +49,10 @@ impl<T> Permitted<T> {
     }
 }
 
-/// Without a policy every principal may call everything, which is why the gateway listens on
-/// loopback unless it is told otherwise. With one, what may not be called is answered as what does
-/// not exist; so is a tool that is not listed where its server's pins are enforced.
+/// Without a policy every principal may call everything that no flag switches off, which is why the
+/// gateway listens on loopback unless it is told otherwise. With one, what may not be called is
+/// answered as what does not exist; so is what is switched off, and a tool that is not listed where
+/// its server's pins are enforced.
 pub(crate) fn call(
     gateway: &Gateway,
     snapshot: &Snapshot,
@@ -76,6 +80,11 @@ pub(crate) fn call(
     let Some(action) = Action::of(call.method) else {
         return Err(route::unknown(call).into());
     };
+    let (resource, _) = resource_of(snapshot, &routed.subject);
+    if let Some(off) = view.off(resource, circumstances.now) {
+        gateway.tell_of_switch(&off, &routed);
+        return Err(route::unknown(call).into());
+    }
     let decision = decide(
         gateway,
         snapshot,
@@ -87,13 +96,13 @@ pub(crate) fn call(
     if !decision.allowed {
         return Err(route::unknown(call).into());
     }
-    let grounds = Grounds {
+    let grounds = view.policies().map(|policies| Grounds {
         decision,
-        revision: view.policies().revision().clone(),
-    };
+        revision: policies.revision().clone(),
+    });
     Ok(Permitted {
         permitted: routed,
-        grounds: Some(grounds),
+        grounds,
     })
 }
 
@@ -114,8 +123,7 @@ pub(crate) fn hears_of_resource(gateway: &Gateway, viewer: &Viewer, uri: &str) -
     let subject = route::subject_of_uri(&snapshot, uri);
     subject.is_some_and(|subject| {
         let action = Action::ResourcesSubscribe;
-        let circumstances = viewer.circumstances(gateway);
-        decide(gateway, &snapshot, &view, action, &subject, &circumstances).allowed
+        hears_of(gateway, &snapshot, &view, action, &subject, viewer)
     })
 }
 
@@ -128,9 +136,37 @@ pub(crate) fn hears_of_task(gateway: &Gateway, viewer: &Viewer, token: &str) -> 
     let subject = route::subject_of_task(gateway, &snapshot, &viewer.principal, token);
     subject.is_some_and(|subject| {
         let action = Action::TasksGet;
-        let circumstances = viewer.circumstances(gateway);
-        decide(gateway, &snapshot, &view, action, &subject, &circumstances).allowed
+        hears_of(gateway, &snapshot, &view, action, &subject, viewer)
     })
+}
+
+/// Whether a viewer may have the action on something at this moment.
+fn hears_of(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    view: &View,
+    action: Action,
+    subject: &Subject,
+    viewer: &Viewer,
+) -> bool {
+    let circumstances = viewer.circumstances(gateway);
+    let (resource, _) = resource_of(snapshot, subject);
+    view.off(resource, circumstances.now).is_none()
+        && decide(gateway, snapshot, view, action, subject, &circumstances).allowed
+}
+
+/// What a call is about for the rules, and where it stands in the catalog.
+fn resource_of<'s>(
+    snapshot: &'s Snapshot,
+    subject: &'s Subject,
+) -> (&'s Resource, Option<(Kind, usize)>) {
+    match subject {
+        Subject::Listed(kind, at) => {
+            let item = &snapshot.catalog.items(*kind)[*at].item;
+            (&item.resource, Some((*kind, *at)))
+        }
+        Subject::Unlisted(resource) => (&**resource, None),
+    }
 }
 
 /// The answer on an action, and on the one that it needs besides.
@@ -142,21 +178,16 @@ fn decide(
     subject: &Subject,
     circumstances: &Circumstances<'_>,
 ) -> Arc<Decision> {
-    let (resource, listed) = match subject {
-        Subject::Listed(kind, at) => {
-            let item = &snapshot.catalog.items(*kind)[*at].item;
-            (&item.resource, Some((*kind, *at)))
-        }
-        Subject::Unlisted(resource) => (&**resource, None),
-    };
-    let mut decision = view.decide(snapshot, action, resource, listed, circumstances);
+    let (resource, listed) = resource_of(snapshot, subject);
+    let by_policy = view.decide(snapshot, action, resource, listed, circumstances);
+    let has_policies = by_policy.is_some();
+    let mut decision = by_policy.unwrap_or_else(|| view.permits_all().clone());
     if decision.allowed
         && let Some(needed) = needed(action, &resource.target)
+        && let Some(possible) = view.ask(needed, resource, Ask::Possible, circumstances)
+        && !possible.allowed
     {
-        let possible = view.ask(needed, resource, Ask::Possible, circumstances);
-        if !possible.allowed {
-            decision = Arc::new(possible);
-        }
+        decision = Arc::new(possible);
     }
     // A tool or prompt that nobody listed can't be told from one that is not there, and must not
     // be: its server would answer otherwise than this gateway does.
@@ -164,8 +195,10 @@ fn decide(
     if decision.allowed && by_name && listed.is_none() {
         decision = Arc::new(Decision::default());
     }
-    gateway.metrics.policy(answer(&decision));
-    gateway.tell_of_failures(&decision);
+    if has_policies {
+        gateway.metrics.policy(answer(&decision));
+        gateway.tell_of_failures(&decision);
+    }
     decision
 }
 

@@ -3,7 +3,10 @@
 use std::{fmt::Write, sync::Arc, time::Duration};
 
 use bytestring::ByteString;
-use mcp_ultra_domain::catalog::{Item, Kind, State};
+use mcp_ultra_domain::{
+    catalog::{Item, Kind, State},
+    flags::Feature,
+};
 use mcp_ultra_protocol::{
     Era, Method, Version, WireError,
     json::{self, Object},
@@ -78,6 +81,14 @@ pub(crate) async fn answer(
 
 async fn initialize(gateway: &Gateway, snapshot: &Snapshot, call: &Call, reply: Reply) {
     let caller = &call.caller;
+    let (rules, now) = (&snapshot.rules, gateway.clock.now());
+    if !rules.has(Feature::LegacySessions, &caller.principal, now) {
+        let flag = Feature::LegacySessions.key();
+        tracing::debug!(flag, "no session is opened: a flag says so");
+        // As a server answers that speaks 2026-07-28 alone.
+        let error = WireError::method_not_found(Method::Initialize.as_str());
+        return reply.error_with_status(&error, 404).await;
+    }
     let mut negotiated = Negotiated::new(
         gateway,
         caller.version,
@@ -169,7 +180,7 @@ fn hints(gateway: &Gateway, snapshot: &Snapshot) -> (u64, &'static str) {
         .unwrap_or_else(|| gateway.settings().list_ttl_ms);
     (
         ttl,
-        if snapshot.policies.is_some() || snapshot.catalog.is_private() {
+        if snapshot.rules.governs() || snapshot.catalog.is_private() {
             "private"
         } else {
             "public"

@@ -273,7 +273,7 @@ fn resource(snapshot: &Snapshot, public: &str) -> Option<Found> {
 fn templates(snapshot: &Snapshot, at: usize, public: &str) -> Option<Templates> {
     match &snapshot.catalog.sources()[at].offer {
         Some(offer) => Some(offer.templates_of(public)),
-        None => snapshot.policies.is_none().then(Templates::default),
+        None => snapshot.rules.policies().is_none().then(Templates::default),
     }
 }
 
@@ -330,7 +330,7 @@ fn referred(snapshot: &Snapshot, reference: &Reference) -> Option<Found> {
                 // What policies say of a template is said of its name: another spelling of it is
                 // no way round.
                 let mut offers = snapshot.catalog.sources().iter();
-                let spells = snapshot.policies.is_some()
+                let spells = snapshot.rules.policies().is_some()
                     && offers.any(|source| {
                         let offer = source.offer.as_ref();
                         offer.is_some_and(|offer| offer.spells_template(uri))

@@ -12,6 +12,7 @@ mod demo_server;
 mod duration;
 mod exit;
 mod files;
+mod flags;
 mod grant;
 mod import;
 mod key;
@@ -55,6 +56,9 @@ enum Command {
     /// Check, test and explain policies
     #[command(subcommand)]
     Policy(policy::Command),
+    /// List, evaluate and check feature flags
+    #[command(subcommand)]
+    Flags(flags::Command),
     /// Turn the MCP servers of a client's configuration into a configuration of the gateway
     Import(import::Args),
     /// Make, list, rotate and revoke API keys
@@ -120,6 +124,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Config(command) => wait_for(config::run(&command)),
         Command::Policy(command) => policy::run(&command),
+        Command::Flags(command) => flags::run(&command),
         Command::Import(args) => import::run(&args),
         Command::Key(command) => wait_for(key::run(command)),
         Command::Grant(command) => wait_for(grant::run(command)),

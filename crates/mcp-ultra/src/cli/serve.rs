@@ -64,7 +64,9 @@ pub(super) fn run(args: &Args) -> CommandResult {
     });
     serving.map_err(|error| match error {
         // As any other fault of the configuration.
-        wiring::ServeError::Policy(_) | wiring::ServeError::LockFile(_) => Failure::usage(error),
+        wiring::ServeError::Policy(_)
+        | wiring::ServeError::Flags(_)
+        | wiring::ServeError::LockFile(_) => Failure::usage(error),
         error => Failure::failed(error),
     })?
 }

@@ -1,10 +1,11 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], pins of tools in [`pinning`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
 mod connect;
+pub(crate) mod flags;
 mod identity;
 pub(crate) mod log;
 pub(crate) mod pinning;
@@ -28,6 +29,7 @@ use mcp_ultra_backends::sql::{OpenError, Sqlite};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{
     SystemClock,
+    flags::FlagErrors,
     policy::PolicyErrors,
     ports::{BlockStoreError, MemoryLimitStore, MemorySessionStore, NoSecrets, SecretStates},
 };
@@ -77,6 +79,10 @@ pub(crate) enum ServeError {
     #[error("the policies of policy.files can't be used: {0}")]
     #[diagnostic(help("`mcp-ultra policy check FILE…` checks them without a gateway"))]
     Policy(#[from] PolicyErrors),
+    /// The feature flags can't be used.
+    #[error("the flags of flags.files can't be used: {0}")]
+    #[diagnostic(help("`mcp-ultra flags check FILE…` checks them without a gateway"))]
+    Flags(#[from] FlagErrors),
     /// The lock file of tools can't be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -149,7 +155,8 @@ impl Server {
         if let Some(identity) = &identity {
             identity.read_blocks().await?;
         }
-        let policies = policy::policies(&config.policy)?;
+        let flags = flags::flags(&config.flags)?;
+        let policies = policy::policies(&config.policy, flags.as_ref())?;
         let lock = pinning::lock_file(&config.pinning)?;
         let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
         let gateway = Gateway::new(Parts {
@@ -158,6 +165,7 @@ impl Server {
             identity: identity.clone(),
             connect,
             policies,
+            flags,
             lock,
             pins: pinning::store(storage.as_ref()),
             store: Arc::new(MemorySessionStore::default()),
@@ -178,6 +186,7 @@ impl Server {
             clock,
         )?;
         policy::tell_of_admin(&config, gateway.policies().as_deref());
+        flags::tell_of_switches(gateway.flags().as_deref(), &config);
         gateway.start();
         let proxies = gateway.clone();
         let listener =

@@ -119,6 +119,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         identity: None,
         connect: None,
         policies: None,
+        flags: None,
         lock: None,
         pins: pins.clone(),
         store: Arc::new(MemorySessionStore::default()),

@@ -8,19 +8,26 @@ use std::{
 };
 
 use mcp_ultra_config::{Config, PolicySection};
-use mcp_ultra_domain::policy::{Policies, PolicyErrors, Problem, Source};
+use mcp_ultra_domain::{
+    flags::Flags,
+    policy::{Policies, PolicyErrors, Problem, Source},
+};
 
 /// The largest file of policies, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// The policies of a configuration; `None` where it has none, and everything is permitted.
-pub(crate) fn policies(section: &PolicySection) -> Result<Option<Arc<Policies>>, PolicyErrors> {
+/// The policies of a configuration, which may read these flags; `None` where it has none, and everything is permitted.
+pub(crate) fn policies(
+    section: &PolicySection,
+    flags: Option<&Arc<Flags>>,
+) -> Result<Option<Arc<Policies>>, PolicyErrors> {
     if !section.is_on() {
         return Ok(None);
     }
     let paths: Vec<PathBuf> = section.files.iter().map(PathBuf::from).collect();
     let sources = sources(&paths)?;
-    let policies = Policies::compile(&sources, section.time_zone.as_deref())?;
+    let zone = section.time_zone.as_deref();
+    let policies = Policies::compile_with_flags(&sources, zone, flags.cloned())?;
     Ok(Some(Arc::new(policies)))
 }
 

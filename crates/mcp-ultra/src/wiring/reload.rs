@@ -6,11 +6,12 @@ use std::{
 };
 
 use mcp_ultra_config::{Changes, Config, ConfigError, SourceFile, Sources};
+use mcp_ultra_domain::flags::Flags;
 use mcp_ultra_gateway::Gateway;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    log, pinning, policy,
+    flags, log, pinning, policy,
     secrets::Secrets,
     watch::{Place, Watch},
 };
@@ -53,7 +54,9 @@ pub(super) async fn run(
         };
         match load(&sources, &mut secrets, file.as_deref()).await {
             Ok(new) => {
-                let other = new.policy != running.policy || new.pinning != running.pinning;
+                let other = new.policy != running.policy
+                    || new.flags != running.flags
+                    || new.pinning != running.pinning;
                 apply(why, &started, &mut running, new, &gateway, &log);
                 if other {
                     watch = self::watch(file.as_deref(), &running);
@@ -93,7 +96,14 @@ fn apply(
     log: &log::Level,
 ) {
     let changes = Changes::between(running, &new);
-    let policies = match policy::policies(&new.policy) {
+    let flags = match flags::flags(&new.flags) {
+        Ok(flags) => flags,
+        Err(error) => {
+            tracing::error!(why, %error, "the new flags are refused, the old configuration stays");
+            return;
+        }
+    };
+    let policies = match policy::policies(&new.policy, flags.as_ref()) {
         Ok(policies) => policies,
         Err(error) => {
             tracing::error!(why, %error, "the new policies are refused, the old configuration stays");
@@ -111,17 +121,24 @@ fn apply(
         .as_ref()
         .map(|policies| policies.revision().clone());
     let same_pins = lock == gateway.lock_file();
-    if changes.is_empty() && same_pins && revision == gateway.policy_revision() {
+    let flag_revision = |flags: &Option<Arc<Flags>>| {
+        let flags = flags.as_ref();
+        flags.map(|flags| flags.revision().clone())
+    };
+    let same_flags = flag_revision(&flags) == flag_revision(&gateway.flags());
+    let same_rules = same_flags && revision == gateway.policy_revision();
+    if changes.is_empty() && same_pins && same_rules {
         tracing::info!(why, "the configuration was read again: nothing differs");
         warn_of_restart(started, &new);
         return;
     }
-    if let Err(error) = gateway.reload(&new, policies, lock) {
+    if let Err(error) = gateway.reload(&new, policies, flags, lock) {
         tracing::error!(why, %error, "the new configuration is refused, the old one stays");
         return;
     }
     // The admin API of before stays until a restart.
     policy::tell_of_admin(started, gateway.policies().as_deref());
+    flags::tell_of_switches(gateway.flags().as_deref(), &new);
     log.set(new.log.level);
     tracing::info!(
         why,
@@ -130,6 +147,7 @@ fn apply(
         changed = ?changes.servers_changed,
         values = ?changes.live,
         policies = revision.as_deref().unwrap_or("none"),
+        flags = if same_flags { "the same" } else { "others" },
         lock_file = if same_pins { "the same" } else { "another" },
         "the new configuration is in force"
     );
@@ -146,21 +164,24 @@ fn warn_of_restart(started: &Config, new: &Config) {
     }
 }
 
-/// Watches the configuration's file, its policies and its lock file.
+/// Watches the configuration's file, its policies, its flags and its lock file.
 fn watch(file: Option<&Path>, config: &Config) -> Watch {
-    let policies = config
-        .policy
-        .files
-        .iter()
-        .map(Path::new)
-        .filter_map(|path| {
+    let rules = |files: &[String], is_ours: fn(&Path) -> bool| -> Vec<Place> {
+        let place = |path: &Path| {
             if path.is_dir() {
-                return Some(Place::of_files(path, policy::is_ours));
+                return Some(Place::of_files(path, is_ours));
             }
             Place::of_file(path)
-        });
+        };
+        files.iter().map(Path::new).filter_map(place).collect()
+    };
+    let policies = rules(&config.policy.files, policy::is_ours);
+    let flags = rules(&config.flags.files, flags::is_ours);
     let lock = config.pinning.lock_file.as_deref().map(Path::new);
     let named = [file, lock].into_iter().flatten();
-    let places = named.filter_map(Place::of_file).chain(policies);
+    let places = named
+        .filter_map(Place::of_file)
+        .chain(policies)
+        .chain(flags);
     Watch::new("the configuration", places.collect())
 }

@@ -18,7 +18,14 @@ async fn the_examples_do_what_their_cases_say() {
         if !folder.is_dir() {
             continue;
         }
-        let checked = run(&["policy", "check", &folder.to_string_lossy()]).await;
+        let folder_name = folder.to_string_lossy();
+        let mut check = vec!["policy", "check", &*folder_name];
+        let flags = folder.join("flags.json");
+        let flags_name = flags.to_string_lossy();
+        if flags.exists() {
+            check.extend(["--flags", &*flags_name]);
+        }
+        let checked = run(&check).await;
         assert_eq!((checked.code, &*checked.err), (0, ""));
         let cases = folder.join("test.yaml");
         let test = run(&["policy", "test", &cases.to_string_lossy()]).await;
@@ -26,7 +33,7 @@ async fn the_examples_do_what_their_cases_say() {
         assert!(test.out.contains(" cases, 0 failed."), "{}", test.out);
         tested += 1;
     }
-    assert_eq!(tested, 5);
+    assert_eq!(tested, 6);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod cli;
 mod cli_config;
 mod cli_connect;
+mod cli_flags;
 mod cli_policy;
 mod cli_quickstart;
 mod cli_smoke;
@@ -36,6 +37,8 @@ mod gateway_connect_scopes;
 mod gateway_credentials;
 mod gateway_eras;
 mod gateway_federation;
+mod gateway_flags;
+mod gateway_flags_reload;
 mod gateway_grants;
 mod gateway_hostile_client;
 mod gateway_hostile_tokens;

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use mcp_ultra_testkit::raw::{Client, modern::Caller};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -76,6 +77,11 @@ async fn the_command_reference_is_up_to_date() {
     );
 }
 
+/// A kill switch that should be gone: metrics have series of it.
+const FLAGS: &str = r#"{"flags": {"tool.demo_add_note.enabled": {
+  "state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
+  "metadata": {"owner": "ops", "expires": "2020-01-01"}}}}"#;
+
 /// A gateway with the demo server behind it.
 struct Serving {
     process: Child,
@@ -87,9 +93,12 @@ impl Serving {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("mcp-ultra.yaml");
+        let flags = folder.path().join("flags.json");
+        fs::write(&flags, FLAGS).unwrap();
+        let flags = flags.display();
         let program = env!("CARGO_BIN_EXE_mcp-ultra");
         let text = format!(
-            "server: {{ port: 0 }}\nservers:\n  - name: demo\n    command: {program}\n    args: [demo-server]\n    env: {{ DEMO_KEY: '${{secret:demo}}' }}\n  - name: gone\n    url: http://127.0.0.1:1/mcp\n    credentials: {{ kind: client_credentials, token_endpoint: http://127.0.0.1:1/token, client_id: a, client_secret: '${{secret:demo}}' }}\n"
+            "server: {{ port: 0 }}\nflags: {{ files: ['{flags}'] }}\nservers:\n  - name: demo\n    command: {program}\n    args: [demo-server]\n    env: {{ DEMO_KEY: '${{secret:demo}}' }}\n  - name: gone\n    url: http://127.0.0.1:1/mcp\n    credentials: {{ kind: client_credentials, token_endpoint: http://127.0.0.1:1/token, client_id: a, client_secret: '${{secret:demo}}' }}\n"
         );
         fs::write(&file, text).unwrap();
         let mut process = command(&["serve", "--config", &file.to_string_lossy()])
@@ -197,6 +206,10 @@ async fn the_metrics_page_names_what_is_served() {
     let call = [&["tools", "call", "demo_echo"][..], &arguments].concat();
     let call = run(&call).await;
     assert_eq!(call.code, 0, "{}", call.err);
+    let refused = Caller::new(Client::new(&target))
+        .call("tools/call", serde_json::json!({ "name": "demo_add_note" }))
+        .await;
+    assert_eq!(refused.unwrap().error_code(), Some(-32602));
     let served = served(&gateway.get("/metrics").await);
     assert!(served.contains_key("mcp_requests_total"), "{served:?}");
     assert_eq!(documented(&read("docs/reference/metrics.md")), served);

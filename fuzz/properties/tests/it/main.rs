@@ -129,7 +129,7 @@ macro_rules! one_test_each {
     };
 }
 
-one_test_each! { config edit envelope headers json names param_headers proof seal sse uri }
+one_test_each! { config edit envelope flags headers json names param_headers proof seal sse uri }
 
 #[test]
 fn every_property_has_a_test_a_target_and_seeds() {

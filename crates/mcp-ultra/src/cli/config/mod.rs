@@ -5,10 +5,10 @@ mod problem;
 mod schema;
 mod validate;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mcp_ultra_backends::secrets::OpenError;
-use mcp_ultra_config::{ConfigError, Loaded, MissingReferences, Sources, Warning};
+use mcp_ultra_config::{Config, ConfigError, Loaded, MissingReferences, Sources, Warning};
 
 use super::exit::{CommandResult, Failure};
 use crate::wiring::secrets::{self, LoadError};
@@ -55,6 +55,14 @@ impl SourceArgs {
         }
         Ok(secrets::load(&sources).await?.0)
     }
+}
+
+/// The configuration of a file, for commands that need no secret of it.
+pub(crate) fn without_secrets(file: &Path) -> Result<Config, Failure> {
+    let mut sources = Sources::from_process(Some(file)).map_err(|error| failure(&error))?;
+    sources.missing = MissingReferences::Accept;
+    let loaded = mcp_ultra_config::load(&sources).map_err(|error| failure(&error))?;
+    Ok(loaded.config)
 }
 
 /// A fault in the configuration, as every command that loads one ends with it.

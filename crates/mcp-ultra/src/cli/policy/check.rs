@@ -20,7 +20,8 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> CommandResult {
     let config = args.source.config()?;
-    match args.source.policies(config.as_ref(), None) {
+    let flags = args.source.flags(config.as_ref())?;
+    match args.source.policies(config.as_ref(), None, flags) {
         Ok(policies) => {
             // Whether there is an admin API that nobody may use is known of a configuration alone.
             let has_admin = config.is_some_and(|config| config.admin.port.is_some());

@@ -107,9 +107,10 @@ struct Senseless(String);
 
 pub(super) fn run(args: &Args) -> CommandResult {
     let config = args.source.config()?;
+    let flags = args.source.flags(config.as_ref())?;
     let policies = args
         .source
-        .policies(config.as_ref(), args.time_zone.as_deref())
+        .policies(config.as_ref(), args.time_zone.as_deref(), flags)
         .map_err(|errors| failure(&errors))?;
     let senseless = |problem| Failure::usage(Senseless(problem));
     let request = args.request(config.as_ref()).map_err(senseless)?;

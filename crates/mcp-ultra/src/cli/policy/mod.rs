@@ -6,10 +6,15 @@ mod request;
 mod source;
 mod test;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use mcp_ultra_domain::policy::{Policies, PolicyErrors, Problem};
+use mcp_ultra_domain::{
+    flags::Flags,
+    policy::{Policies, PolicyErrors, Problem},
+};
 use serde_json::{Value, json};
+
+pub(super) use request::{Around, What, Who};
 
 use super::exit::{CommandResult, Exit, Failure, print};
 use crate::wiring::policy::sources;
@@ -51,8 +56,12 @@ pub(super) fn failure(errors: &PolicyErrors) -> Failure {
     })
 }
 
-fn compile(paths: &[PathBuf], time_zone: Option<&str>) -> Result<Policies, PolicyErrors> {
-    Policies::compile(&sources(paths)?, time_zone)
+fn compile(
+    paths: &[PathBuf],
+    time_zone: Option<&str>,
+    flags: Option<Arc<Flags>>,
+) -> Result<Policies, PolicyErrors> {
+    Policies::compile_with_flags(&sources(paths)?, time_zone, flags)
 }
 
 /// A fault as JSON.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 /// Who asks.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Who {
+pub(in crate::cli) struct Who {
     pub kind: Option<String>,
     pub subject: Option<String>,
     pub issuer: Option<String>,
@@ -35,7 +35,7 @@ pub(super) struct Who {
 /// What is asked for.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct What {
+pub(in crate::cli) struct What {
     pub tool: Option<String>,
     pub prompt: Option<String>,
     pub resource: Option<String>,
@@ -54,7 +54,7 @@ pub(super) struct What {
 /// From where, when and with what.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Around {
+pub(in crate::cli) struct Around {
     pub time: Option<String>,
     pub address: Option<IpAddr>,
     pub arguments: Option<Map<String, Value>>,
@@ -146,7 +146,7 @@ impl Request {
 
 impl Around {
     /// The time of the request; `now` where none is given.
-    pub(super) fn now(&self, now: Duration) -> Result<Duration, String> {
+    pub(in crate::cli) fn now(&self, now: Duration) -> Result<Duration, String> {
         self.time.as_deref().map_or(Ok(now), time)
     }
 }
@@ -181,7 +181,7 @@ fn named(which: fn(Action) -> bool) -> String {
 
 impl Who {
     /// The principal that is described.
-    pub(super) fn principal(&self) -> Result<Principal, String> {
+    pub(in crate::cli) fn principal(&self) -> Result<Principal, String> {
         let kind = match self.kind.as_deref() {
             None if self.subject.is_none() => PrincipalKind::Anonymous,
             None | Some("user") => PrincipalKind::User,
@@ -218,7 +218,8 @@ impl Who {
 }
 
 impl What {
-    fn resource(&self) -> Result<Resource, String> {
+    /// The thing that is described.
+    pub(in crate::cli) fn resource(&self) -> Result<Resource, String> {
         if let Some(id) = &self.administration {
             let others = [&self.tool, &self.prompt, &self.resource];
             if others.into_iter().any(Option::is_some) || !self.template.is_empty() {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{
     compile, failure,
     request::{Around, Request, What, Who},
+    source::flags_of,
 };
 use crate::cli::exit::{CommandResult, Failure, print};
 
@@ -28,6 +29,9 @@ pub(crate) struct Args {
 struct Suite {
     /// Files and folders of policies, from the folder of this file.
     policies: Vec<PathBuf>,
+    /// Files and folders of flags that the policies read, from the folder of this file.
+    #[serde(default)]
+    flags: Vec<PathBuf>,
     /// The time zone of `context.time`.
     #[serde(default)]
     time_zone: Option<String>,
@@ -77,13 +81,12 @@ pub(super) fn run(args: &Args) -> CommandResult {
     for file in &args.files {
         let suite = read(file)?;
         let folder = file.parent().unwrap_or(Path::new(""));
-        let paths: Vec<PathBuf> = suite
-            .policies
-            .iter()
-            .map(|path| folder.join(path))
-            .collect();
-        let policies =
-            compile(&paths, suite.time_zone.as_deref()).map_err(|errors| failure(&errors))?;
+        let within = |paths: &[PathBuf]| -> Vec<PathBuf> {
+            paths.iter().map(|path| folder.join(path)).collect()
+        };
+        let flags = flags_of(&within(&suite.flags))?;
+        let policies = compile(&within(&suite.policies), suite.time_zone.as_deref(), flags)
+            .map_err(|errors| failure(&errors))?;
         for case in &suite.cases {
             let found = case.run(&policies).map_err(|problem| {
                 let problem = format!("the case \"{}\": {problem}", case.name);

@@ -1,0 +1,119 @@
+//! From the section `flags` to feature flags.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mcp_ultra_config::{Config, FlagsSection};
+use mcp_ultra_domain::flags::{FlagErrors, FlagProblem, Flags, Source, Switches};
+
+/// The largest file of definitions, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+/// The flags of a configuration; `None` where it has none.
+pub(crate) fn flags(section: &FlagsSection) -> Result<Option<Arc<Flags>>, FlagErrors> {
+    if !section.is_on() {
+        return Ok(None);
+    }
+    let paths: Vec<PathBuf> = section.files.iter().map(PathBuf::from).collect();
+    read(&paths).map(|flags| Some(Arc::new(flags)))
+}
+
+/// Reads files, and the files of definitions in folders.
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Flags, FlagErrors> {
+    let mut sources: Vec<Source> = Vec::new();
+    let mut problems = Vec::new();
+    for path in paths {
+        let files = match files(path) {
+            Ok(files) => files,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        for file in files {
+            match source(&file) {
+                // A file that is named besides its folder is one file.
+                Ok(source) if sources.iter().any(|known| known.name == source.name) => {}
+                Ok(source) => sources.push(source),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+    if problems.is_empty() {
+        Flags::read(&sources)
+    } else {
+        Err(FlagErrors(problems))
+    }
+}
+
+/// The switches of servers that a configuration does not have, in words: one of them may be
+/// misspelt, and then nothing is switched off by it.
+pub(crate) fn odd_about_switches(flags: &Flags, config: &Config) -> Option<String> {
+    let switches = Switches::of(flags)?;
+    let is_known = |name: &&str| config.servers.iter().any(|server| server.name == **name);
+    let mut unknown: Vec<&str> = switches.servers().filter(|name| !is_known(name)).collect();
+    unknown.sort_unstable();
+    (!unknown.is_empty()).then(|| {
+        let names = unknown.join(", ");
+        format!("kill switches are for servers that are not configured: {names}")
+    })
+}
+
+/// Says in the log what is odd about the switches.
+pub(super) fn tell_of_switches(flags: Option<&Flags>, config: &Config) {
+    if let Some(odd) = flags.and_then(|flags| odd_about_switches(flags, config)) {
+        tracing::warn!("{odd}");
+    }
+}
+
+/// Whether a file is one of definitions, by its name.
+pub(super) fn is_ours(file: &Path) -> bool {
+    let hidden = file
+        .file_name()
+        .is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    !hidden
+        && file
+            .extension()
+            .is_some_and(|extension| extension == "json")
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, FlagProblem> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path)
+        .map_err(|error| problem(path, &format!("the folder can't be read: {error}")))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| is_ours(file) && file.is_file())
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(problem(path, "there is no .json file in this folder"));
+    }
+    Ok(files)
+}
+
+fn source(path: &Path) -> Result<Source, FlagProblem> {
+    let mut text = String::new();
+    let read =
+        fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+    match read {
+        Err(error) => Err(problem(path, &format!("the file can't be read: {error}"))),
+        Ok(length) if length as u64 > LARGEST => {
+            Err(problem(path, "the file is larger than 4 MiB"))
+        }
+        Ok(_) => Ok(Source {
+            name: path.display().to_string(),
+            text,
+        }),
+    }
+}
+
+fn problem(path: &Path, message: &str) -> FlagProblem {
+    FlagProblem::whole(&path.display().to_string(), message)
+}
