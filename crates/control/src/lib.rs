@@ -2,6 +2,7 @@
 //!
 //! - [`api`]: the admin API, over HTTP
 //! - [`keys`]: API keys are made, changed and ended
+//! - [`breakers`]: circuit breakers of servers are shown and forced
 //! - [`blocks`]: callers are refused for a time
 //! - [`grants`]: what people have granted at servers is listed and withdrawn
 //! - [`pins`]: definitions of tools are shown and approved
@@ -13,6 +14,7 @@
 
 pub mod api;
 pub mod blocks;
+pub mod breakers;
 pub mod grants;
 pub mod keys;
 pub mod pins;

@@ -39,6 +39,7 @@ use utoipa_axum::router::OpenApiRouter;
 use self::rule::Rule;
 use crate::{
     blocks::Blocks,
+    breakers::Breakers,
     grants::{Grants, Links},
     keys::Keys,
     pins::Pins,
@@ -67,6 +68,8 @@ pub struct Api {
     pub pins: Pins,
     /// What callers have open.
     pub sessions: Arc<dyn ClientSessions>,
+    /// Circuit breakers.
+    pub breakers: Arc<dyn Breakers>,
     /// Who is blocked.
     pub blocks: Blocks,
     /// What was asked before.
@@ -94,6 +97,7 @@ impl std::fmt::Debug for Api {
     modifiers(&Bearer),
     tags(
         (name = "blocks", description = "Callers who are refused for a time, whatever credential they show"),
+        (name = "breakers", description = "Circuit breakers of servers, as this gateway has them"),
         (name = "grants", description = "Grants: what people have allowed the gateway to do at servers in their name"),
         (name = "keys", description = "API keys: credentials that the gateway issues itself"),
         (name = "sessions", description = "What callers have open at this gateway: sessions, and streams of callers without"),

@@ -63,6 +63,10 @@ actions! {
     AdminBlocksRead = "admin/blocks/read",
     /// Block callers, and let them in again.
     AdminBlocksManage = "admin/blocks/manage",
+    /// See the circuit breakers of servers.
+    AdminBreakersRead = "admin/breakers/read",
+    /// Force them open or closed.
+    AdminBreakersForce = "admin/breakers/force",
     /// See the definitions of tools, and what waits for approval.
     AdminToolsRead = "admin/tools/read",
     /// Agree to definitions of tools, and forget those that are gone.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mcp_ultra_domain::{
+    breaker::{Forced, Status},
     catalog::{Kind, State},
     pinning::LockFile,
     policy::{Decision, Failure, Policies},
@@ -12,6 +13,7 @@ use crate::{
     limits::Exceeded,
     metrics::{Gauges, UpstreamGauges},
     pipeline::Refusal,
+    upstream::Upstream,
 };
 
 use super::Gateway;
@@ -27,6 +29,25 @@ impl Gateway {
         let mut warm = self.warm.subscribe();
         // The sender lives as long as the gateway.
         drop(warm.wait_for(|warm| *warm).await);
+    }
+
+    /// The circuit breakers of all upstreams that have one: name, how it is, and in how many seconds it
+    /// lets a call through where it is open.
+    pub fn breakers(&self) -> Vec<(Arc<str>, Status, Option<u64>)> {
+        let snapshot = self.snapshot();
+        let upstreams = snapshot.upstreams.iter();
+        let of = |upstream: &Arc<Upstream>| {
+            let (status, seconds) = upstream.breaker_for()?;
+            Some((upstream.name().clone(), status, seconds))
+        };
+        upstreams.filter_map(of).collect()
+    }
+
+    /// Forces the circuit breaker of an upstream, or no more; `false` where there is none.
+    pub fn force_breaker(&self, upstream: &str, forced: Option<Forced>) -> bool {
+        let snapshot = self.snapshot();
+        let found = snapshot.upstream(upstream);
+        found.is_some_and(|upstream| upstream.force_breaker(forced))
     }
 
     /// How every upstream is doing: name, whether it answers, and why not.

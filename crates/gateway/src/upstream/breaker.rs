@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_domain::breaker::{Breaker, Pass, Refused, Status, Verdict};
+use mcp_ultra_domain::breaker::{Breaker, Forced, Pass, Refused, Status, Verdict};
 
 use super::{Upstream, UpstreamError};
 
@@ -33,6 +33,22 @@ impl Upstream {
     pub(crate) fn breaker(&self) -> Option<Status> {
         let breaker = self.breaker.as_ref()?;
         Some(breaker.status(self.age()))
+    }
+
+    /// How its breaker is, and in how many seconds it lets a call through where it is open.
+    pub(crate) fn breaker_for(&self) -> Option<(Status, Option<u64>)> {
+        let (status, now) = (self.breaker()?, self.age());
+        let wait = status.open_until.map(|until| until.saturating_sub(now));
+        Some((status, wait.map(seconds)))
+    }
+
+    /// Forces its breaker, or no more; `false` where it has none.
+    pub(crate) fn force_breaker(&self, forced: Option<Forced>) -> bool {
+        let Some(breaker) = &self.breaker else {
+            return false;
+        };
+        breaker.force(forced);
+        true
     }
 
     /// What its breaker is told as the time.
@@ -80,8 +96,10 @@ impl Drop for Trial {
 }
 
 fn open(refused: Refused) -> UpstreamError {
-    // Rounded up: who comes back then is not too early.
-    let seconds = |time: Duration| time.as_millis().div_ceil(1000);
-    let after = refused.retry_after.map(seconds);
-    UpstreamError::CircuitOpen(after.map(|after| u64::try_from(after).unwrap_or(u64::MAX)))
+    UpstreamError::CircuitOpen(refused.retry_after.map(seconds))
+}
+
+/// Rounded up: who comes back then is not too early.
+fn seconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }

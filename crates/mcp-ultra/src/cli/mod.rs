@@ -5,6 +5,7 @@
 //! [`crate::client`].
 
 mod admin;
+mod breaker;
 mod completions;
 mod config;
 mod connect;
@@ -70,6 +71,9 @@ enum Command {
     /// List and end what callers have open at a running gateway
     #[command(subcommand)]
     Session(session::Command),
+    /// List the circuit breakers of a running gateway, and force them open or closed
+    #[command(subcommand)]
+    Breaker(breaker::Command),
     /// List, call and check the tools of a running server; lock and approve their definitions
     #[command(subcommand)]
     Tools(tools::Command),
@@ -129,6 +133,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Key(command) => wait_for(key::run(command)),
         Command::Grant(command) => wait_for(grant::run(command)),
         Command::Session(command) => wait_for(session::run(command)),
+        Command::Breaker(command) => wait_for(breaker::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Secrets(command) => wait_for(secrets::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),

@@ -12,13 +12,16 @@ use mcp_ultra_control::{
         rule::{InForce, Rule},
     },
     blocks::Blocks,
+    breakers::{BreakerView, Breakers, Force},
     grants::{Grants, LinkError, Links, MadeLink, Revoked, Withdraw},
     keys::Keys,
     pins::Pins,
     sessions::{ClientSessions, SessionView},
     time::timestamp,
 };
-use mcp_ultra_domain::{Clock, Grant, Principal, policy::Policies, ports::IdempotencyStore};
+use mcp_ultra_domain::{
+    Clock, Grant, Principal, breaker::Forced, policy::Policies, ports::IdempotencyStore,
+};
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
 use mcp_ultra_gateway::{Gateway, Revocation};
 
@@ -80,6 +83,7 @@ impl Admin {
             links: Arc::new(Connecting(gateway.clone())),
             pins,
             sessions: Arc::new(Callers(gateway.clone())),
+            breakers: Arc::new(OfServers(gateway.clone())),
             blocks: Blocks::new(Arc::new(storage.clone()), clock.clone()),
             idempotency: Arc::new(storage.clone()),
             clock,
@@ -186,6 +190,42 @@ impl ClientSessions for Callers {
 
     async fn end(&self, tenant: &str, id: &str) -> bool {
         self.0.end_client_session(tenant, id).await
+    }
+}
+
+/// The circuit breakers of the gateway.
+struct OfServers(Arc<Gateway>);
+
+impl Breakers for OfServers {
+    fn list(&self) -> Vec<BreakerView> {
+        let mut all: Vec<BreakerView> = self
+            .0
+            .breakers()
+            .into_iter()
+            .map(|(server, status, retry_after)| BreakerView {
+                server: server.to_string(),
+                state: status.state.as_str().to_owned(),
+                forced: status.forced.map(|forced| match forced {
+                    Forced::Open => Force::Open,
+                    Forced::Closed => Force::Closed,
+                }),
+                retry_after,
+                calls: status.tally.calls,
+                failed: status.tally.failed,
+                slow: status.tally.slow,
+                opened: status.opened,
+            })
+            .collect();
+        all.sort_by(|one, other| one.server.cmp(&other.server));
+        all
+    }
+
+    fn force(&self, server: &str, force: Option<Force>) -> bool {
+        let forced = force.map(|force| match force {
+            Force::Open => Forced::Open,
+            Force::Closed => Forced::Closed,
+        });
+        self.0.force_breaker(server, forced)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::gateway_admin::{Rig, rig_with};
 
 /// Every action of the admin API that an operation asks for.
-const ACTIONS: [&str; 12] = [
+const ACTIONS: [&str; 14] = [
     "admin/keys/read",
     "admin/keys/manage",
     "admin/grants/read",
@@ -18,6 +18,8 @@ const ACTIONS: [&str; 12] = [
     "admin/sessions/end",
     "admin/blocks/read",
     "admin/blocks/manage",
+    "admin/breakers/read",
+    "admin/breakers/force",
     "admin/tools/read",
     "admin/tools/approve",
 ];
@@ -53,7 +55,8 @@ async fn may(rig: &Rig, token: &str, method: &Method, path: &str, body: Option<&
 async fn every_operation_needs_its_own_action_in_the_tenant_that_is_asked_about() {
     let rig = rig().await;
     let (get, delete) = (Method::GET, Method::DELETE);
-    let (post, patch) = (Method::POST, Method::PATCH);
+    let (post, patch, put) = (Method::POST, Method::PATCH, Method::PUT);
+    let forced = json!({ "forced": "open" });
     let (key, some) = (json!({ "name": "k" }), json!({}));
     let somebody = json!({ "server": "up", "issuer": "https://idp.example", "subject": "bea" });
     let oneself = json!({ "server": "up" });
@@ -86,6 +89,14 @@ async fn every_operation_needs_its_own_action_in_the_tenant_that_is_asked_about(
         (&get, "blocks", None, &["admin/blocks/read"]),
         (&get, "blocks/x", None, &["admin/blocks/read"]),
         (&delete, "blocks/x", None, &["admin/blocks/manage"]),
+        (&get, "breakers", None, &["admin/breakers/read"]),
+        (&get, "breakers/up", None, &["admin/breakers/read"]),
+        (
+            &put,
+            "breakers/up",
+            Some(&forced),
+            &["admin/breakers/force"],
+        ),
         (&get, "tools", None, &["admin/tools/read"]),
         (&get, "tools/up/x", None, &["admin/tools/read"]),
         (&delete, "tools/up/x", None, &["admin/tools/approve"]),
@@ -107,7 +118,8 @@ async fn every_operation_needs_its_own_action_in_the_tenant_that_is_asked_about(
             let found = may(&rig, &token, method, &path, body).await;
             assert_eq!(found, expected, "{action}: {method} {path}");
         }
-        let of_tenants = !path.contains("/tools") && body != Some(&oneself);
+        let of_gateway = path.contains("/tools") || path.contains("/breakers");
+        let of_tenants = !of_gateway && body != Some(&oneself);
         for action in needed.iter().filter(|_| of_tenants) {
             let token = rig.token("acme", "ana", &[action]);
             let other = with(&path, "tenant=other");

@@ -31,6 +31,7 @@ mod gateway_admin_policy;
 mod gateway_asking;
 mod gateway_blocks;
 mod gateway_breaker;
+mod gateway_breaker_admin;
 mod gateway_connect;
 mod gateway_connect_ended;
 mod gateway_connect_scopes;

@@ -1,6 +1,7 @@
 //! The first version of the admin API.
 
 mod blocks;
+mod breakers;
 mod grants;
 mod keys;
 mod openapi;
@@ -18,6 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .nest("/grants", grants::routes())
         .nest("/keys", keys::routes())
         .nest("/blocks", blocks::routes())
+        .nest("/breakers", breakers::routes())
         .nest("/sessions", sessions::routes())
         .nest("/tools", tools::routes())
 }
