@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_domain::{
     ApiKey, KeySecret, PrincipalKind,
     ports::{KeyStore, KeyStoreError, MemoryKeyStore},
@@ -184,10 +184,10 @@ async fn of_many_changes_at_once_one_wins(store: &dyn KeyStore) {
 async fn what_was_kept_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state/keys.db");
-    let store = Sqlite::open(&path).await.unwrap();
+    let store = Database::open_sqlite(&path).await.unwrap();
     store.add(&key("acme", "k1", "reports")).await.unwrap();
     drop(store);
-    let store: Arc<dyn KeyStore> = Arc::new(Sqlite::open(&path).await.unwrap());
+    let store: Arc<dyn KeyStore> = Arc::new(Database::open_sqlite(&path).await.unwrap());
     let found = store.find("k1-a").await.unwrap();
     assert_eq!(found, Some(key("acme", "k1", "reports")));
 }

@@ -15,6 +15,7 @@ mod files;
 mod grant;
 mod import;
 mod key;
+mod migrate;
 mod policy;
 mod progress;
 mod quickstart;
@@ -57,6 +58,8 @@ enum Command {
     Policy(policy::Command),
     /// Turn the MCP servers of a client's configuration into a configuration of the gateway
     Import(import::Args),
+    /// Bring the tables of the configured database to this version
+    Migrate(migrate::Args),
     /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
@@ -121,6 +124,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Config(command) => wait_for(config::run(&command)),
         Command::Policy(command) => policy::run(&command),
         Command::Import(args) => import::run(&args),
+        Command::Migrate(args) => wait_for(migrate::run(args)),
         Command::Key(command) => wait_for(key::run(command)),
         Command::Grant(command) => wait_for(grant::run(command)),
         Command::Session(command) => wait_for(session::run(command)),
