@@ -58,12 +58,13 @@ async fn a_statement_has_its_time() {
     store.add(&key("acme", "k1")).await.unwrap();
     let admin = site.admin.clone();
     let holder = tokio::spawn(async move {
-        let hold = "begin; lock table api_keys; select pg_sleep(4); commit";
+        let hold = "begin; lock table api_keys; select pg_sleep(60)";
         admin.sql(hold).await
     });
-    let held = "select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted \
+    let held = "from pg_locks where mode = 'AccessExclusiveLock' and granted \
         and relation = 'api_keys'::regclass";
-    while site.admin.sql(held).await.unwrap() == "0" {
+    let is_held = format!("select count(*) {held}");
+    while site.admin.sql(&is_held).await.unwrap() == "0" {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let begun = Instant::now();
@@ -73,10 +74,19 @@ async fn a_statement_has_its_time() {
         panic!("{late}");
     };
     assert!(why.contains("timeout"), "{why}");
-    // One that nobody waits for any more leaves nothing behind either.
+    // One that nobody waits for any more leaves nothing open.
     let waiting = tokio::time::timeout(Duration::from_millis(200), store.find("k1-a")).await;
     assert!(waiting.is_err(), "the table is still held");
-    holder.await.unwrap().unwrap();
+    let release = format!("select pg_terminate_backend(pid) {held}");
+    site.admin.sql(&release).await.unwrap();
+    assert!(holder.await.unwrap().is_err());
+    let open = "select count(*) from pg_stat_activity where usename = 'guest' \
+        and datname = current_database() and xact_start is not null";
+    let begun = Instant::now();
+    while site.admin.sql(open).await.unwrap() != "0" {
+        assert!(begun.elapsed() < BOUND, "a transaction is still open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert!(store.find("k1-a").await.unwrap().is_some());
     store.close().await;
     site.remove().await;
