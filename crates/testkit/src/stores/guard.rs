@@ -18,8 +18,9 @@ use crate::process::ProcessError;
 const SCRIPT: &str = r#"
 read -r _ && exit
 kill -s "$2" "$1" && kill -s CONT "$1"
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
-    kill -s 0 "$1" || break
+tries=100
+while kill -s 0 "$1" && [ "$tries" -gt 0 ]; do
+    tries=$((tries - 1))
     sleep 0.1
 done
 kill -s KILL "$1"

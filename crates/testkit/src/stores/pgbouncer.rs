@@ -22,6 +22,9 @@ use super::{
 const ANSWERS: Duration = Duration::from_secs(10);
 /// Connections to the server, for each database and role: few, so that clients do share them.
 const POOL: usize = 4;
+/// How many seconds a client waits for one of these, also for a server that is away: by default two
+/// minutes, longer than any call has.
+const WAIT: u64 = 3;
 
 /// A running PgBouncer; dropping it ends it. The PostgreSQL behind may be lost and come back.
 pub struct PgBouncer {
@@ -54,21 +57,8 @@ impl PgBouncer {
             "users.txt",
             &format!("\"{}\" \"{}\"\n", behind.user, behind.password),
         )?;
-        let program = tool::find("pgbouncer", &[], "pgbouncer")?;
         let server = ports::on_a_free_port(async |own| {
-            let text = configuration(&files, own, address, &behind.user);
-            let file = folder.write("pgbouncer.ini", &text)?;
-            Server::start(Launch {
-                program: program.clone(),
-                arguments: vec![file.into()],
-                folder: folder.path().to_owned(),
-                account: folder.account,
-                address: own,
-                // SIGINT would wait for clients.
-                ending: Signal::SIGTERM,
-                ready: "process up",
-            })
-            .await
+            launch(&folder, &files, own, address, &behind.user).await
         })
         .await?;
         let admin = Login {
@@ -122,6 +112,29 @@ impl PgBouncer {
     }
 }
 
+async fn launch(
+    folder: &Folder,
+    files: &CertificateFiles,
+    own: SocketAddr,
+    behind: SocketAddr,
+    admin: &str,
+) -> Result<Server, StoreError> {
+    let text = configuration(files, own, behind, admin);
+    let file = folder.write("pgbouncer.ini", &text)?;
+    Server::start(Launch {
+        program: tool::find("pgbouncer", &[], "pgbouncer")?,
+        arguments: vec![file.into()],
+        folder: folder.path().to_owned(),
+        account: folder.account,
+        address: own,
+        // SIGINT would wait for clients.
+        ending: Signal::SIGTERM,
+        abandoning: Signal::SIGTERM,
+        ready: "process up",
+    })
+    .await
+}
+
 fn configuration(
     files: &CertificateFiles,
     own: SocketAddr,
@@ -149,7 +162,8 @@ fn configuration(
          client_tls_key_file = {}\n\
          server_tls_sslmode = verify-full\n\
          server_tls_ca_file = postgres-authority.pem\n\
-         server_login_retry = 1\n",
+         server_login_retry = 1\n\
+         query_wait_timeout = {WAIT}\n",
         behind.ip(),
         behind.port(),
         own.ip(),
@@ -158,4 +172,23 @@ fn configuration(
         files.server_key.display(),
         authority = files.authority.display(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Certificates, Folder, StoreError, launch};
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let folder = Folder::new("pgbouncer").expect("a folder");
+        let files = Certificates::new().and_then(|made| made.write(&folder));
+        for (name, content) in [("users.txt", ""), ("postgres-authority.pem", "")] {
+            folder.write(name, content).expect("written");
+        }
+        let files = files.expect("certificates");
+        let started = launch(&folder, &files, address, address, "admin").await;
+        assert!(matches!(started, Err(StoreError::PortTaken(_))));
+    }
 }

@@ -35,6 +35,8 @@ pub(super) struct Launch {
     pub(super) address: SocketAddr,
     /// The signal that it ends by, orderly but without waiting for clients.
     pub(super) ending: Signal,
+    /// The signal that ends it soonest with nothing left behind, where its data goes with it.
+    pub(super) abandoning: Signal,
     /// Part of the line that it says when it serves.
     pub(super) ready: &'static str,
 }
@@ -66,6 +68,11 @@ impl Server {
     /// The process id; for PostgreSQL that of the parent of all others.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Whether it runs, paused or not.
+    pub fn runs(&self) -> bool {
+        runs(self.id())
     }
 
     /// All that it has written since it was started last.
@@ -154,7 +161,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.guard = None;
         // The process itself waits for the end, and kills what does not come to one.
-        let _ = self.process.signal(self.launch.ending);
+        let _ = self.process.signal(self.launch.abandoning);
         let _ = self.resume();
     }
 }
@@ -170,7 +177,7 @@ async fn spawn(launch: &Launch) -> Result<(Process, Guard), StoreError> {
         .current_dir(&launch.folder);
     launch.account.run(&mut command);
     let mut process = Process::start_command(command)?;
-    let guard = Guard::of(process.id(), launch.ending, &launch.folder)?;
+    let guard = Guard::of(process.id(), launch.abandoning, &launch.folder)?;
     let said = process.line("that it serves", LIMIT, |line| {
         line.contains(launch.ready).then_some(())
     });

@@ -40,7 +40,11 @@ async fn only_tls_and_the_right_password_are_let_in() {
     let wrong = login.user(&login.user, "wrong").connect().await;
     let refused = wrong.err().expect("another password").to_string();
     assert!(refused.contains("Authorization Violation"), "{refused}");
+    login.connect_by(server.nkey()).await.expect("by its key");
     let other = Nats::start().await.expect("another server");
+    let refused = login.connect_by(other.nkey()).await;
+    let refused = refused.err().expect("another key").to_string();
+    assert!(refused.contains("Authorization Violation"), "{refused}");
     let mut untrusted = other.login().clone();
     untrusted.authority.clone_from(&login.authority);
     let refused = untrusted.connect().await.err().expect("another authority");

@@ -40,4 +40,15 @@ async fn a_synchronous_standby_has_what_was_committed_and_takes_over() {
         .admin()
         .sql("insert into t values (8); select sum(n) from t");
     assert_eq!(kept.await.expect("written"), "15");
+
+    let memory = || std::fs::read_to_string("/proc/sysvipc/shm").expect("a table");
+    let pid = primary.server().id().to_string();
+    // The fifth column says who has made it.
+    let of_primary = |table: String| {
+        let mut lines = table.lines();
+        lines.any(|line| line.split_whitespace().nth(4) == Some(&pid))
+    };
+    assert!(of_primary(memory()), "a killed server leaves memory");
+    drop(primary);
+    assert!(!of_primary(memory()), "which goes with it");
 }

@@ -1,10 +1,10 @@
 //! Three NATS that share streams.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{Certificates, Login, Nats, Node, StoreError, ports, tool};
+use super::{Certificates, Login, NKey, Nats, Node, StoreError, ports, tool};
 
 /// Their names.
 const NAMES: [&str; 3] = ["one", "two", "three"];
@@ -20,6 +20,7 @@ impl Cluster {
     /// A new one: JetStream has a leader that all nodes agree on, and each node answers.
     pub async fn start() -> Result<Self, StoreError> {
         let certificates = Certificates::new()?;
+        let nkey = Arc::new(NKey::new()?);
         let routes = NAMES.map(|_| ports::free_address());
         let mut nodes = Vec::new();
         for (name, own) in NAMES.into_iter().zip(routes) {
@@ -28,7 +29,7 @@ impl Cluster {
                 routes: own,
                 all_routes: &routes,
             };
-            nodes.push(Nats::of(&certificates, Some(&node)).await?);
+            nodes.push(Nats::of(&certificates, &nkey, Some(&node)).await?);
         }
         let cluster = Self { nodes };
         cluster.agrees().await?;

@@ -12,6 +12,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::NKey;
 use crate::{stores::StoreError, tls::Trust};
 
 /// How long a server may take for one line.
@@ -55,6 +56,21 @@ impl Login {
 
     /// Logs in on a connection of its own.
     pub async fn connect(&self) -> Result<Connection, StoreError> {
+        let connection = self.greeted().await?;
+        let who = json!({ "user": self.user, "pass": self.password });
+        connection.log_in(who).await
+    }
+
+    /// Logs in by a key, without user and password.
+    pub async fn connect_by(&self, key: &NKey) -> Result<Connection, StoreError> {
+        let connection = self.greeted().await?;
+        let nonce = connection.info["nonce"].as_str().unwrap_or_default();
+        let who = json!({ "nkey": key.public(), "sig": key.sign(nonce) });
+        connection.log_in(who).await
+    }
+
+    /// A connection that speaks TLS and is not logged in.
+    async fn greeted(&self) -> Result<Connection, StoreError> {
         let failed = |error: String| failed(self.address, &error);
         let connected = timeout(LIMIT, TcpStream::connect(self.address)).await;
         let mut stream = connected
@@ -71,21 +87,11 @@ impl Login {
             return Err(failed(format!("it does not ask for TLS: {info}")));
         }
         let stream = self.encrypted(stream).await.map_err(&failed)?;
-        let mut connection = Connection {
+        Ok(Connection {
             address: self.address,
             info,
             stream: BufReader::new(stream),
-        };
-        let options = json!({
-            "verbose": false, "pedantic": false, "tls_required": true, "lang": "rust",
-            "version": "0", "protocol": 1, "headers": true, "no_responders": true,
-            "user": self.user, "pass": self.password,
-        });
-        connection
-            .send(&format!("CONNECT {options}\r\nPING\r\n"))
-            .await?;
-        connection.expect("PONG").await?;
-        Ok(connection)
+        })
     }
 
     async fn encrypted(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
@@ -110,6 +116,19 @@ pub struct Connection {
 }
 
 impl Connection {
+    async fn log_in(mut self, who: Value) -> Result<Self, StoreError> {
+        let mut options = json!({
+            "verbose": false, "pedantic": false, "tls_required": true, "lang": "rust",
+            "version": "0", "protocol": 1, "headers": true, "no_responders": true,
+        });
+        if let (Value::Object(options), Value::Object(who)) = (&mut options, who) {
+            options.extend(who);
+        }
+        self.send(&format!("CONNECT {options}\r\nPING\r\n")).await?;
+        self.expect("PONG").await?;
+        Ok(self)
+    }
+
     /// Writes what it is told, and flushes.
     pub async fn send(&mut self, text: &str) -> Result<(), StoreError> {
         let sent = async {

@@ -1,10 +1,11 @@
-//! A private NATS: TLS alone, one user, JetStream in a folder of its own. Also as a [`Cluster`] of
+//! A private NATS: TLS alone, one user with a password and one with a key, JetStream in a folder of its own. Also as a [`Cluster`] of
 //! three, whose routes are TLS with certificates on both sides.
 
 mod cluster;
 mod login;
+mod nkey;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -22,6 +23,7 @@ use super::{
 use crate::raw::Client;
 pub use cluster::Cluster;
 pub use login::{Connection, Login};
+pub use nkey::NKey;
 
 /// The user.
 const USER: &str = "gateway";
@@ -33,6 +35,7 @@ pub struct Nats {
     // Before the folder: a server ends before its data goes.
     server: Server,
     login: Login,
+    nkey: Arc<NKey>,
     monitor: SocketAddr,
     _folder: Folder,
 }
@@ -47,31 +50,23 @@ struct Node<'a> {
 impl Nats {
     /// A new one, alone.
     pub async fn start() -> Result<Self, StoreError> {
-        let nats = Self::of(&Certificates::new()?, None).await?;
+        let nats = Self::of(&Certificates::new()?, &Arc::new(NKey::new()?), None).await?;
         nats.answers().await?;
         Ok(nats)
     }
 
-    async fn of(certificates: &Certificates, node: Option<&Node<'_>>) -> Result<Self, StoreError> {
+    async fn of(
+        certificates: &Certificates,
+        nkey: &Arc<NKey>,
+        node: Option<&Node<'_>>,
+    ) -> Result<Self, StoreError> {
         let folder = Folder::new("nats")?;
         let files = certificates.write(&folder)?;
         folder.folder("jetstream")?;
-        let program = tool::find("nats-server", &[], "nats-server")?;
-        let monitor = ports::free_address();
-        let server = ports::on_a_free_port(async |address| {
-            let text = configuration(&files, address, monitor, node);
-            let file = folder.write("nats.conf", &text.to_string())?;
-            Server::start(Launch {
-                program: program.clone(),
-                arguments: vec!["-c".into(), file.into()],
-                folder: folder.path().to_owned(),
-                account: folder.account,
-                address,
-                // SIGTERM waits for clients of a server in "lame duck" mode; this does not.
-                ending: Signal::SIGINT,
-                ready: "Server is ready",
-            })
-            .await
+        let (server, monitor) = ports::on_a_free_port(async |address| {
+            let monitor = ports::free_address();
+            let server = launch(&folder, &files, nkey, [address, monitor], node).await?;
+            Ok((server, monitor))
         })
         .await?;
         Ok(Self {
@@ -82,6 +77,7 @@ impl Nats {
                 authority: files.authority,
             },
             server,
+            nkey: Arc::clone(nkey),
             monitor,
             _folder: folder,
         })
@@ -103,7 +99,12 @@ impl Nats {
         .await
     }
 
-    /// Its user.
+    /// The key of its other user.
+    pub fn nkey(&self) -> &NKey {
+        &self.nkey
+    }
+
+    /// Its user with a password.
     pub fn login(&self) -> &Login {
         &self.login
     }
@@ -139,11 +140,34 @@ impl Nats {
     }
 }
 
+async fn launch(
+    folder: &Folder,
+    files: &CertificateFiles,
+    nkey: &NKey,
+    [address, monitor]: [SocketAddr; 2],
+    node: Option<&Node<'_>>,
+) -> Result<Server, StoreError> {
+    let text = configuration(files, nkey, [address, monitor], node);
+    let file = folder.write("nats.conf", &text.to_string())?;
+    Server::start(Launch {
+        program: tool::find("nats-server", &[], "nats-server")?,
+        arguments: vec!["-c".into(), file.into()],
+        folder: folder.path().to_owned(),
+        account: folder.account,
+        address,
+        // Without waiting for clients.
+        ending: Signal::SIGINT,
+        abandoning: Signal::SIGINT,
+        ready: "Server is ready",
+    })
+    .await
+}
+
 /// The configuration file: JSON is what NATS reads too.
 fn configuration(
     files: &CertificateFiles,
-    address: SocketAddr,
-    monitor: SocketAddr,
+    nkey: &NKey,
+    [address, monitor]: [SocketAddr; 2],
     node: Option<&Node<'_>>,
 ) -> Value {
     let tls = json!({
@@ -154,7 +178,10 @@ fn configuration(
         "listen": address.to_string(),
         "http": monitor.to_string(),
         "tls": tls,
-        "authorization": { "users": [{ "user": USER, "password": PASSWORD }], "timeout": 5 },
+        "authorization": {
+            "users": [{ "user": USER, "password": PASSWORD }, { "nkey": nkey.public() }],
+            "timeout": 5,
+        },
         "jetstream": {
             "store_dir": "jetstream", "max_memory_store": 64 << 20, "max_file_store": 1 << 30,
         },
@@ -172,4 +199,24 @@ fn configuration(
         });
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Certificates, Folder, NKey, StoreError, launch, ports};
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let folder = Folder::new("nats").expect("a folder");
+        let files = Certificates::new().and_then(|made| made.write(&folder));
+        let files = files.expect("certificates");
+        let nkey = NKey::new().expect("a key");
+        let free = ports::free_address();
+        for addresses in [[address, free], [free, address]] {
+            let started = launch(&folder, &files, &nkey, addresses, None).await;
+            assert!(matches!(started, Err(StoreError::PortTaken(_))));
+        }
+    }
 }

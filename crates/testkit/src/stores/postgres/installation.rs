@@ -82,3 +82,17 @@ impl Installation {
         })
     }
 }
+
+/// Removes the few bytes of System V shared memory that a killed server leaves to the machine for good,
+/// unless it is started again. The seventh line of its `postmaster.pid` has their key and id.
+pub(super) fn remove_shared_memory(data: &Path) {
+    let noted = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let memory = noted
+        .lines()
+        .nth(6)
+        .and_then(|line| line.split_whitespace().nth(1));
+    if let Some(id) = memory {
+        // If it can't be removed, there is nothing else to try.
+        let _ = Command::new("ipcrm").args(["-m", id]).output();
+    }
+}

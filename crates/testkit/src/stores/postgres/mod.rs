@@ -45,7 +45,7 @@ pub struct Postgres {
     admin: Login,
     installation: Installation,
     certificates: Certificates,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Postgres {
@@ -84,7 +84,7 @@ impl Postgres {
             admin,
             installation,
             certificates,
-            _folder: folder,
+            folder,
         };
         postgres.answers().await?;
         let guest = format!("create role {GUEST} login password '{PASSWORD}'");
@@ -138,6 +138,14 @@ impl Postgres {
     }
 }
 
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if !self.server.runs() {
+            installation::remove_shared_memory(&self.folder.file("data"));
+        }
+    }
+}
+
 /// Starts a server on what is in `data` of its folder.
 async fn launch(
     installation: &Installation,
@@ -159,7 +167,28 @@ async fn launch(
         address,
         // The "fast" shutdown: sessions are ended, then all is written.
         ending: Signal::SIGINT,
+        // The "immediate" one: nothing is written.
+        abandoning: Signal::SIGQUIT,
         ready: "database system is ready to accept",
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Certificates, Folder, Installation, Options, StoreError, launch};
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let folder = Folder::new("postgres").expect("a folder");
+        let files = Certificates::new().and_then(|made| made.write(&folder));
+        let files = files.expect("certificates");
+        let programs = Installation::find().expect("PostgreSQL");
+        programs.create(&folder).await.expect("a data folder");
+        let options = Options::default();
+        let started = launch(&programs, &folder, &files, &options, address).await;
+        assert!(matches!(started, Err(StoreError::PortTaken(_))));
+    }
 }

@@ -42,7 +42,7 @@ impl Postgres {
             admin,
             installation: self.installation.clone(),
             certificates: self.certificates.clone(),
-            _folder: folder,
+            folder,
         };
         standby.answers().await?;
         let follows = format!(
@@ -66,7 +66,7 @@ impl Postgres {
         asked.await.map(drop)
     }
 
-    /// How a standby connects; pg_basebackup writes it into the standby's settings.
+    /// How a standby connects; `pg_basebackup` writes it into the standby's settings.
     fn source(&self, name: &str, authority: &Path) -> String {
         let admin = &self.admin;
         format!(

@@ -133,6 +133,7 @@ async fn launch(
         account: folder.account,
         address,
         ending: Signal::SIGTERM,
+        abandoning: Signal::SIGTERM,
         ready: "Ready to accept connections",
     })
     .await
@@ -160,4 +161,20 @@ fn tls(files: &CertificateFiles, address: SocketAddr, client_certificates: bool)
         files.server_key.display(),
         files.authority.display(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Certificates, Folder, Options, StoreError, launch};
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let folder = Folder::new("redis").expect("a folder");
+        let files = Certificates::new().and_then(|made| made.write(&folder));
+        let files = files.expect("certificates");
+        let started = launch(&folder, &files, address, &Options::default()).await;
+        assert!(matches!(started, Err(StoreError::PortTaken(_))));
+    }
 }

@@ -198,6 +198,7 @@ async fn launch(
         account: folder.account,
         address,
         ending: Signal::SIGTERM,
+        abandoning: Signal::SIGTERM,
         ready: "+monitor master",
     })
     .await
