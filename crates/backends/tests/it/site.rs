@@ -68,16 +68,9 @@ impl Site {
         Database::connect_postgres(&self.settings).await.unwrap()
     }
 
-    /// The same behind a PgBouncer that all tests share.
+    /// The same behind the PgBouncer.
     pub(crate) async fn store_through_pgbouncer(&self) -> Database {
-        static BOUNCER: OnceCell<PgBouncer> = OnceCell::const_new();
-        let bouncer = BOUNCER
-            .get_or_init(async || {
-                let server = Postgres::shared().await.unwrap();
-                PgBouncer::start(server).await.unwrap()
-            })
-            .await;
-        let through = bouncer.login(&self.admin);
+        let through = pgbouncer().await.login(&self.admin);
         let mut settings = self.settings.clone();
         settings.port = through.address.port();
         settings.tls.ca_file = Some(through.authority.display().to_string());
@@ -121,4 +114,15 @@ pub(crate) fn settings(login: &Login, owner: &str) -> PostgresSettings {
         password: Some(Secret::literal(PASSWORD)),
     });
     settings
+}
+
+/// The PgBouncer that all tests share.
+pub(crate) async fn pgbouncer() -> &'static PgBouncer {
+    static SHARED: OnceCell<PgBouncer> = OnceCell::const_new();
+    SHARED
+        .get_or_init(async || {
+            let server = Postgres::shared().await.unwrap();
+            PgBouncer::start(server).await.unwrap()
+        })
+        .await
 }

@@ -133,14 +133,23 @@ async fn an_approval_is_for_what_was_meant(store: &dyn PinStore) {
 }
 
 async fn of_two_that_see_a_tool_first_one_decides(store: &dyn PinStore) {
-    let texts: Vec<String> = (0..8).map(|number| number.to_string()).collect();
-    join_all(texts.iter().map(|text| see(store, "a", text, FIRST))).await;
-    let pin = store.get("crm", "a").await.unwrap().unwrap();
-    let approved = pin.approved.unwrap().fingerprint;
-    let (waiting, standing) = pin.waiting.unwrap();
-    assert_eq!(standing, Standing::Changed);
-    assert_ne!(waiting.fingerprint, approved);
-    assert!(texts.iter().any(|text| fingerprint(text) == approved));
+    let texts: Vec<String> = (0..4).map(|number| number.to_string()).collect();
+    for round in 0..10 {
+        let tool = &format!("tool {round}");
+        let sees = texts.iter().map(|text| async move {
+            see(store, tool, text, FIRST).await;
+            let pin = store.get("crm", tool).await.unwrap().unwrap();
+            pin.approved.unwrap().fingerprint
+        });
+        let approved = join_all(sees).await;
+        let first = approved[0];
+        assert!(approved.iter().all(|one| *one == first), "{approved:?}");
+        assert!(texts.iter().any(|text| fingerprint(text) == first));
+        let pin = store.get("crm", tool).await.unwrap().unwrap();
+        let (waiting, standing) = pin.waiting.unwrap();
+        assert_eq!(standing, Standing::Changed);
+        assert_ne!(waiting.fingerprint, first);
+    }
 }
 
 async fn of_many_approvals_one_is_counted(store: &dyn PinStore) {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use mcp_ultra_backends::sql::{Database, OpenError};
 use mcp_ultra_config::{Period, PostgresSettings, Secret};
 use mcp_ultra_domain::ports::{KeyStore, KeyStoreError};
-use mcp_ultra_testkit::stores::Postgres;
+use mcp_ultra_testkit::stores::{Postgres, StoreError, postgres::Login};
+use tokio::task::JoinHandle;
 
 use super::key;
 use crate::site::Site;
@@ -49,24 +50,44 @@ async fn another_password_is_refused_and_not_told() {
     site.remove().await;
 }
 
+/// Keeps everybody else from the table of keys until it is told to let go.
+struct Hold {
+    admin: Login,
+    holder: JoinHandle<Result<String, StoreError>>,
+}
+
+const HELD: &str = "from pg_locks where mode = 'AccessExclusiveLock' and granted \
+    and relation = 'api_keys'::regclass";
+
+impl Hold {
+    async fn start(site: &Site) -> Self {
+        let admin = site.admin.clone();
+        let holder = tokio::spawn(async move {
+            let hold = "begin; lock table api_keys; select pg_sleep(60)";
+            admin.sql(hold).await
+        });
+        let is_held = format!("select count(*) {HELD}");
+        while site.admin.sql(&is_held).await.unwrap() == "0" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let admin = site.admin.clone();
+        Self { admin, holder }
+    }
+
+    async fn end(self) {
+        let end = format!("select pg_terminate_backend(pid) {HELD}");
+        self.admin.sql(&end).await.unwrap();
+        assert!(self.holder.await.unwrap().is_err(), "it is cut off");
+    }
+}
+
 #[tokio::test]
 async fn a_statement_has_its_time() {
     let site = Site::with_tables().await;
-    let store = Database::connect_postgres(&quick(&site.settings))
-        .await
-        .unwrap();
+    let settings = quick(&site.settings);
+    let store = Database::connect_postgres(&settings).await.unwrap();
     store.add(&key("acme", "k1")).await.unwrap();
-    let admin = site.admin.clone();
-    let holder = tokio::spawn(async move {
-        let hold = "begin; lock table api_keys; select pg_sleep(60)";
-        admin.sql(hold).await
-    });
-    let held = "from pg_locks where mode = 'AccessExclusiveLock' and granted \
-        and relation = 'api_keys'::regclass";
-    let is_held = format!("select count(*) {held}");
-    while site.admin.sql(&is_held).await.unwrap() == "0" {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let hold = Hold::start(&site).await;
     let begun = Instant::now();
     let late = store.find("k1-a").await.unwrap_err();
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
@@ -74,12 +95,24 @@ async fn a_statement_has_its_time() {
         panic!("{late}");
     };
     assert!(why.contains("timeout"), "{why}");
-    // One that nobody waits for any more leaves nothing open.
-    let waiting = tokio::time::timeout(Duration::from_millis(200), store.find("k1-a")).await;
-    assert!(waiting.is_err(), "the table is still held");
-    let release = format!("select pg_terminate_backend(pid) {held}");
-    site.admin.sql(&release).await.unwrap();
-    assert!(holder.await.unwrap().is_err());
+    hold.end().await;
+    assert!(store.find("k1-a").await.unwrap().is_some());
+    store.close().await;
+    site.remove().await;
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_leaves_nothing_open() {
+    let site = Site::with_tables().await;
+    let mut settings = site.settings.clone();
+    // The server would end it then, which would hide that nobody else has.
+    settings.statement_timeout = Period::from_secs(60);
+    let store = Database::connect_postgres(&settings).await.unwrap();
+    store.add(&key("acme", "k1")).await.unwrap();
+    let hold = Hold::start(&site).await;
+    let waiting = tokio::time::timeout(Duration::from_millis(500), store.find("k1-a")).await;
+    assert!(waiting.is_err(), "the table is held");
+    hold.end().await;
     let open = "select count(*) from pg_stat_activity where usename = 'guest' \
         and datname = current_database() and xact_start is not null";
     let begun = Instant::now();

@@ -12,7 +12,7 @@ use mcp_ultra_domain::{
 use mcp_ultra_testkit::stores::PASSWORD;
 
 use super::key;
-use crate::site::Site;
+use crate::site::{Site, pgbouncer};
 
 const AT: Duration = Duration::from_secs(10);
 
@@ -228,5 +228,22 @@ async fn who_is_above_row_level_security_is_refused() {
         let text = refused.to_string();
         assert!(text.contains(user) && text.contains(why), "{text}");
     }
+    site.remove().await;
+}
+
+#[tokio::test]
+async fn a_scope_is_not_left_to_the_next_client_of_a_pgbouncer() {
+    let site = Site::with_tables().await;
+    let store = site.store_through_pgbouncer().await;
+    store.add(&key("acme", "k1")).await.unwrap();
+    assert!(KeyStore::find(&store, "k1-a").await.unwrap().is_some());
+    // It is given the connections that the store has used.
+    let next = pgbouncer().await.login(&site.gateway());
+    let scope = "select coalesce(current_setting('mcp_ultra.scope', true), ''), \
+        current_setting('statement_timeout')";
+    for _ in 0..4 {
+        assert_eq!(next.sql(scope).await.unwrap(), "|0");
+    }
+    store.close().await;
     site.remove().await;
 }

@@ -75,7 +75,7 @@ pub struct PostgresTls {
 }
 
 /// How many connections there are. Each costs the server a process, unless a PgBouncer is in
-/// between.
+/// between; more than twice its cores, for all gateways together, make it slower.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PostgresPool {
@@ -90,7 +90,7 @@ pub struct PostgresPool {
 impl Default for PostgresPool {
     fn default() -> Self {
         Self {
-            max: nonzero(10),
+            max: nonzero(5),
             min: 1,
             acquire_timeout: Period::from_secs(5),
         }
