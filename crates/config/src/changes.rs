@@ -78,6 +78,10 @@ impl Changes {
         if old.storage.keys != new.storage.keys && !named(&changes.restart, keys) {
             changes.restart.push(keys.to_owned());
         }
+        let postgres = "storage.postgres";
+        if old.storage.postgres != new.storage.postgres && !named(&changes.restart, postgres) {
+            changes.restart.push(postgres.to_owned());
+        }
         // What is seen is read at start; client secrets, which are masked, are taken over.
         if old.connect != new.connect && !named(&changes.restart, "connect") {
             changes.live.push("connect.logins".to_owned());

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-/// A column holds what this version has not written.
-#[derive(Debug, thiserror::Error)]
-#[error("the column {0} holds a value that this version does not know")]
-pub(super) struct ColumnError(pub(super) &'static str);
+use super::error::SqlError;
 
 pub(super) fn to_millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
@@ -19,10 +16,14 @@ pub(super) fn to_text(set: &BTreeSet<String>) -> String {
     serde_json::json!(set).to_string()
 }
 
-pub(super) fn to_set(column: &'static str, text: &str) -> Result<BTreeSet<String>, ColumnError> {
-    serde_json::from_str(text).map_err(|_| ColumnError(column))
+pub(super) fn to_set(column: &'static str, text: &str) -> Result<BTreeSet<String>, SqlError> {
+    serde_json::from_str(text).map_err(|_| SqlError::Column(column))
 }
 
-pub(super) fn to_count(column: &'static str, number: i64) -> Result<u64, ColumnError> {
-    u64::try_from(number).map_err(|_| ColumnError(column))
+pub(super) fn to_number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+pub(super) fn to_count(column: &'static str, number: i64) -> Result<u64, SqlError> {
+    u64::try_from(number).map_err(|_| SqlError::Column(column))
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_domain::{
     ApiKey, KeySecret, PrincipalKind,
     ports::{KeyStore, KeyStoreError, MemoryKeyStore},
@@ -17,6 +17,8 @@ contracts!(
     a_refused_change_changes_nothing,
     uses_are_noted_and_never_go_back,
     of_many_changes_at_once_one_wins,
+    a_key_and_its_secrets_are_of_one_moment,
+    uses_and_changes_at_once_do_not_wait_for_each_other,
 );
 
 fn at(seconds: u64) -> Duration {
@@ -180,14 +182,77 @@ async fn of_many_changes_at_once_one_wins(store: &dyn KeyStore) {
     assert_eq!(won, 1);
 }
 
+async fn a_key_and_its_secrets_are_of_one_moment(store: &dyn KeyStore) {
+    let mut first = key("acme", "k1", "reports");
+    store.add(&first).await.unwrap();
+    // With each revision its one secret is another one, made at a time that tells which.
+    let changes = async {
+        for revision in 2..60 {
+            first.revision = revision;
+            let mut secret = KeySecret::new("k1-a".into(), [7; 32], at(10));
+            secret.lookup = format!("k1-{revision}");
+            secret.created = at(revision);
+            first.secrets = vec![secret];
+            store.replace(&first, revision - 1).await.unwrap();
+        }
+    };
+    let reads = async {
+        let mut last = 1;
+        while last < 59 {
+            let found = store.get("acme", "k1").await.unwrap().unwrap();
+            let listed = store.list("acme", None, 1).await.unwrap();
+            for key in [&found, &listed[0]] {
+                let made: Vec<_> = key.secrets.iter().map(|one| one.created).collect();
+                let of_revision = match key.revision {
+                    1 => at(10),
+                    revision => at(revision),
+                };
+                assert_eq!(made, [of_revision], "revision {}", key.revision);
+            }
+            last = found.revision;
+        }
+    };
+    tokio::join!(changes, reads);
+}
+
+async fn uses_and_changes_at_once_do_not_wait_for_each_other(store: &dyn KeyStore) {
+    let mut key = key("acme", "k1", "reports");
+    // The one that is made first is found last.
+    key.secrets = vec![
+        KeySecret::new("k1-z".into(), [7; 32], at(10)),
+        KeySecret::new("k1-a".into(), [8; 32], at(11)),
+    ];
+    store.add(&key).await.unwrap();
+    let uses = |order: [&str; 2]| {
+        let lookups = order.map(str::to_owned);
+        async move {
+            for second in 20..60 {
+                let uses = lookups.clone().map(|lookup| (lookup, at(second)));
+                store.used(&uses).await.unwrap();
+            }
+        }
+    };
+    let changes = async {
+        for revision in 2..40 {
+            key.revision = revision;
+            store.replace(&key, revision - 1).await.unwrap();
+        }
+    };
+    tokio::join!(uses(["k1-a", "k1-z"]), uses(["k1-z", "k1-a"]), changes);
+    let kept = store.get("acme", "k1").await.unwrap().unwrap();
+    assert_eq!(kept.revision, 39);
+    let used: Vec<_> = kept.secrets.iter().map(|one| one.last_used).collect();
+    assert_eq!(used, [Some(at(59)); 2]);
+}
+
 #[tokio::test]
 async fn what_was_kept_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state/keys.db");
-    let store = Sqlite::open(&path).await.unwrap();
+    let store = Database::open_sqlite(&path).await.unwrap();
     store.add(&key("acme", "k1", "reports")).await.unwrap();
     drop(store);
-    let store: Arc<dyn KeyStore> = Arc::new(Sqlite::open(&path).await.unwrap());
+    let store: Arc<dyn KeyStore> = Arc::new(Database::open_sqlite(&path).await.unwrap());
     let found = store.find("k1-a").await.unwrap();
     assert_eq!(found, Some(key("acme", "k1", "reports")));
 }

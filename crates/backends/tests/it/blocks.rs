@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_domain::{
     Block,
     ports::{BlockStore, MemoryBlockStore},

@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_domain::{
     Grant,
     ports::{GrantStore, GrantStoreError, MemoryGrantStore},

@@ -7,7 +7,8 @@
     reason = "the helpers of tests are tests"
 )]
 
-/// Makes a test of each contract for each store: the in-memory one that is named, and SQLite.
+/// Makes a test of each contract for each store: the in-memory one that is named, a database of
+/// each engine, and PostgreSQL behind a PgBouncer in transaction mode.
 macro_rules! contracts {
     ($memory:ty, $($name:ident),* $(,)?) => {
         mod memory {
@@ -22,9 +23,30 @@ macro_rules! contracts {
             $(#[tokio::test]
             async fn $name() {
                 let folder = tempfile::tempdir().unwrap();
-                let store = Sqlite::open(&folder.path().join("state.db")).await.unwrap();
+                let path = folder.path().join("state.db");
+                let store = Database::open_sqlite(&path).await.unwrap();
                 super::$name(&store).await;
                 store.close().await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                let site = crate::site::Site::with_tables().await;
+                let store = site.store().await;
+                super::$name(&store).await;
+                store.close().await;
+                site.remove().await;
+            })*
+        }
+        mod pgbouncer {
+            $(#[tokio::test]
+            async fn $name() {
+                let site = crate::site::Site::with_tables().await;
+                let store = site.store_through_pgbouncer().await;
+                super::$name(&store).await;
+                store.close().await;
+                site.remove().await;
             })*
         }
     };
@@ -34,5 +56,7 @@ mod api_keys;
 mod blocks;
 mod grants;
 mod idempotency;
+mod postgres;
+mod site;
 mod sqlite;
 mod tool_pins;

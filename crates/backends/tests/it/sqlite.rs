@@ -1,12 +1,12 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use mcp_ultra_backends::sql::{OpenError, Sqlite};
+use mcp_ultra_backends::sql::{Database, OpenError};
 
 #[tokio::test]
 async fn the_file_is_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let store = Sqlite::open(&path).await.unwrap();
+    let store = Database::open_sqlite(&path).await.unwrap();
     for file in ["state.db", "state.db-wal", "state.db-shm"] {
         let mode = fs::metadata(folder.path().join(file))
             .unwrap()
@@ -20,7 +20,7 @@ async fn the_file_is_its_owners_alone() {
 async fn many_may_open_it_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let opened = futures_util::future::join_all((0..8).map(|_| Sqlite::open(&path))).await;
+    let opened = futures_util::future::join_all((0..8).map(|_| Database::open_sqlite(&path))).await;
     for store in opened {
         store.unwrap();
     }
@@ -32,10 +32,10 @@ async fn what_is_no_database_is_refused_and_left_alone() {
     let path = folder.path().join("notes.txt");
     let text = "not a database, however long one looks at it. ".repeat(50);
     fs::write(&path, &text).unwrap();
-    let error = Sqlite::open(&path).await.unwrap_err();
+    let error = Database::open_sqlite(&path).await.unwrap_err();
     assert!(matches!(error, OpenError::Database { .. }), "{error}");
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
-    let error = Sqlite::open(folder.path()).await.unwrap_err();
+    let error = Database::open_sqlite(folder.path()).await.unwrap_err();
     assert!(matches!(error, OpenError::File { .. }), "{error}");
 }

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_domain::{
-    pinning::{Definition, Ground, MOST_PINS, PinHead, Sighting, Standing, fingerprint},
+    pinning::{
+        Definition, Ground, LONGEST_NAME, MOST_PINS, PinHead, Sighting, Standing, fingerprint,
+    },
     ports::{MemoryPinStore, PinStore, PinStoreError},
     scan::{Finding, FindingKind, Severity},
 };
@@ -24,6 +26,7 @@ contracts!(
     the_number_of_approvals_does_not_go_back,
     pages_follow_each_other,
     a_server_that_offers_without_end_pushes_nothing_out,
+    names_are_whatever_servers_make_them,
 );
 
 const AT: Duration = Duration::from_secs(100);
@@ -130,14 +133,23 @@ async fn an_approval_is_for_what_was_meant(store: &dyn PinStore) {
 }
 
 async fn of_two_that_see_a_tool_first_one_decides(store: &dyn PinStore) {
-    let texts: Vec<String> = (0..8).map(|number| number.to_string()).collect();
-    join_all(texts.iter().map(|text| see(store, "a", text, FIRST))).await;
-    let pin = store.get("crm", "a").await.unwrap().unwrap();
-    let approved = pin.approved.unwrap().fingerprint;
-    let (waiting, standing) = pin.waiting.unwrap();
-    assert_eq!(standing, Standing::Changed);
-    assert_ne!(waiting.fingerprint, approved);
-    assert!(texts.iter().any(|text| fingerprint(text) == approved));
+    let texts: Vec<String> = (0..4).map(|number| number.to_string()).collect();
+    for round in 0..10 {
+        let tool = &format!("tool {round}");
+        let sees = texts.iter().map(|text| async move {
+            see(store, tool, text, FIRST).await;
+            let pin = store.get("crm", tool).await.unwrap().unwrap();
+            pin.approved.unwrap().fingerprint
+        });
+        let approved = join_all(sees).await;
+        let first = approved[0];
+        assert!(approved.iter().all(|one| *one == first), "{approved:?}");
+        assert!(texts.iter().any(|text| fingerprint(text) == first));
+        let pin = store.get("crm", tool).await.unwrap().unwrap();
+        let (waiting, standing) = pin.waiting.unwrap();
+        assert_eq!(standing, Standing::Changed);
+        assert_ne!(waiting.fingerprint, first);
+    }
 }
 
 async fn of_many_approvals_one_is_counted(store: &dyn PinStore) {
@@ -342,16 +354,53 @@ async fn a_server_that_offers_without_end_pushes_nothing_out(store: &dyn PinStor
     assert_eq!(standing(store, "a").await, Standing::Changed);
 }
 
+async fn names_are_whatever_servers_make_them(store: &dyn PinStore) {
+    // What no compression makes shorter.
+    let noise = |length: usize| -> String {
+        let steps = (0..length).scan(1_u32, |state, _| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from_u32(33 + (*state >> 24) % 90)
+        });
+        steps.collect()
+    };
+    let names = [
+        "with\0nul".to_owned(),
+        "\0".to_owned(),
+        "\u{10FFFF}0".to_owned(),
+        "'; DROP TABLE tool_pins; --".to_owned(),
+        noise(LONGEST_NAME),
+    ];
+    let sightings = |text: &str| -> Vec<_> {
+        let named = names.iter().map(|name| sighting(name, text, FIRST));
+        named
+            .chain([sighting(&noise(LONGEST_NAME + 1), text, FIRST)])
+            .collect()
+    };
+    store.saw("crm", &sightings("a\0b"), &[], AT).await.unwrap();
+    store.saw("crm", &sightings("2"), &[], AT).await.unwrap();
+    let mut expected = names.to_vec();
+    expected.sort_unstable();
+    let heads = store.of_server("crm").await.unwrap();
+    let mut known: Vec<_> = heads.into_iter().map(|head| head.tool).collect();
+    known.sort_unstable();
+    assert_eq!(known, expected, "and not the one that is too long");
+    for name in &names {
+        let pin = store.get("crm", name).await.unwrap().unwrap();
+        let text = pin.approved.as_ref().unwrap().text.as_deref();
+        assert_eq!((text, pin.standing()), (Some("a\0b"), Standing::Changed));
+    }
+}
+
 #[tokio::test]
 async fn pins_outlive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let store = Sqlite::open(&path).await.unwrap();
+    let store = Database::open_sqlite(&path).await.unwrap();
     see(&store, "a", "1", FIRST).await;
     see(&store, "a", "2", FIRST).await;
     let before = PinStore::get(&store, "crm", "a").await.unwrap();
     store.close().await;
-    let store = Sqlite::open(&path).await.unwrap();
+    let store = Database::open_sqlite(&path).await.unwrap();
     assert_eq!(PinStore::get(&store, "crm", "a").await.unwrap(), before);
     let pin = store.approve("crm", "a", fingerprint("2"), "ana", AT).await;
     assert_eq!(pin.unwrap().standing(), Standing::Approved);

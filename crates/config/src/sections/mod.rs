@@ -56,7 +56,9 @@ pub use servers::{
 };
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
-pub use storage::StorageSection;
+pub use storage::{
+    PostgresOwner, PostgresPool, PostgresServer, PostgresSettings, PostgresTls, StorageSection,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -189,11 +191,11 @@ impl Config {
     }
 
     fn check_api_keys(&self, findings: &mut Findings) {
-        if self.auth.api_keys.enabled && self.storage.sqlite.is_none() {
+        if self.auth.api_keys.enabled && !self.storage.is_on() {
             findings.report(
                 "auth.api_keys",
                 "API keys need a place where they are kept",
-                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db",
+                storage::NAME_ONE,
             );
         }
     }
@@ -221,11 +223,11 @@ impl Config {
                 "listen on 127.0.0.1, or configure server.tls, or say in server.tls_terminated_by what speaks TLS in front of it",
             );
         }
-        if self.storage.sqlite.is_none() {
+        if !self.storage.is_on() {
             findings.report(
                 "admin.port",
                 "the admin API needs a place where things are kept",
-                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db",
+                storage::NAME_ONE,
             );
         }
     }
@@ -252,11 +254,11 @@ impl Config {
                 "name in connect.logins the client that the gateway is at one of auth.issuers",
             );
         }
-        if self.storage.sqlite.is_none() {
+        if !self.storage.is_on() {
             findings.report(
                 &at,
                 "what people grant needs a place where it is kept",
-                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db",
+                storage::NAME_ONE,
             );
         }
         if self.storage.keys.is_empty() {

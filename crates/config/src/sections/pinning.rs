@@ -69,7 +69,7 @@ impl PinningSection {
                 "use at least 1d; 90d is usual",
             );
         }
-        if section.lock_file.is_some() || config.storage.sqlite.is_some() {
+        if section.lock_file.is_some() || config.storage.is_on() {
             return;
         }
         let own = config
@@ -85,7 +85,7 @@ impl PinningSection {
             findings.report(
                 path,
                 "after a restart nobody would know what was agreed to, and whatever servers offer then would be taken for it",
-                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db, or pinning.lock_file to that of `mcp-ultra tools lock`",
+                "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db, or storage.postgres to a server, or pinning.lock_file to that of `mcp-ultra tools lock`",
             );
         }
     }

@@ -3,6 +3,7 @@
 mod access;
 mod form;
 mod production;
+mod storage;
 mod values;
 
 use mcp_ultra_config::load_str;

@@ -13,7 +13,9 @@ mod pin;
 pub use difference::{Difference, difference};
 pub use fingerprint::{Fingerprint, NoFingerprint, fingerprint};
 pub use lock::{LockChange, LockFile};
-pub use pin::{Definition, Ground, LARGEST_TEXT, MOST_PINS, Pin, PinChange, PinHead, Sighting};
+pub use pin::{
+    Definition, Ground, LARGEST_TEXT, LONGEST_NAME, MOST_PINS, Pin, PinChange, PinHead, Sighting,
+};
 
 /// What is done about definitions that nobody has agreed to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -9,6 +9,10 @@ use crate::scan::Finding;
 /// fill the store; what is beyond it counts as unknown.
 pub const MOST_PINS: usize = 16_384;
 
+/// The longest name of a tool that is known, in bytes: what stores can look up. One that has a longer
+/// name counts as unknown.
+pub const LONGEST_NAME: usize = 2_000;
+
 /// The largest text of a definition that is kept to be shown, in bytes.
 pub const LARGEST_TEXT: usize = 64 * 1024;
 

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::pinning::{Fingerprint, MOST_PINS, Pin, PinChange, PinHead, Sighting};
+use crate::pinning::{Fingerprint, LONGEST_NAME, MOST_PINS, Pin, PinChange, PinHead, Sighting};
 
 /// Why a store of pins did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ pub trait PinStore: Send + Sync {
 
     /// Notes what was seen of a server at `now`, by [`PinChange::of`], and that it offers the tools
     /// `gone` no more. Tools beyond [`MOST_PINS`] are not noted: what was known of others must not
-    /// be pushed out by them.
+    /// be pushed out by them. Nor are those of which the name is longer than [`LONGEST_NAME`].
     async fn saw(
         &self,
         server: &str,
@@ -110,7 +110,7 @@ impl PinStore for MemoryPinStore {
             let key = (server.to_owned(), sighting.tool.clone());
             let pin = kept.pins.get_mut(&key);
             let change = PinChange::of(pin.as_deref().map(Pin::head).as_ref(), sighting);
-            if pin.is_none() && known >= MOST_PINS {
+            if pin.is_none() && (known >= MOST_PINS || sighting.tool.len() > LONGEST_NAME) {
                 continue;
             }
             known += usize::from(pin.is_none());

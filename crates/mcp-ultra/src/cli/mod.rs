@@ -17,6 +17,7 @@ mod flags;
 mod grant;
 mod import;
 mod key;
+mod migrate;
 mod policy;
 mod progress;
 mod quickstart;
@@ -62,6 +63,8 @@ enum Command {
     Flags(flags::Command),
     /// Turn the MCP servers of a client's configuration into a configuration of the gateway
     Import(import::Args),
+    /// Bring the tables of the configured database to this version
+    Migrate(migrate::Args),
     /// Make, list, rotate and revoke API keys
     #[command(subcommand)]
     Key(key::Command),
@@ -130,6 +133,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Policy(command) => policy::run(&command),
         Command::Flags(command) => flags::run(&command),
         Command::Import(args) => import::run(&args),
+        Command::Migrate(args) => wait_for(migrate::run(args)),
         Command::Key(command) => wait_for(key::run(command)),
         Command::Grant(command) => wait_for(grant::run(command)),
         Command::Session(command) => wait_for(session::run(command)),

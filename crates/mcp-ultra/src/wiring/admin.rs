@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hyper_util::service::TowerToHyperService;
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{AdminSection, Config};
 use mcp_ultra_control::{
     api::{
@@ -46,7 +46,7 @@ impl Admin {
         config: &Config,
         gateway: &Arc<Gateway>,
         identity: Option<&Arc<Identity>>,
-        storage: Option<&Sqlite>,
+        storage: Option<&Database>,
         tls: Option<&Arc<ServerTls>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Self>, ServeError> {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{ClientAuthMethod, Config};
 use mcp_ultra_domain::{Clock, ports::MemoryReplayStore};
 use mcp_ultra_edge::{
@@ -20,7 +20,7 @@ const MOST_USED: usize = 100_000;
 pub(super) fn parts(
     config: &Config,
     outbound: OutboundConfig,
-    storage: Option<&Sqlite>,
+    storage: Option<&Database>,
     clock: &Arc<impl Clock + 'static>,
 ) -> Result<Option<ConnectParts>, ServeError> {
     let section = &config.connect;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{AuthSection, CallerKind, ClaimPaths, Config, Period, SigningAlgorithm};
 use mcp_ultra_domain::{Clock, DEFAULT_TENANT, PrincipalKind, ports::MemoryReplayStore};
 use mcp_ultra_edge::{
@@ -20,7 +20,7 @@ pub(super) fn identity(
     outbound: OutboundConfig,
     certificates: Vec<CertificateRule>,
     clock: Arc<dyn Clock>,
-    storage: Option<&Sqlite>,
+    storage: Option<&Database>,
 ) -> Result<Option<Identity>, OutboundConfigError> {
     let auth = &config.auth;
     let Some(resource) = auth.resource.clone().filter(|_| auth.is_on()) else {

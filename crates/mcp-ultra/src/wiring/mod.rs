@@ -1,7 +1,7 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
 mod connect;
@@ -12,12 +12,13 @@ pub(crate) mod pinning;
 pub(crate) mod policy;
 mod reload;
 pub(crate) mod secrets;
+pub(crate) mod storage;
 mod tls;
 mod watch;
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_backends::sql::{OpenError, Sqlite};
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{
     SystemClock,
@@ -89,11 +90,11 @@ pub(crate) enum ServeError {
     LockFile(#[from] pinning::LockError),
     /// The database can't be used.
     #[error(transparent)]
-    #[diagnostic(help("check storage.sqlite, and who may write to that file and its folder"))]
-    Storage(#[from] OpenError),
+    #[diagnostic(transparent)]
+    Storage(#[from] storage::StorageError),
     /// Who is blocked can't be read.
     #[error(transparent)]
-    #[diagnostic(help("check storage.sqlite, and who may read that file"))]
+    #[diagnostic(help("check what storage names, and who may read it"))]
     Blocks(#[from] BlockStoreError),
     /// The configuration can't be used.
     #[error("the configuration can't be used: {0}")]
@@ -114,7 +115,7 @@ pub(crate) struct Server {
     log: log::Level,
     admin: Option<admin::Admin>,
     identity: Option<Arc<Identity>>,
-    storage: Option<Sqlite>,
+    storage: Option<Database>,
 }
 
 impl Server {
@@ -137,10 +138,7 @@ impl Server {
         let to_outside = outbound_config(&config, workers.count());
         let outbound = Outbound::new(&to_outside)?;
         let certificates = identity::certificates(&config.auth)?;
-        let storage = match &config.storage.sqlite {
-            Some(path) => Some(Sqlite::open(Path::new(path)).await?),
-            None => None,
-        };
+        let storage = storage::open(&config.storage).await?;
         let connect = connect::parts(&config, to_outside.clone(), storage.as_ref(), &clock)?;
         let identity = identity::identity(
             &config,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{Config, PinningMode, PinningSection};
 use mcp_ultra_domain::{
     SystemClock,
@@ -75,7 +75,7 @@ pub(crate) fn read(path: &Path) -> Result<LockFile, LockError> {
 }
 
 /// Where is kept what was agreed to.
-pub(crate) fn store(storage: Option<&Sqlite>) -> Arc<dyn PinStore> {
+pub(crate) fn store(storage: Option<&Database>) -> Arc<dyn PinStore> {
     match storage {
         Some(storage) => Arc::new(storage.clone()),
         None => Arc::new(MemoryPinStore::default()),

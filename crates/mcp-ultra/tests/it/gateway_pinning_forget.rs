@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use http::Method;
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_domain::{
     Clock, SystemClock,
     pinning::{Definition, Ground, Sighting},
@@ -182,7 +182,7 @@ async fn what_has_been_gone_for_long_ends_by_itself() {
         findings: Vec::new(),
         ground: Ground::FirstSight { suspicious: false },
     };
-    let store = Sqlite::open(&file).await.unwrap();
+    let store = Database::open_sqlite(&file).await.unwrap();
     let see = async |server: &str, tool: &str, text: &str| {
         let seen = [sighting(tool, text)];
         store.saw(server, &seen, &[], ago(200)).await.unwrap();

@@ -64,6 +64,7 @@ mod gateway_policy;
 mod gateway_policy_later;
 mod gateway_policy_login;
 mod gateway_policy_templates;
+mod gateway_postgres;
 mod gateway_rates;
 mod gateway_rates_subscriptions;
 mod gateway_recovery;

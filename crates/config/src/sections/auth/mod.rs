@@ -93,7 +93,7 @@ pub struct Issuer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiKeysSettings {
-    /// Whether they are accepted. They are kept in `storage.sqlite`.
+    /// Whether they are accepted. They are kept where `storage` says.
     pub enabled: bool,
     /// How often keys in use are read again: after this time a key that another process has
     /// changed or revoked is known to be.

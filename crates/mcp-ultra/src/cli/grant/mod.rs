@@ -12,7 +12,7 @@ mod revoke;
 use std::{path::PathBuf, sync::Arc};
 
 use http::Method;
-use mcp_ultra_backends::sql::{OpenError, Sqlite};
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::Sources;
 use mcp_ultra_control::grants::{GrantError, GrantView, Grants, NobodyThere};
 use mcp_ultra_domain::DEFAULT_TENANT;
@@ -25,7 +25,10 @@ use super::{
     exit::{CommandResult, Failure},
     target,
 };
-use crate::wiring::secrets;
+use crate::wiring::{
+    secrets,
+    storage::{self, StorageError},
+};
 
 const PATH: &str = "/api/v1/grants";
 /// The grants of a page where all are looked at.
@@ -68,12 +71,12 @@ struct Common {
 enum GrantsError {
     /// No store is configured.
     #[error("the configuration names no place where grants are kept")]
-    #[diagnostic(help("set storage.sqlite, and name the file with --config"))]
+    #[diagnostic(help("set storage.sqlite or storage.postgres, and name the file with --config"))]
     NoStore,
     /// The store can't be opened.
     #[error(transparent)]
-    #[diagnostic(help("check storage.sqlite, and whether this user may write to that file"))]
-    Open(#[from] OpenError),
+    #[diagnostic(transparent)]
+    Open(#[from] StorageError),
     /// A request could not be given a name of its own.
     #[error(transparent)]
     #[diagnostic(help("the system's source of randomness failed; try again"))]
@@ -117,7 +120,7 @@ enum Desk {
 /// The store of a configuration, open.
 struct Store {
     grants: Grants,
-    file: Sqlite,
+    database: Database,
     tenant: String,
 }
 
@@ -140,13 +143,13 @@ impl Common {
         let (loaded, _) = secrets::load(&sources)
             .await
             .map_err(config::load_failure)?;
-        let path = loaded.config.storage.sqlite.map(PathBuf::from);
-        let path = path.ok_or(GrantsError::NoStore)?;
-        let file = Sqlite::open(&path).await.map_err(GrantsError::Open)?;
+        let opened = storage::open(&loaded.config.storage).await;
+        let database = opened.map_err(GrantsError::Open)?;
+        let database = database.ok_or(GrantsError::NoStore)?;
         let tenant = self.tenant.clone();
         Ok(Desk::Store(Store {
-            grants: Grants::new(Arc::new(file.clone()), Arc::new(NobodyThere)),
-            file,
+            grants: Grants::new(Arc::new(database.clone()), Arc::new(NobodyThere)),
+            database,
             tenant: tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
         }))
     }
@@ -195,7 +198,7 @@ impl Desk {
 
     async fn close(self) {
         if let Self::Store(store) = self {
-            store.file.close().await;
+            store.database.close().await;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `mcp-ultra key`: API keys, through the admin API of a running gateway (`--admin`), or on the
 //! machine where they are kept.
 //!
-//! Without `--admin` the commands open the store of the configuration (`storage.sqlite`)
+//! Without `--admin` the commands open the store of the configuration (`storage`)
 //! themselves, so the first key can be made before there is anybody who could log in. A running
 //! gateway sees such changes within `auth.api_keys.recheck`.
 
@@ -14,7 +14,7 @@ mod show;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use mcp_ultra_backends::sql::{OpenError, Sqlite};
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::Sources;
 use mcp_ultra_control::{
     keys::{KeyError, KeyView, Keys, NewKey, Shown},
@@ -31,7 +31,10 @@ use super::{
     exit::{CommandResult, Failure},
     target,
 };
-use crate::wiring::secrets;
+use crate::wiring::{
+    secrets,
+    storage::{self, StorageError},
+};
 
 /// The commands under `key`.
 #[derive(Debug, clap::Subcommand)]
@@ -73,13 +76,13 @@ enum KeysError {
     /// No store is configured.
     #[error("the configuration names no place where API keys are kept")]
     #[diagnostic(help(
-        "set storage.sqlite and auth.api_keys.enabled, and name the file with --config"
+        "set storage.sqlite or storage.postgres, and auth.api_keys.enabled, and name the file with --config"
     ))]
     NoStore,
     /// The store can't be opened.
     #[error(transparent)]
-    #[diagnostic(help("check storage.sqlite, and whether this user may write to that file"))]
-    Open(#[from] OpenError),
+    #[diagnostic(transparent)]
+    Open(#[from] StorageError),
     /// No key has this name or identifier.
     #[error("the tenant `{tenant}` has no API key `{name}`")]
     #[diagnostic(help("`mcp-ultra key list --tenant {tenant}` lists them"))]
@@ -134,7 +137,7 @@ enum Desk {
 /// The store of a configuration, open.
 struct Store {
     keys: Keys,
-    file: Sqlite,
+    database: Database,
     tenant: String,
 }
 
@@ -150,18 +153,18 @@ impl Common {
         let (loaded, _) = secrets::load(&sources)
             .await
             .map_err(config::load_failure)?;
-        let path = loaded.config.storage.sqlite.map(PathBuf::from);
-        let path = path.ok_or(KeysError::NoStore)?;
-        let file = Sqlite::open(&path).await.map_err(KeysError::Open)?;
+        let opened = storage::open(&loaded.config.storage).await;
+        let database = opened.map_err(KeysError::Open)?;
+        let database = database.ok_or(KeysError::NoStore)?;
         let keys = Keys::new(
-            Arc::new(file.clone()),
+            Arc::new(database.clone()),
             Arc::new(SystemClock),
             Arc::new(|_| ()),
         );
         let tenant = self.tenant.clone();
         Ok(Desk::Store(Store {
             keys,
-            file,
+            database,
             tenant: tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
         }))
     }
@@ -243,7 +246,7 @@ impl Desk {
 
     async fn close(self) {
         if let Self::Store(store) = self {
-            store.file.close().await;
+            store.database.close().await;
         }
     }
 }

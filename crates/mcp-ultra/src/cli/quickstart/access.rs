@@ -3,14 +3,14 @@
 
 use std::{fmt::Write, fs, sync::Arc, time::Duration};
 
-use mcp_ultra_backends::sql::Sqlite;
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{ClassifiedNames, DataClass, Upstream};
 use mcp_ultra_control::keys::{KeyError, Keys, NewKey};
 use mcp_ultra_domain::{Clock, DEFAULT_TENANT, PrincipalKind, SystemClock};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
-use crate::wiring::ServeError;
+use crate::wiring::{ServeError, storage::StorageError};
 
 const POLICIES: &str = include_str!("access.cedar");
 
@@ -59,7 +59,8 @@ impl Access {
             .map_err(ServeError::System)?;
         fs::write(folder.path().join("access.cedar"), POLICIES).map_err(ServeError::System)?;
         let file = folder.path().join("keys.sqlite");
-        let store = Sqlite::open(&file).await?;
+        let store = Database::open_sqlite(&file).await;
+        let store = store.map_err(StorageError::File)?;
         let people = keys(&store).await;
         store.close().await;
         Ok(Self {
@@ -110,7 +111,7 @@ impl Access {
     }
 }
 
-async fn keys(store: &Sqlite) -> Result<Vec<Person>, ServeError> {
+async fn keys(store: &Database) -> Result<Vec<Person>, ServeError> {
     let failed = |error: KeyError| ServeError::System(std::io::Error::other(error));
     let keys = Keys::new(
         Arc::new(store.clone()),

@@ -2,7 +2,7 @@
 //! `forget` and `lock`.
 //!
 //! Like `mcp-ultra key` they speak to the admin API of a running gateway (`--admin`), or open the
-//! store of a configuration (`storage.sqlite`) themselves. A running gateway takes over what was
+//! store of a configuration (`storage`) themselves. A running gateway takes over what was
 //! approved in its store within two seconds.
 
 pub(super) mod approve;
@@ -11,13 +11,10 @@ pub(super) mod lock;
 pub(super) mod pending;
 mod show;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use http::Method;
-use mcp_ultra_backends::sql::{OpenError, Sqlite};
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{Config, Sources};
 use mcp_ultra_control::pins::{PinError, PinView, Pins};
 use mcp_ultra_domain::{SystemClock, ports::PinStoreError};
@@ -29,7 +26,10 @@ use crate::{
         exit::Failure,
         target,
     },
-    wiring::secrets::{self, Secrets},
+    wiring::{
+        secrets::{self, Secrets},
+        storage::{self, StorageError},
+    },
 };
 
 const PATH: &str = "/api/v1/tools";
@@ -57,13 +57,13 @@ enum ToolsError {
     /// No store is configured.
     #[error("the configuration names no place where it is kept which definitions were agreed to")]
     #[diagnostic(help(
-        "set storage.sqlite and name the file with --config, or ask a running gateway with --admin"
+        "set storage.sqlite or storage.postgres and name the file with --config, or ask a running gateway with --admin"
     ))]
     NoStore,
     /// The store can't be opened.
     #[error(transparent)]
-    #[diagnostic(help("check storage.sqlite, and whether this user may write to that file"))]
-    Open(#[from] OpenError),
+    #[diagnostic(transparent)]
+    Open(#[from] StorageError),
     /// A rule was broken, or the store failed.
     #[error(transparent)]
     Pin(#[from] PinError),
@@ -97,7 +97,7 @@ impl From<ToolsError> for Failure {
 
 /// Where it is known which definitions were agreed to.
 enum Desk {
-    Store(Pins, Sqlite),
+    Store(Pins, Database),
     Remote(AdminApi),
 }
 
@@ -108,17 +108,17 @@ impl Common {
             return Ok(Desk::Remote(AdminApi::new(transport, None)));
         }
         let (config, _) = self.load().await?;
-        let path = config.storage.sqlite.as_deref().map(Path::new);
-        let path = path.ok_or(ToolsError::NoStore)?;
-        let file = Sqlite::open(path).await.map_err(ToolsError::Open)?;
+        let opened = storage::open(&config.storage).await;
+        let database = opened.map_err(ToolsError::Open)?;
+        let database = database.ok_or(ToolsError::NoStore)?;
         let locked = config.pinning.lock_file.is_some();
         let pins = Pins::new(
-            Arc::new(file.clone()),
+            Arc::new(database.clone()),
             Arc::new(SystemClock),
             Arc::new(move || locked),
             Arc::new(|| ()),
         );
-        Ok(Desk::Store(pins, file))
+        Ok(Desk::Store(pins, database))
     }
 
     async fn load(&self) -> Result<(Config, Secrets), Failure> {
@@ -183,8 +183,8 @@ impl Desk {
     }
 
     async fn close(self) {
-        if let Self::Store(_, file) = self {
-            file.close().await;
+        if let Self::Store(_, database) = self {
+            database.close().await;
         }
     }
 }

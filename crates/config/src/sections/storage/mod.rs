@@ -1,10 +1,17 @@
 //! Where the gateway keeps what must outlive it.
 
+mod postgres;
+
+pub use postgres::{PostgresOwner, PostgresPool, PostgresServer, PostgresSettings, PostgresTls};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::session::{SealingKey, check_keys};
 use crate::validate::Findings;
+
+/// How a place is named, for the help of what needs one.
+pub(super) const NAME_ONE: &str = "set storage.sqlite to a file, such as /var/lib/mcp-ultra/state.db, or storage.postgres to a server";
 
 /// Without it nothing is kept, and what needs a store can't be switched on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +20,9 @@ pub struct StorageSection {
     /// The file of an SQLite database, for a single gateway. It is made where there is none, with
     /// its folder, and only its owner can read it.
     pub sqlite: Option<String>,
+    /// A PostgreSQL server instead, for any number of gateways. Its tables are made and changed by
+    /// `mcp-ultra migrate` alone.
+    pub postgres: Option<PostgresSettings>,
     /// The keys that the tokens of grants are encrypted with before they are kept: the first one
     /// encrypts, all of them decrypt, so that keys can be rotated. Whoever loses them asks people
     /// to connect their servers again.
@@ -20,6 +30,11 @@ pub struct StorageSection {
 }
 
 impl StorageSection {
+    /// Whether anything is kept.
+    pub fn is_on(&self) -> bool {
+        self.sqlite.is_some() || self.postgres.is_some()
+    }
+
     pub(super) fn check(&self, findings: &mut Findings) {
         if self.sqlite.as_ref().is_some_and(String::is_empty) {
             findings.report(
@@ -27,6 +42,16 @@ impl StorageSection {
                 "the name of the file is empty",
                 "name a file, such as /var/lib/mcp-ultra/state.db, or leave the key out",
             );
+        }
+        if self.sqlite.is_some() && self.postgres.is_some() {
+            findings.report(
+                "storage.postgres",
+                "things are kept in one place, and storage.sqlite names another",
+                "leave one of the two out",
+            );
+        }
+        if let Some(postgres) = &self.postgres {
+            postgres.check(findings);
         }
         check_keys("storage.keys", &self.keys, findings);
     }
