@@ -3,6 +3,7 @@
 
 use std::{
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::{Duration, Instant},
@@ -114,6 +115,14 @@ impl Gateway {
     /// `127.0.0.1:port`
     pub fn authority(&self) -> &str {
         self.base.trim_start_matches("http://")
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        let authority = self.authority();
+        authority
+            .parse()
+            .unwrap_or_else(|error| unreachable!("{authority}: {error}"))
     }
 
     /// A client of the endpoint.

@@ -25,6 +25,7 @@ mod demo_judge;
 mod demo_legacy;
 mod demo_modern;
 mod demo_stdio;
+mod fleet;
 mod gateway_admin;
 mod gateway_admin_actions;
 mod gateway_admin_policy;

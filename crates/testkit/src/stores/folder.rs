@@ -22,10 +22,10 @@ const UNPRIVILEGED: &str = "nobody";
 
 /// Who a server runs as: the user of the test, or an unprivileged one if that is root.
 #[derive(Clone, Copy)]
-pub(super) struct Account(Option<(u32, u32)>);
+pub(crate) struct Account(Option<(u32, u32)>);
 
 impl Account {
-    pub(super) fn of_servers() -> Result<Self, StoreError> {
+    pub(crate) fn of_servers() -> Result<Self, StoreError> {
         if !Uid::effective().is_root() {
             return Ok(Self(None));
         }
@@ -35,7 +35,7 @@ impl Account {
         }
     }
 
-    pub(super) fn run(self, command: &mut Command) {
+    pub(crate) fn run(self, command: &mut Command) {
         if let Some((user, group)) = self.0 {
             // This also gives up root's further groups.
             command.uid(user).gid(group);
@@ -51,13 +51,13 @@ impl Account {
 }
 
 /// A temporary folder of the servers' account, removed when dropped.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     folder: TempDir,
-    pub(super) account: Account,
+    pub(crate) account: Account,
 }
 
 impl Folder {
-    pub(super) fn new(name: &str) -> Result<Self, StoreError> {
+    pub(crate) fn new(name: &str) -> Result<Self, StoreError> {
         let account = Account::of_servers()?;
         let made = tempfile::Builder::new()
             .prefix(&format!("mcp-ultra-{name}-"))
@@ -67,17 +67,17 @@ impl Folder {
         Ok(Self { folder, account })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Where a file of this name is.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A folder in it that is the server's alone.
-    pub(super) fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, StoreError> {
         let path = self.file(name);
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
         let made = made.and_then(|()| self.account.own(&path));
@@ -86,7 +86,7 @@ impl Folder {
     }
 
     /// Writes a file that only the server's account may read.
-    pub(super) fn write(&self, name: &str, content: &str) -> Result<PathBuf, StoreError> {
+    pub(crate) fn write(&self, name: &str, content: &str) -> Result<PathBuf, StoreError> {
         let path = self.file(name);
         let mut options = fs::OpenOptions::new();
         options.create(true).write(true).truncate(true).mode(0o600);

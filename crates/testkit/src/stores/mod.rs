@@ -20,7 +20,12 @@ mod ports;
 pub mod postgres;
 pub mod redis;
 mod server;
-mod tool;
+pub(crate) mod tool;
+
+/// What other private servers are started by.
+pub(crate) mod private {
+    pub(crate) use super::{folder::Folder, ports::on_a_free_port, server::Launch};
+}
 
 pub use error::StoreError;
 pub use fault::Fault;

@@ -18,7 +18,7 @@ const STEP_OF_A_PROCESS: u32 = 887;
 const ATTEMPTS: usize = 5;
 
 /// A port on 127.0.0.1 that nobody listens on and that this process has not given out lately.
-pub(super) fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let offset = process::id().wrapping_mul(STEP_OF_A_PROCESS) % u32::from(COUNT);
     let offset = u16::try_from(offset).unwrap_or_default();
@@ -33,7 +33,7 @@ pub(super) fn free_address() -> SocketAddr {
 }
 
 /// Starts a server on one free port after the other, for as long as somebody else is faster.
-pub(super) async fn on_a_free_port<T>(
+pub(crate) async fn on_a_free_port<T>(
     start: impl AsyncFn(SocketAddr) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     for _ in 1..ATTEMPTS {

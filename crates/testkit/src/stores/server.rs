@@ -27,18 +27,18 @@ const POLL: Duration = Duration::from_millis(25);
 const TAKEN: [&str; 2] = ["Address already in use", "address already in use"];
 
 /// How a server is started; used again for a restart.
-pub(super) struct Launch {
-    pub(super) program: PathBuf,
-    pub(super) arguments: Vec<OsString>,
-    pub(super) folder: PathBuf,
-    pub(super) account: Account,
-    pub(super) address: SocketAddr,
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) folder: PathBuf,
+    pub(crate) account: Account,
+    pub(crate) address: SocketAddr,
     /// The signal that it ends by, orderly but without waiting for clients.
-    pub(super) ending: Signal,
+    pub(crate) ending: Signal,
     /// The signal that ends it soonest with nothing left behind, where its data goes with it.
-    pub(super) abandoning: Signal,
+    pub(crate) abandoning: Signal,
     /// Part of the line that it says when it serves.
-    pub(super) ready: &'static str,
+    pub(crate) ready: &'static str,
 }
 
 /// A running server; it ends when this is dropped, or with the process that has started it.
@@ -51,7 +51,7 @@ pub struct Server {
 
 impl Server {
     /// Starts it and waits until it says that it serves.
-    pub(super) async fn start(launch: Launch) -> Result<Self, StoreError> {
+    pub(crate) async fn start(launch: Launch) -> Result<Self, StoreError> {
         let (process, guard) = spawn(&launch).await?;
         Ok(Self {
             launch,

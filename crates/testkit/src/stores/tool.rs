@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(25);
 
 /// Finds a program on the path or among `more` folders.
-pub(super) fn find(
+pub(crate) fn find(
     program: &str,
     more: &[PathBuf],
     package: &'static str,
@@ -38,7 +38,7 @@ pub(super) fn find(
 }
 
 /// Runs a tool with this environment alone; what it wrote to stdout.
-pub(super) async fn answer<A: AsRef<OsStr>>(
+pub(crate) async fn answer<A: AsRef<OsStr>>(
     program: &Path,
     arguments: impl IntoIterator<Item = A>,
     environment: &[(&str, &OsStr)],
@@ -72,7 +72,7 @@ pub(super) async fn answer<A: AsRef<OsStr>>(
 }
 
 /// Asks again until there is no error. The last one goes into that of the waiting.
-pub(super) async fn until<T>(
+pub(crate) async fn until<T>(
     what: &str,
     limit: Duration,
     ask: impl AsyncFn() -> Result<T, StoreError>,
