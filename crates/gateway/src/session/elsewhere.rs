@@ -41,8 +41,8 @@ pub(crate) async fn follow(gateway: Weak<Gateway>, stop: CancellationToken) {
     }
 }
 
-/// Takes over what is stored. A new subscription is served where it was made; one that has ended
-/// is not served here either.
+/// Takes over what is stored, but for subscriptions: each is served where it was made. What is not
+/// stored says nothing, since the store may have lost it.
 async fn refresh(gateway: &Arc<Gateway>, live: &Live) {
     let Ok(state) = gateway.store.load(&live.id).await else {
         return;
@@ -52,8 +52,5 @@ async fn refresh(gateway: &Arc<Gateway>, live: &Live) {
     }
     if let Some(level) = &state.log_level {
         live.set_log_level(level);
-    }
-    for uri in live.subscriptions().difference(&state.subscriptions) {
-        live.unsubscribe(uri);
     }
 }

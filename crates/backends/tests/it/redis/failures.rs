@@ -100,6 +100,29 @@ async fn connections_that_are_reset_are_made_again_within_one_command() {
 }
 
 #[tokio::test]
+async fn a_use_whose_answer_was_lost_is_still_the_first() {
+    let server = stores::Redis::start().await.unwrap();
+    let fault = Fault::before(server.login().address).unwrap();
+    let mut settings = through(&fault, server.login());
+    settings.command_timeout = Period::from_secs(5);
+    let redis = open(&settings).await;
+    let store = replay::store(&redis);
+    let key = format!("{}:used:proof:{}", settings.prefix, "07".repeat(32));
+    fault.slow(Duration::from_millis(1500));
+    let lose_answer = async {
+        until("it has reached Redis", async || {
+            server.login().ask(&["EXISTS", &key]).await.unwrap() == "1"
+        })
+        .await;
+        fault.reset();
+    };
+    let (is_first, ()) = tokio::join!(first(&store, 7), lose_answer);
+    assert!(is_first);
+    assert!(!first(&store, 7).await);
+    assert!(redis.is_reachable());
+}
+
+#[tokio::test]
 async fn a_redis_that_is_gone_is_not_waited_for_and_comes_back() {
     let mut server = stores::Redis::start().await.unwrap();
     let fault = Fault::before(server.login().address).unwrap();
