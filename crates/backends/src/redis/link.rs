@@ -91,9 +91,9 @@ impl Link {
         link.try_once().await;
         let weak = Arc::downgrade(&link);
         tokio::spawn(async move {
-            loop {
-                let Some(link) = weak.upgrade() else { return };
-                link.keep().await;
+            let mut pause = PAUSE;
+            while let Some(link) = weak.upgrade() {
+                pause = link.keep(pause).await;
             }
         });
         Ok(link)
@@ -199,12 +199,13 @@ impl Link {
         }
     }
 
-    /// Looks whether the connection is good until it is lost, and makes a new one.
-    async fn keep(&self) {
+    /// Looks once whether the connection is good, when there is a reason to, or tries to make a new
+    /// one and waits for `pause` where that fails. The pause after it.
+    async fn keep(&self, pause: Duration) -> Duration {
         let known = self.known.borrow().clone();
         if let Known::There(number, mut connection) = known {
             tokio::select! {
-                () = self.lost.notified() => return,
+                () = self.lost.notified() => return PAUSE,
                 () = self.suspect.notified() => {}
                 () = sleep(LOOK) => {}
             }
@@ -214,13 +215,13 @@ impl Link {
                 Ok(Err(_)) => self.drop_connection(number),
                 Err(_) => self.away(SILENT),
             }
-            return;
+            return PAUSE;
         }
-        let mut pause = PAUSE;
-        while !self.try_once().await {
-            sleep(jittered(pause)).await;
-            pause = (pause * 2).min(PAUSE_AT_MOST);
+        if self.try_once().await {
+            return PAUSE;
         }
+        sleep(jittered(pause)).await;
+        (pause * 2).min(PAUSE_AT_MOST)
     }
 
     /// Makes a connection, if the breaker agrees; whether there is one.
@@ -231,7 +232,7 @@ impl Link {
         let begun = Instant::now();
         let made = async {
             let mut connection = connect(&self.settings).await?;
-            ping(&mut connection).await?;
+            self.probe(&mut connection).await?;
             Ok(connection)
         };
         let why = match timeout(self.settings.connect_timeout.get(), made).await {
@@ -247,6 +248,18 @@ impl Link {
         self.breaker.note(pass, Verdict::Failed, self.age());
         self.away(&why);
         false
+    }
+
+    /// Whether a server takes what the stores will write: one that is full, or does not let this user
+    /// write, is not back. A node of a cluster says nothing of the others.
+    async fn probe(&self, connection: &mut Connection) -> RedisResult<()> {
+        if matches!(connection, Connection::Cluster(_)) {
+            return Ok(());
+        }
+        let mut command = redis::cmd("SET");
+        let key = format!("{}:probe", self.settings.prefix);
+        command.arg(key).arg(1).arg("PX").arg(1000);
+        command.query_async(connection).await
     }
 
     fn there(&self, connection: Connection) {
