@@ -54,10 +54,11 @@ pub use sections::{
     Extension, FlagsSection, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride,
     LimitsSection, LogFormat, LogLevel, LogSection, Login, Names, OutboundSection, OverriddenRates,
     PinningMode, PinningSection, PolicySection, PostgresOwner, PostgresPool, PostgresServer,
-    PostgresSettings, PostgresTls, Prefix, QuotasSection, RatesSection, ResourceIndicator, Restart,
-    RetrySection, SealingKey, SecretsSection, ServerSection, SessionSection, Shutdown,
-    SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion, Transport, Upstream,
-    UpstreamTls, VaultSettings, host_matches, split_port,
+    PostgresSettings, PostgresTls, Prefix, QuotasSection, RatesSection, RedisSentinel, RedisServer,
+    RedisSettings, RedisTls, ResourceIndicator, Restart, RetrySection, SealingKey, SecretsSection,
+    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
+    TlsSection, TlsVersion, Transport, Upstream, UpstreamTls, VaultSettings, host_matches,
+    split_port,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -57,6 +57,7 @@ mod blocks;
 mod grants;
 mod idempotency;
 mod postgres;
+mod redis;
 mod site;
 mod sqlite;
 mod tool_pins;

@@ -57,7 +57,8 @@ pub use servers::{
 pub(crate) use servers::{is_header_name, is_name, is_own_header};
 pub use session::{SealingKey, SessionSection};
 pub use storage::{
-    PostgresOwner, PostgresPool, PostgresServer, PostgresSettings, PostgresTls, StorageSection,
+    PostgresOwner, PostgresPool, PostgresServer, PostgresSettings, PostgresTls, RedisSentinel,
+    RedisServer, RedisSettings, RedisTls, StorageSection,
 };
 
 use schemars::JsonSchema;

@@ -18,4 +18,6 @@ pub use limit_store::{LimitStore, MemoryLimitStore, Tracked};
 pub use pin_store::{MemoryPinStore, PinStore, PinStoreError};
 pub use replay_store::{MemoryReplayStore, ProofId, ReplayStore, ReplayStoreError};
 pub use secret_states::{NoSecrets, SecretState, SecretStates};
-pub use session_store::{MemorySessionStore, SessionState, SessionStore, StoreError};
+pub use session_store::{
+    LiveSessions, MemorySessionStore, SESSION_VALID_FOR, SessionState, SessionStore, StoreError,
+};

@@ -6,6 +6,9 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+/// How long a sealed session id can be used, and so for how long its state and its end matter.
+pub const SESSION_VALID_FOR: Duration = Duration::from_hours(7 * 24);
+
 /// What changes in a legacy session after `initialize`. What was negotiated does not change and
 /// travels in the sealed session id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,14 +41,29 @@ pub trait SessionStore: Send + Sync {
     /// Marks the session as ended, for good. `now` is the time since the Unix epoch.
     async fn terminate(&self, session: &str, now: Duration) -> Result<(), StoreError>;
 
-    /// Forgets a session that merely went idle: its sealed id is still good, and it starts again
-    /// from the default state.
+    /// Forgets a session that merely went idle here: its sealed id is still good. It starts again
+    /// from the default state, or from what it had where other processes may still serve it.
     async fn forget(&self, session: &str) -> Result<(), StoreError>;
 
     /// Forgets the tombstones of sessions that ended before `before`, whose sealed ids have
     /// expired since. Returns how many.
     async fn expire(&self, before: Duration) -> Result<usize, StoreError>;
+
+    /// The sessions whose state another process may have changed since this was asked last. `live`
+    /// lists those that live in this process; it is asked where all of them may have been. For one
+    /// task alone. A store of a single process knows of none.
+    async fn changed_elsewhere(&self, _live: &LiveSessions<'_>) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Whether what the processes share answers; `None` where nothing is shared.
+    fn is_reachable(&self) -> Option<bool> {
+        None
+    }
 }
+
+/// Lists the sessions that live in a process.
+pub type LiveSessions<'a> = dyn Fn() -> Vec<String> + Send + Sync + 'a;
 
 /// The store of a single process.
 #[derive(Debug, Default)]

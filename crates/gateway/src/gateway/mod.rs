@@ -52,7 +52,7 @@ use crate::{
     limits::CallPlaces,
     listen::{self, Change},
     pinning::Pinning,
-    session::{Live, OpenStreams, Registry},
+    session::{self, Live, OpenStreams, Registry},
     snapshot::Snapshot,
     upstream::SettingsError,
 };
@@ -240,6 +240,9 @@ impl Gateway {
         });
         tokio::spawn(access::follow(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::idle(Arc::downgrade(self), self.draining.clone()));
+        if self.store.is_reachable().is_some() {
+            tokio::spawn(session::follow(Arc::downgrade(self), self.draining.clone()));
+        }
         tokio::spawn(sweep::approvals(
             Arc::downgrade(self),
             self.draining.clone(),

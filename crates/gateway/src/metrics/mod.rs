@@ -79,6 +79,7 @@ pub struct Metrics {
     tracked: Family<LimitLabel, Gauge>,
     secret_read: Family<SecretLabel, Gauge>,
     secret_failing: Family<SecretLabel, Gauge>,
+    redis_up: Gauge,
     pins: Family<StandingLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
     listener: Arc<ListenerMetrics>,
@@ -149,6 +150,8 @@ pub(crate) struct Gauges {
     pub listed: [(&'static str, usize); 4],
     pub upstreams: Vec<UpstreamGauges>,
     pub secrets: Vec<SecretState>,
+    /// Whether what gateways share answers, where something is shared.
+    pub shared: Option<bool>,
     pub pins: Vec<(Arc<str>, Tally)>,
     pub flags: FlagTally,
 }
@@ -202,6 +205,7 @@ impl Metrics {
             tracked: Family::default(),
             secret_read: Family::default(),
             secret_failing: Family::default(),
+            redis_up: Gauge::default(),
             pins: Family::default(),
             findings: Family::default(),
             listener,
@@ -317,6 +321,7 @@ impl Metrics {
             let failing = i64::from(state.failing);
             self.secret_failing.get_or_create(&label).set(failing);
         }
+        self.redis_up.set(i64::from(gauges.shared.unwrap_or(true)));
         self.pinned(&gauges.pins);
         self.flagged(&gauges.flags);
         self.upstreams(&gauges.upstreams);

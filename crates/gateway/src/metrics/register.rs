@@ -111,6 +111,11 @@ impl Metrics {
             self.secret_failing.clone(),
         );
         registry.register(
+            "mcp_redis_up",
+            "Whether the Redis that gateways share answers; 1 where there is none",
+            self.redis_up.clone(),
+        );
+        registry.register(
             "mcp_pinning_tools",
             "Tools by upstream and standing: approved, unknown to the lock file or the store, changed since they were approved, suspicious at first sight",
             self.pins.clone(),

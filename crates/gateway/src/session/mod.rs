@@ -6,6 +6,7 @@
 //! known in [`OpenStreams`], so that an administrator can end them (`administer`).
 
 mod administer;
+mod elsewhere;
 mod held;
 mod live;
 mod registry;
@@ -18,6 +19,7 @@ use http::{HeaderMap, StatusCode};
 use mcp_ultra_protocol::{Version, WireError, headers};
 
 pub use administer::ClientSession;
+pub(crate) use elsewhere::follow;
 pub(crate) use live::{Asked, Live};
 pub(crate) use registry::Registry;
 pub(crate) use streams::{OpenStream, OpenStreams};

@@ -160,6 +160,12 @@ impl Registry {
         self.sessions.lock().get(id)
     }
 
+    /// The ids of all sessions that live here.
+    pub(super) fn ids(&self) -> Vec<String> {
+        let sessions = self.sessions.lock();
+        sessions.all().map(|live| live.id.to_string()).collect()
+    }
+
     /// The sessions of some principals that live here.
     pub(super) fn of(&self, is: impl Fn(&Principal) -> bool) -> Vec<Arc<Live>> {
         let sessions = self.sessions.lock();
@@ -195,7 +201,8 @@ impl Registry {
         true
     }
 
-    async fn leave(&self, gateway: &Gateway, live: &Live) {
+    /// Takes a session out of memory that has ended.
+    pub(super) async fn leave(&self, gateway: &Gateway, live: &Live) {
         let upstream = {
             let mut sessions = self.sessions.lock();
             sessions.remove(&live.id);

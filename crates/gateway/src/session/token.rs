@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Gateway, random};
 
 /// How long a session id can be used. A client that comes later is asked to initialize again.
-pub(crate) const VALID_FOR: Duration = Duration::from_hours(7 * 24);
+pub(crate) const VALID_FOR: Duration = mcp_ultra_domain::ports::SESSION_VALID_FOR;
 
 /// What `initialize` has settled.
 #[derive(Debug, Clone, Serialize, Deserialize)]

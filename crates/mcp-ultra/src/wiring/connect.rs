@@ -4,14 +4,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{ClientAuthMethod, Config};
-use mcp_ultra_domain::{Clock, ports::MemoryReplayStore};
+use mcp_ultra_domain::Clock;
 use mcp_ultra_edge::{
     credentials::{ClientAuth, ClientSettings, EndpointPlace, TokenEndpoint},
     outbound::{Outbound, OutboundConfig},
 };
 use mcp_ultra_gateway::ConnectParts;
 
-use super::ServeError;
+use super::{ServeError, shared::Shared};
 
 /// How many links and steps are remembered until they end, ten minutes later.
 const MOST_USED: usize = 100_000;
@@ -21,6 +21,7 @@ pub(super) fn parts(
     config: &Config,
     outbound: OutboundConfig,
     storage: Option<&Database>,
+    shared: &Shared,
     clock: &Arc<impl Clock + 'static>,
 ) -> Result<Option<ConnectParts>, ServeError> {
     let section = &config.connect;
@@ -55,7 +56,7 @@ pub(super) fn parts(
         base,
         logins: section.logins.iter().map(login).collect(),
         grants: Arc::new(storage.clone()),
-        used: Arc::new(MemoryReplayStore::new(MOST_USED)),
+        used: shared.used("link", MOST_USED),
         keys: keys
             .map(|key| (key.number(), key.secret.expose().as_bytes().to_vec()))
             .collect(),

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{AuthSection, CallerKind, ClaimPaths, Config, Period, SigningAlgorithm};
-use mcp_ultra_domain::{Clock, DEFAULT_TENANT, PrincipalKind, ports::MemoryReplayStore};
+use mcp_ultra_domain::{Clock, DEFAULT_TENANT, PrincipalKind};
 use mcp_ultra_edge::{
     identity::{
         self, Algorithm, ApiKeySettings, CertificateRule, DpopSettings, Identity, IdentitySettings,
@@ -12,6 +12,8 @@ use mcp_ultra_edge::{
     },
     outbound::{Outbound, OutboundConfig, OutboundConfigError},
 };
+
+use super::shared::Shared;
 
 /// What identifies callers, where `auth` asks for it. Issuers are spoken to over a client of its
 /// own, made by `outbound`: they have authorities of their own.
@@ -21,6 +23,7 @@ pub(super) fn identity(
     certificates: Vec<CertificateRule>,
     clock: Arc<dyn Clock>,
     storage: Option<&Database>,
+    shared: &Shared,
 ) -> Result<Option<Identity>, OutboundConfigError> {
     let auth = &config.auth;
     let Some(resource) = auth.resource.clone().filter(|_| auth.is_on()) else {
@@ -31,7 +34,7 @@ pub(super) fn identity(
         pool_max_idle_per_host: 1,
         ..outbound
     })?;
-    let mut settings = settings(auth, resource);
+    let mut settings = settings(auth, resource, shared);
     settings.certificates = certificates;
     settings.api_keys = storage
         .filter(|_| auth.api_keys.enabled)
@@ -68,7 +71,7 @@ pub(super) fn certificates(auth: &AuthSection) -> Result<Vec<CertificateRule>, N
     auth.certificates.iter().map(rule).collect()
 }
 
-fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
+fn settings(auth: &AuthSection, resource: String, shared: &Shared) -> IdentitySettings {
     let issuers = auth.issuers.iter().map(|issuer| IssuerSettings {
         issuer: issuer.issuer.clone(),
         audiences: issuer.audiences.clone(),
@@ -110,9 +113,10 @@ fn settings(auth: &AuthSection, resource: String) -> IdentitySettings {
         dpop: DpopSettings {
             required: auth.dpop.required,
             max_age: auth.dpop.max_age.get(),
-            used: Arc::new(MemoryReplayStore::new(
+            used: shared.used(
+                "proof",
                 usize::try_from(auth.dpop.max_proofs.get()).unwrap_or(usize::MAX),
-            )),
+            ),
         },
     }
 }

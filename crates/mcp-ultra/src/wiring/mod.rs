@@ -1,7 +1,7 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
 mod connect;
@@ -12,6 +12,7 @@ pub(crate) mod pinning;
 pub(crate) mod policy;
 mod reload;
 pub(crate) mod secrets;
+mod shared;
 pub(crate) mod storage;
 mod tls;
 mod watch;
@@ -26,13 +27,13 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_backends::sql::Database;
+use mcp_ultra_backends::{redis::RedisError, sql::Database};
 use mcp_ultra_config::{Config, LimitsSection, Sources};
 use mcp_ultra_domain::{
     SystemClock,
     flags::FlagErrors,
     policy::PolicyErrors,
-    ports::{BlockStoreError, MemoryLimitStore, MemorySessionStore, NoSecrets, SecretStates},
+    ports::{BlockStoreError, MemoryLimitStore, NoSecrets, SecretStates},
 };
 use mcp_ultra_edge::{
     identity::{Identity, NoSanPattern},
@@ -46,7 +47,7 @@ use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) use self::identity::paths as claim_paths;
-use self::secrets::Secrets;
+use self::{secrets::Secrets, shared::Shared};
 
 /// Why the gateway can't run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -92,6 +93,10 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Storage(#[from] storage::StorageError),
+    /// The Redis of `storage.redis` can't even be tried.
+    #[error("storage.redis can't be used: {0}")]
+    #[diagnostic(help("check the files that storage.redis.tls names"))]
+    Redis(#[from] RedisError),
     /// Who is blocked can't be read.
     #[error(transparent)]
     #[diagnostic(help("check what storage names, and who may read it"))]
@@ -139,13 +144,21 @@ impl Server {
         let outbound = Outbound::new(&to_outside)?;
         let certificates = identity::certificates(&config.auth)?;
         let storage = storage::open(&config.storage).await?;
-        let connect = connect::parts(&config, to_outside.clone(), storage.as_ref(), &clock)?;
+        let shared = Shared::start(config.storage.redis.as_ref()).await?;
+        let connect = connect::parts(
+            &config,
+            to_outside.clone(),
+            storage.as_ref(),
+            &shared,
+            &clock,
+        )?;
         let identity = identity::identity(
             &config,
             to_outside,
             certificates,
             clock.clone(),
             storage.as_ref(),
+            &shared,
         )
         .map_err(ServeError::Issuers)?
         .map(Arc::new);
@@ -166,7 +179,7 @@ impl Server {
             flags,
             lock,
             pins: pinning::store(storage.as_ref()),
-            store: Arc::new(MemorySessionStore::default()),
+            store: shared.sessions(),
             limits: Arc::new(MemoryLimitStore::new(tracked)),
             clock: clock.clone(),
             secrets: secrets.map_or_else(

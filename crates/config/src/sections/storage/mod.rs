@@ -1,8 +1,10 @@
 //! Where the gateway keeps what must outlive it.
 
 mod postgres;
+mod redis;
 
 pub use postgres::{PostgresOwner, PostgresPool, PostgresServer, PostgresSettings, PostgresTls};
+pub use redis::{RedisSentinel, RedisServer, RedisSettings, RedisTls};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,9 @@ pub struct StorageSection {
     /// A PostgreSQL server instead, for any number of gateways. Its tables are made and changed by
     /// `mcp-ultra migrate` alone.
     pub postgres: Option<PostgresSettings>,
+    /// A Redis that several gateways share what may be lost in: which proofs and links were used,
+    /// and what changes in sessions. While it is away each gateway goes by what it knows itself.
+    pub redis: Option<RedisSettings>,
     /// The keys that the tokens of grants are encrypted with before they are kept: the first one
     /// encrypts, all of them decrypt, so that keys can be rotated. Whoever loses them asks people
     /// to connect their servers again.
@@ -30,7 +35,7 @@ pub struct StorageSection {
 }
 
 impl StorageSection {
-    /// Whether anything is kept.
+    /// Whether anything is kept for good.
     pub fn is_on(&self) -> bool {
         self.sqlite.is_some() || self.postgres.is_some()
     }
@@ -52,6 +57,9 @@ impl StorageSection {
         }
         if let Some(postgres) = &self.postgres {
             postgres.check(findings);
+        }
+        if let Some(redis) = &self.redis {
+            redis.check(findings);
         }
         check_keys("storage.keys", &self.keys, findings);
     }

@@ -212,7 +212,7 @@ impl PostgresTls {
 }
 
 /// A name or an address. A folder, which stands for a Unix socket, has no certificate.
-fn check_host(path: &str, host: &str, findings: &mut Findings) {
+pub(super) fn check_host(path: &str, host: &str, findings: &mut Findings) {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
     if host.is_empty() || !host.bytes().all(fits) {
         findings.report(

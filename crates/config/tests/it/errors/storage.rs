@@ -104,3 +104,86 @@ fn what_needs_a_place_takes_either() {
     assert!(said.iter().any(helps), "{said:?}");
     load_str(&format!("{GOOD}{keys}"), "c.yaml").unwrap();
 }
+
+const REDIS: &str = "\
+storage:
+  redis:
+    server: { host: redis.example.com }
+    user: gateway
+    password: a-password-of-redis
+    tls: { ca_file: /ca.pem, certificate: /c.pem, key: /k.pem }
+    prefix: mcp
+";
+
+#[test]
+fn a_redis_is_one_server_a_cluster_or_sentinels() {
+    let loaded = load_str(REDIS, "c.yaml").unwrap();
+    let redis = loaded.config.storage.redis.unwrap();
+    let shown = format!("{redis:?}");
+    assert!(!shown.contains("a-password-of"), "{shown}");
+    let one = "server: { host: redis.example.com }";
+    for other in [
+        "cluster: [{ host: 10.0.0.1, port: 7000 }, { host: '::1' }]",
+        "sentinel: { master: m, servers: [{ host: s }], user: u, password: a-password }",
+    ] {
+        load_str(&REDIS.replace(one, other), "c.yaml").unwrap();
+    }
+}
+
+#[test]
+fn a_redis_that_can_not_work_is_refused() {
+    let one = "server: { host: redis.example.com }";
+    for (from, to, said) in [
+        (
+            one,
+            "cluster: []",
+            "storage.redis: it takes one place to be",
+        ),
+        (
+            "user: gateway",
+            "cluster: [{ host: a }]",
+            "storage.redis: it takes one place to be",
+        ),
+        (
+            "host: redis.example.com",
+            "host: 'rediss://redis.example.com'",
+            "storage.redis.server.host: ",
+        ),
+        (
+            one,
+            "cluster: [{ host: a }, { host: '' }]",
+            "storage.redis.cluster[1].host: ",
+        ),
+        (
+            one,
+            "sentinel: { master: m, servers: [] }",
+            "storage.redis.sentinel.servers: there is none",
+        ),
+        (
+            one,
+            "sentinel: { master: '', servers: [{ host: a }] }",
+            "storage.redis.sentinel.master: ",
+        ),
+        ("user: gateway", "user: 'a b'", "storage.redis.user: "),
+        ("prefix: mcp", "prefix: '{mcp}'", "storage.redis.prefix: "),
+        (
+            "prefix: mcp",
+            "command_timeout: 0s",
+            "storage.redis.command_timeout: ",
+        ),
+        (", key: /k.pem", "", "storage.redis.tls.key: it is missing"),
+        (
+            "ca_file: /ca.pem",
+            "ca_file: ''",
+            "storage.redis.tls.ca_file: ",
+        ),
+    ] {
+        let text = REDIS.replacen(from, to, 1);
+        assert_ne!(text, REDIS, "{from}");
+        let refused = refuse(&text);
+        assert!(
+            refused.iter().any(|line| line.contains(said)),
+            "{to}: {refused:?}"
+        );
+    }
+}
