@@ -1,10 +1,12 @@
-//! The ports of the domain on real stores. The only crate that contains SQL.
+//! The ports of the domain on real stores. The only crate that contains SQL or knows NATS.
 //!
+//! - [`nats`]: what replicas tell each other, over `JetStream`
 //! - [`secrets`]: a mounted folder, the environment, the Vault API
 //! - [`sql`]: relational stores; SQLite, in a file of its own, for a single gateway
 //!
 //! Each port has one suite of contract tests (`tests/it`), which runs against every store that
 //! implements it and against the in-memory version of the domain.
 
+pub mod nats;
 pub mod secrets;
 pub mod sql;

@@ -82,6 +82,10 @@ impl Changes {
         if old.storage.postgres != new.storage.postgres && !named(&changes.restart, postgres) {
             changes.restart.push(postgres.to_owned());
         }
+        let nats = "messaging.nats";
+        if old.messaging != new.messaging && !named(&changes.restart, nats) {
+            changes.restart.push(nats.to_owned());
+        }
         // What is seen is read at start; client secrets, which are masked, are taken over.
         if old.connect != new.connect && !named(&changes.restart, "connect") {
             changes.live.push("connect.logins".to_owned());
