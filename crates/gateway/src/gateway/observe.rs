@@ -106,6 +106,7 @@ impl Gateway {
             tracked: self.limits.tracked(),
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
             secrets: self.secrets.states(),
+            announcements: self.announcements.state(),
             pins: self.pinning.tallies(),
             flags: self.tally_of_flags(),
             upstreams: snapshot

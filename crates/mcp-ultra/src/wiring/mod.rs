@@ -1,13 +1,14 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what several gateways tell each other in [`messaging`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
 mod connect;
 pub(crate) mod flags;
 mod identity;
 pub(crate) mod log;
+mod messaging;
 pub(crate) mod pinning;
 pub(crate) mod policy;
 mod reload;
@@ -46,7 +47,7 @@ use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) use self::identity::paths as claim_paths;
-use self::secrets::Secrets;
+use self::{messaging::Messaging, secrets::Secrets};
 
 /// Why the gateway can't run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -92,6 +93,10 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Storage(#[from] storage::StorageError),
+    /// NATS can't be used as it is configured.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Messaging(#[from] messaging::MessagingError),
     /// Who is blocked can't be read.
     #[error(transparent)]
     #[diagnostic(help("check what storage names, and who may read it"))]
@@ -116,6 +121,7 @@ pub(crate) struct Server {
     admin: Option<admin::Admin>,
     identity: Option<Arc<Identity>>,
     storage: Option<Database>,
+    messaging: Messaging,
 }
 
 impl Server {
@@ -153,6 +159,7 @@ impl Server {
         if let Some(identity) = &identity {
             identity.read_blocks().await?;
         }
+        let messaging = Messaging::start(&config.messaging)?;
         let flags = flags::flags(&config.flags)?;
         let policies = policy::policies(&config.policy, flags.as_ref())?;
         let lock = pinning::lock_file(&config.pinning)?;
@@ -173,6 +180,7 @@ impl Server {
                 || Arc::new(NoSecrets) as Arc<dyn SecretStates>,
                 |secrets| secrets.store(),
             ),
+            announcements: messaging.announcements(),
             listener: listener.metrics(),
         })?;
         let admin = admin::Admin::bind(
@@ -181,6 +189,7 @@ impl Server {
             identity.as_ref(),
             storage.as_ref(),
             tls.as_ref(),
+            &messaging.announcements(),
             clock,
         )?;
         policy::tell_of_admin(&config, gateway.policies().as_deref());
@@ -200,6 +209,7 @@ impl Server {
             admin,
             identity,
             storage,
+            messaging,
         })
     }
 
@@ -290,6 +300,7 @@ impl Server {
         if let Some(identity) = self.identity {
             identity.finish().await;
         }
+        self.messaging.close().await;
         if let Some(storage) = self.storage {
             storage.close().await;
         }

@@ -28,6 +28,7 @@ mod demo_stdio;
 mod gateway_admin;
 mod gateway_admin_actions;
 mod gateway_admin_policy;
+mod gateway_announced;
 mod gateway_asking;
 mod gateway_blocks;
 mod gateway_breaker;

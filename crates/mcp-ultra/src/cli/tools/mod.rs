@@ -69,7 +69,7 @@ pub(crate) async fn run(command: Command) -> CommandResult {
         Command::Pending(args) => pins::pending::run(args).await,
         Command::Approve(args) => pins::approve::run(args).await,
         Command::Forget(args) => pins::forget::run(args).await,
-        Command::Lock(args) => pins::lock::run(args).await,
+        Command::Lock(args) => Box::pin(pins::lock::run(args)).await,
     }
 }
 
