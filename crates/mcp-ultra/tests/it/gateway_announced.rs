@@ -236,12 +236,13 @@ async fn a_change_is_known_elsewhere_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_changed_while_nats_was_away_is_missed() {
     let mut site = Site::new().await;
-    let (ana, bea, cy) = (
+    let (ana, bea, cy, dee) = (
         key(&site.folder, &["ana"]).await,
         key(&site.folder, &["bea"]).await,
         key(&site.folder, &["cy"]).await,
+        key(&site.folder, &["dee"]).await,
     );
-    for token in [&ana, &bea, &cy] {
+    for token in [&ana, &bea, &cy, &dee] {
         assert_eq!(status(&site.there, token).await, 200);
     }
     site.nats.server_mut().kill().await.unwrap();
@@ -257,12 +258,18 @@ async fn nothing_that_was_changed_while_nats_was_away_is_missed() {
         assert_eq!(status(&site.there, &cy).await, 200);
     }
     assert_eq!(status(&site.there, &ana).await, 200, "nobody has told it");
+    // What nobody announces at all, since it is done in the store.
+    let file = site.folder.path().join("gateway.yaml");
+    let revoked = run(&["key", "revoke", "dee", "--config", &file.to_string_lossy()]).await;
+    assert_eq!(revoked.code, 0, "{}", revoked.err);
+    assert_eq!(status(&site.there, &dee).await, 200);
     // One that starts meanwhile serves, too.
     let late = gateway(&site.config).await;
     assert_eq!(status(&late, &cy).await, 200);
     site.nats.restart().await.unwrap();
     let took = refused(&site.there, &ana).await;
     println!("what was revoked meanwhile is refused {took:?} after NATS is back");
+    refused(&site.there, &dee).await;
     site.connected("1").await;
     connected(&late, "1").await;
     site.revoke("cy").await;
