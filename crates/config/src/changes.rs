@@ -86,6 +86,10 @@ impl Changes {
         if old.storage.redis != new.storage.redis && !named(&changes.restart, redis) {
             changes.restart.push(redis.to_owned());
         }
+        let nats = "messaging.nats";
+        if old.messaging != new.messaging && !named(&changes.restart, nats) {
+            changes.restart.push(nats.to_owned());
+        }
         // What is seen is read at start; client secrets, which are masked, are taken over.
         if old.connect != new.connect && !named(&changes.restart, "connect") {
             changes.live.push("connect.logins".to_owned());

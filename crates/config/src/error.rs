@@ -157,11 +157,12 @@ impl fmt::Display for Warning {
 const LONGEST_LINE: usize = 200;
 
 /// Keys whose values, and everything below them, may be secrets.
-const SECRET_KEYS: [&str; 9] = [
+const SECRET_KEYS: [&str; 10] = [
     "client_secret",
     "env",
     "headers",
     "jwt_secret",
+    "nkey",
     "password",
     "role_id",
     "secret",

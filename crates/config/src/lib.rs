@@ -52,13 +52,13 @@ pub use sections::{
     ClassifiedNames, ClientAuth, ClientAuthMethod, ConcurrencySection, Config, ConnectSection,
     CorsSection, CredentialsKind, CredentialsSection, DataClass, DpopSettings, Environment, Era,
     Extension, FlagsSection, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride,
-    LimitsSection, LogFormat, LogLevel, LogSection, Login, Names, OutboundSection, OverriddenRates,
-    PinningMode, PinningSection, PolicySection, PostgresOwner, PostgresPool, PostgresServer,
-    PostgresSettings, PostgresTls, Prefix, QuotasSection, RatesSection, RedisSentinel, RedisServer,
-    RedisSettings, RedisTls, ResourceIndicator, Restart, RetrySection, SealingKey, SecretsSection,
-    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
-    TlsSection, TlsVersion, Transport, Upstream, UpstreamTls, VaultSettings, host_matches,
-    split_port,
+    LimitsSection, LogFormat, LogLevel, LogSection, Login, MessagingSection, Names, NatsSettings,
+    NatsTls, OutboundSection, OverriddenRates, PinningMode, PinningSection, PolicySection,
+    PostgresOwner, PostgresPool, PostgresServer, PostgresSettings, PostgresTls, Prefix,
+    QuotasSection, RatesSection, RedisSentinel, RedisServer, RedisSettings, RedisTls,
+    ResourceIndicator, Restart, RetrySection, SealingKey, SecretsSection, ServerSection,
+    SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion,
+    Transport, Upstream, UpstreamTls, VaultSettings, host_matches, split_port,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

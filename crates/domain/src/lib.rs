@@ -4,6 +4,7 @@
 //! real stores implement them elsewhere. Nothing here opens a socket, reads a file or asks the
 //! operating system for the time.
 
+mod announcement;
 mod api_key;
 mod authorization;
 mod block;
@@ -20,6 +21,7 @@ mod principal;
 pub mod retry;
 pub mod scan;
 
+pub use announcement::{Announcement, holder};
 pub use api_key::{API_KEY_ISSUER, ApiKey, KeyEnded, KeySecret, MOST_SECRETS};
 pub use authorization::AuthorizationDetail;
 pub use block::Block;

@@ -52,6 +52,7 @@ macro_rules! contracts {
     };
 }
 
+mod announcements;
 mod api_keys;
 mod blocks;
 mod grants;

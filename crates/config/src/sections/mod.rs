@@ -14,6 +14,7 @@ mod extension;
 mod flags;
 mod limits;
 mod log;
+mod messaging;
 mod outbound;
 mod pinning;
 mod policy;
@@ -41,6 +42,7 @@ pub use limits::{
     RatesSection,
 };
 pub use log::{LogFormat, LogLevel, LogSection};
+pub use messaging::{MessagingSection, NatsSettings, NatsTls};
 pub use outbound::OutboundSection;
 pub use pinning::{PinningMode, PinningSection};
 pub use policy::{ClassifiedNames, DataClass, PolicySection};
@@ -93,6 +95,8 @@ pub struct Config {
     pub pinning: PinningSection,
     /// Where what must outlive the gateway is kept.
     pub storage: StorageSection,
+    /// How several gateways tell each other what has changed.
+    pub messaging: MessagingSection,
     /// What is written to the log.
     pub log: LogSection,
     /// Upper bounds on what clients and servers may use.
@@ -127,6 +131,7 @@ impl Default for Config {
             flags: FlagsSection::default(),
             pinning: PinningSection::default(),
             storage: StorageSection::default(),
+            messaging: MessagingSection::default(),
             log: LogSection::default(),
             limits: LimitsSection::default(),
             breaker: BreakerSection::default(),
@@ -289,6 +294,7 @@ impl Config {
         self.policy.check(findings);
         self.flags.check(findings);
         self.storage.check(findings);
+        self.messaging.check(findings);
         PinningSection::check(self, findings);
         self.admin.check(findings);
         self.check_admin(findings);

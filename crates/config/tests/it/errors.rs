@@ -2,6 +2,7 @@
 
 mod access;
 mod form;
+mod messaging;
 mod production;
 mod storage;
 mod values;

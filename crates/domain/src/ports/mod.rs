@@ -1,5 +1,6 @@
 //! What the rules need from outside, as traits, each with an in-memory version.
 
+mod announcements;
 mod block_store;
 mod grant_store;
 mod idempotency;
@@ -10,6 +11,10 @@ mod replay_store;
 mod secret_states;
 mod session_store;
 
+pub use announcements::{
+    AnnouncementState, AnnouncementTally, Announcements, Hear, Heard, KindTally,
+    MemoryAnnouncements, MemoryReplica,
+};
 pub use block_store::{BlockStore, BlockStoreError, MemoryBlockStore};
 pub use grant_store::{GrantStore, GrantStoreError, MemoryGrantStore};
 pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};

@@ -220,7 +220,9 @@ impl ApiKeys {
         }
     }
 
-    async fn recheck(&self) {
+    /// Reads all that are held again. `false` where the store can't be read: what was not read again
+    /// is as it was.
+    pub(super) async fn recheck(&self) -> bool {
         let held: Vec<_> = {
             let held = self.held.lock();
             let all = held.all.iter();
@@ -233,7 +235,7 @@ impl ApiKeys {
                 Err(error) => {
                     // What is held is good until its maximum age.
                     tracing::warn!(%error, "API keys can't be read again");
-                    return;
+                    return false;
                 }
             };
             let now = self.clock.now();
@@ -248,6 +250,7 @@ impl ApiKeys {
                 all.all.retain(|_, one| !Arc::ptr_eq(one, &held));
             }
         }
+        true
     }
 }
 

@@ -199,6 +199,15 @@ impl Identity {
         }
     }
 
+    /// Reads all API keys that are known again, and ends what has changed, as it is done every
+    /// `recheck`. `false` where the store can't be read: then that is still to be done.
+    pub async fn recheck_api_keys(&self) -> bool {
+        match &self.api_keys {
+            Some(keys) => keys.recheck().await,
+            None => true,
+        }
+    }
+
     /// A token that is known already: one hash and one look-up.
     pub fn recall(&self, token: &str) -> Option<Result<Believed, Refused>> {
         self.known(&Digest::of(token))

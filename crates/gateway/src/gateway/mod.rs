@@ -1,5 +1,6 @@
 //! The data plane as a whole: what it holds, its start and its end.
 //!
+//! - `announced`: what is done about what other replicas have changed
 //! - `publish`: what is taken over from keepers and configurations, and who is told
 //! - `observe`: how it is doing, for operators, probes and metrics
 //! - `sweep`: what is done again and again
@@ -10,6 +11,7 @@
 //! - `reload`: a new configuration in flight
 //! - `sealing`: the keys that seal what clients carry
 
+mod announced;
 mod flags;
 mod link;
 mod observe;
@@ -34,7 +36,7 @@ use mcp_ultra_domain::{
     flags::Flags,
     pinning::{LockFile, Mode},
     policy::{Policies, PolicyName},
-    ports::{LimitStore, PinStore, SecretStates, SessionStore},
+    ports::{Announcements, LimitStore, PinStore, SecretStates, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::seal::{KeyError, Sealer};
@@ -89,6 +91,7 @@ pub struct Gateway {
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) limits: Arc<dyn LimitStore>,
     secrets: Arc<dyn SecretStates>,
+    announcements: Arc<dyn Announcements>,
     pub(crate) sessions: Registry,
     pub(crate) open_streams: OpenStreams,
     pub(crate) parking: Parking,
@@ -134,6 +137,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// How the secrets of the configuration are doing, for the metrics.
     pub secrets: Arc<dyn SecretStates>,
+    /// What other replicas say has changed in the stores.
+    pub announcements: Arc<dyn Announcements>,
     /// What the listener counts, for the metrics.
     pub listener: Arc<ListenerMetrics>,
 }
@@ -174,6 +179,7 @@ impl Gateway {
             limits,
             clock,
             secrets,
+            announcements,
             listener,
         } = parts;
         let settings = Settings::new(&config, lock);
@@ -200,6 +206,7 @@ impl Gateway {
             store,
             limits,
             secrets,
+            announcements,
             sessions: Registry::default(),
             open_streams: OpenStreams::default(),
             parking: Parking::default(),
@@ -251,6 +258,7 @@ impl Gateway {
             Arc::downgrade(self),
             self.draining.clone(),
         ));
+        announced::follow(self, &self.draining);
         tokio::spawn(sweep::blocks(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::gone_tools(
             Arc::downgrade(self),

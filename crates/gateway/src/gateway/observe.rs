@@ -107,6 +107,7 @@ impl Gateway {
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
             secrets: self.secrets.states(),
             shared: self.store.is_reachable(),
+            announcements: self.announcements.state(),
             pins: self.pinning.tallies(),
             flags: self.tally_of_flags(),
             upstreams: snapshot

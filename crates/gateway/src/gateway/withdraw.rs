@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use mcp_ultra_domain::Grant;
+use mcp_ultra_domain::{Grant, holder};
 use mcp_ultra_edge::credentials::Credentials;
 
 use super::Gateway;
@@ -33,24 +33,35 @@ impl Gateway {
     /// store. It is looked for those with which something goes on; all others are looked at when they
     /// are used next.
     pub(super) async fn end_withdrawn(&self) {
-        let Some(connect) = &self.connect else {
+        for upstream in &self.snapshot().upstreams {
+            self.end_withdrawn_at(upstream, |_| true).await;
+        }
+    }
+
+    /// The same for one server and one principal, by its [`holder`].
+    pub(super) async fn end_withdrawn_of(&self, server: &str, whose: &str) {
+        if let Some(upstream) = self.snapshot().upstream(server) {
+            let is_theirs = |principal: &str| holder(principal) == whose;
+            self.end_withdrawn_at(upstream, is_theirs).await;
+        }
+    }
+
+    async fn end_withdrawn_at(&self, upstream: &Upstream, of: impl Fn(&str) -> bool) {
+        let (Some(connect), Some(credentials)) = (&self.connect, upstream.settings().granted())
+        else {
             return;
         };
-        for upstream in &self.snapshot().upstreams {
-            let Some(credentials) = upstream.settings().granted() else {
-                continue;
-            };
-            let grants = connect.grants(upstream.name());
-            let mut principals: HashSet<Arc<str>> = upstream.principals().into_iter().collect();
-            principals.extend(grants.in_use());
-            let lender = credentials.lender();
-            principals.extend(lender.map(|lender| lender.shared_id()));
-            for principal in principals {
-                if grants.is_gone(&principal).await {
-                    end(upstream, &grants, credentials, &principal).await;
-                    self.grant_changed(upstream, &principal);
-                    tracing::info!(server = %upstream.name(), "a grant was withdrawn elsewhere, so what went on with it has ended");
-                }
+        let grants = connect.grants(upstream.name());
+        let mut principals: HashSet<Arc<str>> = upstream.principals().into_iter().collect();
+        principals.extend(grants.in_use());
+        let lender = credentials.lender();
+        principals.extend(lender.map(|lender| lender.shared_id()));
+        principals.retain(|principal| of(principal));
+        for principal in principals {
+            if grants.is_gone(&principal).await {
+                end(upstream, &grants, credentials, &principal).await;
+                self.grant_changed(upstream, &principal);
+                tracing::info!(server = %upstream.name(), "a grant was withdrawn elsewhere, so what went on with it has ended");
             }
         }
     }

@@ -45,6 +45,12 @@ pub(super) struct BreakerLabels {
     pub(super) state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AnnouncementLabels {
+    pub(super) kind: &'static str,
+    pub(super) outcome: &'static str,
+}
+
 /// Names of secrets are as many as the configuration refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SecretLabel {

@@ -12,12 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mcp_ultra_domain::ports::SecretState;
 use mcp_ultra_domain::{
     breaker::{State, Status},
     limits::{Bound, Scope},
     pinning::Standing,
-    ports::Tracked,
+    ports::{AnnouncementState, SecretState, Tracked},
     scan::FindingKind,
 };
 use mcp_ultra_edge::{
@@ -34,9 +33,10 @@ use prometheus_client::{
 
 use self::{
     labels::{
-        AnswerLabel, BreakerLabels, CallLabels, FindingLabels, FlagLabel, LimitLabel, LimitLabels,
-        ListLabel, MethodLabels, ReasonLabel, ResultLabel, RetryLabels, SecretLabel,
-        StandingLabels, StateLabel, StatusLabel, SwitchLabels, TokenLabels, UpstreamLabel,
+        AnnouncementLabels, AnswerLabel, BreakerLabels, CallLabels, FindingLabels, FlagLabel,
+        LimitLabel, LimitLabels, ListLabel, MethodLabels, ReasonLabel, ResultLabel, RetryLabels,
+        SecretLabel, StandingLabels, StateLabel, StatusLabel, SwitchLabels, TokenLabels,
+        UpstreamLabel,
     },
     text::prometheus_text,
 };
@@ -80,6 +80,9 @@ pub struct Metrics {
     secret_read: Family<SecretLabel, Gauge>,
     secret_failing: Family<SecretLabel, Gauge>,
     redis_up: Gauge,
+    announced: Gauge,
+    announcements: Family<AnnouncementLabels, Counter<u64, Mirror>>,
+    announcements_missed: Counter<u64, Mirror>,
     pins: Family<StandingLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
     listener: Arc<ListenerMetrics>,
@@ -152,6 +155,8 @@ pub(crate) struct Gauges {
     pub secrets: Vec<SecretState>,
     /// Whether what gateways share answers, where something is shared.
     pub shared: Option<bool>,
+    /// `None` where there are no others.
+    pub announcements: Option<AnnouncementState>,
     pub pins: Vec<(Arc<str>, Tally)>,
     pub flags: FlagTally,
 }
@@ -206,6 +211,9 @@ impl Metrics {
             secret_read: Family::default(),
             secret_failing: Family::default(),
             redis_up: Gauge::default(),
+            announced: Gauge::default(),
+            announcements: Family::default(),
+            announcements_missed: Counter::default(),
             pins: Family::default(),
             findings: Family::default(),
             listener,
@@ -289,6 +297,22 @@ impl Metrics {
         self.upstream_up.get_or_create(&label).set(i64::from(up));
     }
 
+    fn announced(&self, state: &AnnouncementState) {
+        self.announced.set(i64::from(state.connected));
+        mirror(&self.announcements_missed, state.missed);
+        for tally in &state.kinds {
+            let kind = tally.kind;
+            for (outcome, count) in [
+                ("sent", tally.sent),
+                ("heard", tally.heard),
+                ("dropped", tally.dropped),
+            ] {
+                let labels = AnnouncementLabels { kind, outcome };
+                mirror(&self.announcements.get_or_create(&labels), count);
+            }
+        }
+    }
+
     pub(crate) fn gauges(&self, gauges: &Gauges) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.sessions.set(number(gauges.sessions));
@@ -322,6 +346,9 @@ impl Metrics {
             self.secret_failing.get_or_create(&label).set(failing);
         }
         self.redis_up.set(i64::from(gauges.shared.unwrap_or(true)));
+        if let Some(state) = &gauges.announcements {
+            self.announced(state);
+        }
         self.pinned(&gauges.pins);
         self.flagged(&gauges.flags);
         self.upstreams(&gauges.upstreams);

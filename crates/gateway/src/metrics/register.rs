@@ -1,9 +1,9 @@
-use mcp_ultra_domain::limits::Bound;
+use mcp_ultra_domain::{Announcement, limits::Bound};
 use mcp_ultra_edge::identity::Refused;
 
 use super::{
     Answer, Metrics,
-    labels::{AnswerLabel, LimitLabels, ReasonLabel},
+    labels::{AnnouncementLabels, AnswerLabel, LimitLabels, ReasonLabel},
 };
 
 impl Metrics {
@@ -153,8 +153,34 @@ impl Metrics {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
         }
+        self.register_announcements();
         self.register_flags();
         self.register_limits();
+    }
+
+    fn register_announcements(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "mcp_announcements_connected",
+            "Whether this gateway hears what others have changed; 0 without messaging",
+            self.announced.clone(),
+        );
+        registry.register(
+            "mcp_announcements",
+            "Changes of which gateways tell each other, by kind: sent, heard, or dropped since too many waited",
+            self.announcements.clone(),
+        );
+        registry.register(
+            "mcp_announcements_missed",
+            "How often something may have been missed, so that everything was read again",
+            self.announcements_missed.clone(),
+        );
+        for kind in Announcement::KINDS {
+            for outcome in ["sent", "heard", "dropped"] {
+                let labels = AnnouncementLabels { kind, outcome };
+                drop(self.announcements.get_or_create(&labels));
+            }
+        }
     }
 
     fn register_flags(&mut self) {

@@ -20,7 +20,11 @@ use mcp_ultra_control::{
     time::timestamp,
 };
 use mcp_ultra_domain::{
-    Clock, Grant, Principal, breaker::Forced, policy::Policies, ports::IdempotencyStore,
+    Announcement, Clock, Grant, Principal,
+    breaker::Forced,
+    holder,
+    policy::Policies,
+    ports::{Announcements, IdempotencyStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
 use mcp_ultra_gateway::{Gateway, Revocation};
@@ -48,6 +52,7 @@ impl Admin {
         identity: Option<&Arc<Identity>>,
         storage: Option<&Database>,
         tls: Option<&Arc<ServerTls>>,
+        announcements: &Arc<dyn Announcements>,
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Self>, ServeError> {
         let admin = &config.admin;
@@ -65,24 +70,35 @@ impl Admin {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let bound = format!("{scheme}://{}", listener.local_addr());
         let known = identity.clone();
-        let changed = move |id: &str| known.forget_api_key(id);
+        let others = announcements.clone();
+        let changed = move |id: &str| {
+            known.forget_api_key(id);
+            others.announce(Announcement::KeyChanged { id: id.to_owned() });
+        };
         let keys = Keys::new(Arc::new(storage.clone()), clock.clone(), Arc::new(changed));
         let (locked, approved) = (gateway.clone(), gateway.clone());
+        let others = announcements.clone();
         let pins = Pins::new(
             Arc::new(storage.clone()),
             clock.clone(),
             Arc::new(move || locked.lock_file().is_some()),
-            Arc::new(move || approved.pins_changed()),
+            Arc::new(move || {
+                approved.pins_changed();
+                others.announce(Announcement::PinsChanged);
+            }),
         );
         let api = Api {
             identity: identity.clone(),
             rule: Rule::new(in_force(gateway, admin)?, clock.clone()),
             url: admin.url.as_deref().unwrap_or(&bound).into(),
             keys,
-            grants: Grants::new(Arc::new(storage.clone()), Arc::new(Ended(gateway.clone()))),
+            grants: Grants::new(
+                Arc::new(storage.clone()),
+                Arc::new(Ended(gateway.clone(), announcements.clone())),
+            ),
             links: Arc::new(Connecting(gateway.clone())),
             pins,
-            sessions: Arc::new(Callers(gateway.clone())),
+            sessions: Arc::new(Callers(gateway.clone(), announcements.clone())),
             breakers: Arc::new(OfServers(gateway.clone())),
             blocks: Blocks::new(Arc::new(storage.clone()), clock.clone()),
             idempotency: Arc::new(storage.clone()),
@@ -111,12 +127,17 @@ impl Admin {
     }
 }
 
-/// Ends what the gateway has of a grant that was withdrawn.
-struct Ended(Arc<Gateway>);
+/// Ends what the gateway, and others, have of a grant that was withdrawn.
+struct Ended(Arc<Gateway>, Arc<dyn Announcements>);
 
 #[async_trait]
 impl Withdraw for Ended {
     async fn withdraw(&self, grant: &Grant) -> Revoked {
+        // First: the authorization server may take a while.
+        self.1.announce(Announcement::GrantWithdrawn {
+            server: grant.server.clone(),
+            holder: holder(&grant.principal),
+        });
         match self.0.end_grant(grant).await {
             Revocation::Done => Revoked::Yes,
             Revocation::NotOffered => Revoked::NotOffered,
@@ -160,8 +181,8 @@ impl Links for Connecting {
     }
 }
 
-/// What callers have open at the gateway.
-struct Callers(Arc<Gateway>);
+/// What callers have open at the gateway, and who tells others of blocks.
+struct Callers(Arc<Gateway>, Arc<dyn Announcements>);
 
 #[async_trait]
 impl ClientSessions for Callers {
@@ -185,6 +206,7 @@ impl ClientSessions for Callers {
     }
 
     async fn blocks_changed(&self) {
+        self.1.announce(Announcement::BlocksChanged);
         self.0.enforce_blocks().await;
     }
 

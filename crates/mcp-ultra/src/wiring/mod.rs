@@ -1,13 +1,14 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
 
 mod admin;
 mod connect;
 pub(crate) mod flags;
 mod identity;
 pub(crate) mod log;
+mod messaging;
 pub(crate) mod pinning;
 pub(crate) mod policy;
 mod reload;
@@ -47,7 +48,7 @@ use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) use self::identity::paths as claim_paths;
-use self::{secrets::Secrets, shared::Shared};
+use self::{messaging::Messaging, secrets::Secrets, shared::Shared};
 
 /// Why the gateway can't run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -97,6 +98,10 @@ pub(crate) enum ServeError {
     #[error("storage.redis can't be used: {0}")]
     #[diagnostic(help("check the files that storage.redis.tls names"))]
     Redis(#[from] RedisError),
+    /// NATS can't be used as it is configured.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Messaging(#[from] messaging::MessagingError),
     /// Who is blocked can't be read.
     #[error(transparent)]
     #[diagnostic(help("check what storage names, and who may read it"))]
@@ -121,6 +126,7 @@ pub(crate) struct Server {
     admin: Option<admin::Admin>,
     identity: Option<Arc<Identity>>,
     storage: Option<Database>,
+    messaging: Messaging,
 }
 
 impl Server {
@@ -166,6 +172,7 @@ impl Server {
         if let Some(identity) = &identity {
             identity.read_blocks().await?;
         }
+        let messaging = Messaging::start(&config.messaging)?;
         let flags = flags::flags(&config.flags)?;
         let policies = policy::policies(&config.policy, flags.as_ref())?;
         let lock = pinning::lock_file(&config.pinning)?;
@@ -186,6 +193,7 @@ impl Server {
                 || Arc::new(NoSecrets) as Arc<dyn SecretStates>,
                 |secrets| secrets.store(),
             ),
+            announcements: messaging.announcements(),
             listener: listener.metrics(),
         })?;
         let admin = admin::Admin::bind(
@@ -194,6 +202,7 @@ impl Server {
             identity.as_ref(),
             storage.as_ref(),
             tls.as_ref(),
+            &messaging.announcements(),
             clock,
         )?;
         policy::tell_of_admin(&config, gateway.policies().as_deref());
@@ -213,6 +222,7 @@ impl Server {
             admin,
             identity,
             storage,
+            messaging,
         })
     }
 
@@ -303,6 +313,7 @@ impl Server {
         if let Some(identity) = self.identity {
             identity.finish().await;
         }
+        self.messaging.close().await;
         if let Some(storage) = self.storage {
             storage.close().await;
         }

@@ -15,7 +15,8 @@ use mcp_ultra_domain::{
     catalog::State,
     pinning::{LockFile, Pin},
     ports::{
-        MemoryLimitStore, MemoryPinStore, MemorySessionStore, NoSecrets, PinStore, PinStoreError,
+        MemoryAnnouncements, MemoryLimitStore, MemoryPinStore, MemorySessionStore, NoSecrets,
+        PinStore, PinStoreError,
     },
 };
 use mcp_ultra_edge::outbound::{Outbound, OutboundConfigError};
@@ -126,6 +127,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         limits: Arc::new(MemoryLimitStore::new(1)),
         clock: Arc::new(SystemClock),
         secrets: Arc::new(NoSecrets),
+        announcements: Arc::new(MemoryAnnouncements::default().replica()),
         listener: Arc::default(),
     })?;
     gateway.start();

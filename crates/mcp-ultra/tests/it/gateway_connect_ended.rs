@@ -18,12 +18,12 @@ use crate::{
 
 const LONG: u64 = 60_000;
 
-async fn wait_upstream(caller: &Caller, milliseconds: u64) -> Value {
+pub(crate) async fn wait_upstream(caller: &Caller, milliseconds: u64) -> Value {
     let params = json!({ "name": "test_wait", "arguments": { "milliseconds": milliseconds } });
     caller.call("tools/call", params).await.unwrap().message
 }
 
-async fn withdraw(admin: &str, subject: &str) {
+pub(crate) async fn withdraw(admin: &str, subject: &str) {
     let grant = grants(admin, &format!("?subject={subject}"))
         .await
         .remove(0);
@@ -41,7 +41,7 @@ async fn upstream_sessions(gateway: &Gateway) -> usize {
     found.unwrap_or("0").parse().unwrap()
 }
 
-fn was_withdrawn(answer: &Value) -> bool {
+pub(crate) fn was_withdrawn(answer: &Value) -> bool {
     let message = answer["error"]["message"].as_str().unwrap_or_default();
     message.contains("was withdrawn while the call was under way")
 }

@@ -30,11 +30,16 @@ pub(crate) struct Rig {
 /// A gateway with an admin API that enforces pins; `find` is approved, and another definition of it
 /// waits.
 pub(crate) async fn rig() -> Rig {
+    rig_with("").await
+}
+
+/// The same with more in its configuration.
+pub(crate) async fn rig_with(besides: &str) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Changing::start(json!([tool("find", "Finds")])).await;
     let config = folder.path().join("gateway.yaml");
     let yaml = format!(
-        "storage: {{ sqlite: \"{}\" }}\nadmin: {{ port: 0 }}\npinning: {{ mode: enforce }}\nauth:\n  resource: https://mcp.example.com/mcp\n  api_keys: {{ enabled: true }}\ncatalog: {{ refresh: 1s }}\nservers:\n  - {{ name: crm, url: \"{}\" }}\n",
+        "{besides}storage: {{ sqlite: \"{}\" }}\nadmin: {{ port: 0 }}\npinning: {{ mode: enforce }}\nauth:\n  resource: https://mcp.example.com/mcp\n  api_keys: {{ enabled: true }}\ncatalog: {{ refresh: 1s }}\nservers:\n  - {{ name: crm, url: \"{}\" }}\n",
         folder.path().join("state.db").display(),
         upstream.url()
     );

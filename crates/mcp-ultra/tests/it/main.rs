@@ -29,6 +29,7 @@ mod fleet;
 mod gateway_admin;
 mod gateway_admin_actions;
 mod gateway_admin_policy;
+mod gateway_announced;
 mod gateway_asking;
 mod gateway_blocks;
 mod gateway_breaker;
