@@ -12,7 +12,7 @@ TARGET ?=
 # Seconds for each target of `make fuzz`.
 SECONDS_EACH ?= 60
 
-.PHONY: help run build setup test test-all test-integration test-e2e test-performance test-security smoke-tests lint fmt coverage fuzz
+.PHONY: help run build setup test test-all test-integration test-e2e test-chaos test-performance test-security smoke-tests lint fmt coverage fuzz
 
 help: ## List the targets
 	@echo "Usage: make TARGET"
@@ -47,6 +47,10 @@ test-integration: ## Integration tests of all crates
 test-e2e: ## Whole gateway: end-to-end tests, conformance suite, real clients
 	@scripts/setup all
 	@scripts/test e2e conformance real-clients
+
+test-chaos: ## Kill, pause, cut off and slow every part under load, about 25 minutes
+	@scripts/setup all
+	@scripts/test chaos
 
 test-performance: ## The benchmark beside nginx, about five minutes; report in bench/results
 	@scripts/setup all

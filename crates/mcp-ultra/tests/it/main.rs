@@ -7,6 +7,7 @@
     reason = "clippy knows tests by their attribute and would forbid it to what they call"
 )]
 
+mod chaos;
 mod cli;
 mod cli_config;
 mod cli_connect;

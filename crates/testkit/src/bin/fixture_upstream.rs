@@ -23,6 +23,9 @@ struct Arguments {
     /// Protocol revisions to speak
     #[arg(long, value_enum, default_value = "dual")]
     era: Era,
+    /// Offer tools whose every execution is noted in this file, a line each
+    #[arg(long)]
+    executions: Option<PathBuf>,
     /// Name to give in `serverInfo`
     #[arg(long, default_value = "fixture-upstream")]
     name: String,
@@ -44,6 +47,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     let options = Options {
         era: arguments.era,
         name: arguments.name,
+        executions: arguments.executions,
     };
     if arguments.stdio {
         let record = arguments.record.map(|path| {

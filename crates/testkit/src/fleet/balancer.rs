@@ -30,8 +30,8 @@ pub(super) struct Balancer {
 }
 
 impl Balancer {
-    /// A new one in front of `replicas`.
-    pub(super) async fn start(replicas: &[SocketAddr]) -> Result<Self, StoreError> {
+    /// A new one in front of nothing.
+    pub(super) async fn start() -> Result<Self, StoreError> {
         let folder = Folder::new("haproxy")?;
         let server = on_a_free_port(async |own| {
             let file = folder.write("haproxy.cfg", &configuration(&folder, own))?;
@@ -49,7 +49,7 @@ impl Balancer {
             .await
         })
         .await?;
-        let mut balancer = Self {
+        let balancer = Self {
             server,
             folder,
             slots: [None; SLOTS],
@@ -57,7 +57,6 @@ impl Balancer {
         // It says that it serves before it has this.
         let answers = async || balancer.told("show info").await;
         tool::until("the socket of the balancer", LIMIT, answers).await?;
-        balancer.use_only(replicas).await?;
         Ok(balancer)
     }
 

@@ -6,7 +6,11 @@
 
 mod balancer;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use http::HeaderMap;
 use serde_json::Value;
@@ -15,7 +19,7 @@ use self::balancer::Balancer;
 use crate::{
     gateway::{Gateway, GatewayError},
     raw::{Client, RawError, legacy::Session, modern::Caller},
-    stores::StoreError,
+    stores::{Fault, StoreError},
 };
 
 /// Why a fleet can't be had.
@@ -34,40 +38,92 @@ pub struct Fleet {
     // Before the replicas: it ends first.
     balancer: Balancer,
     replicas: Vec<Gateway>,
+    plan: Plan,
+    /// What stands before each replica that was started, by its address.
+    networks: HashMap<SocketAddr, Fault>,
+    /// How many were started.
+    started: usize,
+}
+
+/// How replicas are started.
+pub struct Plan {
     binary: PathBuf,
-    yaml: String,
-    client: Option<Client>,
+    configuration: Box<dyn Fn(usize) -> String + Send + Sync>,
+    breaks: bool,
+}
+
+impl Plan {
+    /// Replicas of `binary`, the one with the number N with `configuration(N)`, which has to name
+    /// `session.keys`: each would make its own.
+    pub fn new(
+        binary: impl Into<PathBuf>,
+        configuration: impl Fn(usize) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            binary: binary.into(),
+            configuration: Box::new(configuration),
+            breaks: false,
+        }
+    }
+
+    /// The same, with a network between the balancer and each replica that can break.
+    #[must_use]
+    pub fn with_networks(self) -> Self {
+        Self {
+            breaks: true,
+            ..self
+        }
+    }
 }
 
 impl Fleet {
-    /// Starts so many replicas of `binary` with `yaml`, which has to name `session.keys`: each would
-    /// make its own. Waits until the balancer uses all of them.
+    /// Starts so many replicas of `binary` with `yaml`. Waits until the balancer uses all of them.
     pub async fn start(
         binary: impl Into<PathBuf>,
         yaml: &str,
         replicas: usize,
     ) -> Result<Self, FleetError> {
-        let binary = binary.into();
-        let mut all = Vec::new();
+        let yaml = yaml.to_owned();
+        Self::of(Plan::new(binary, move |_| yaml.clone()), replicas).await
+    }
+
+    /// Starts so many replicas. Waits until the balancer uses all of them.
+    pub async fn of(plan: Plan, replicas: usize) -> Result<Self, FleetError> {
+        let mut fleet = Self {
+            balancer: Balancer::start().await?,
+            replicas: Vec::new(),
+            plan,
+            networks: HashMap::new(),
+            started: 0,
+        };
         for _ in 0..replicas {
-            all.push(Gateway::start(&binary, yaml).await?);
+            fleet.launch().await?;
         }
-        let addresses: Vec<SocketAddr> = all.iter().map(Gateway::address).collect();
-        let balancer = Balancer::start(&addresses).await?;
-        Ok(Self {
-            balancer,
-            replicas: all,
-            binary,
-            yaml: yaml.to_owned(),
-            client: None,
-        })
+        fleet.balance().await?;
+        Ok(fleet)
+    }
+
+    async fn launch(&mut self) -> Result<(), FleetError> {
+        let yaml = (self.plan.configuration)(self.started);
+        let replica = Gateway::start(Path::new(&self.plan.binary), &yaml).await?;
+        if self.plan.breaks {
+            let network = Fault::before(replica.address())?;
+            self.networks.insert(replica.address(), network);
+        }
+        self.replicas.push(replica);
+        self.started += 1;
+        Ok(())
     }
 
     /// Adds a replica, and gives the balancer the new list without a connection that is lost.
     pub async fn grow(&mut self) -> Result<(), FleetError> {
-        let replica = Gateway::start(&self.binary, &self.yaml).await?;
-        self.replicas.push(replica);
+        self.launch().await?;
         self.balance().await
+    }
+
+    /// The network between the balancer and the replica at `index`, where the plan has one.
+    pub fn network(&self, index: usize) -> Option<&Fault> {
+        self.networks.get(&self.replicas.get(index)?.address())
     }
 
     /// Takes the replica at `index` out of the fleet: it is told to end, and the balancer finds that it
@@ -78,10 +134,16 @@ impl Fleet {
         Ok(replica)
     }
 
+    /// Takes the replica at `index`, which has ended in whatever way, out of the fleet.
+    pub fn remove(&mut self, index: usize) -> Gateway {
+        self.replicas.remove(index)
+    }
+
     /// Tells the balancer which replicas there are.
     pub async fn balance(&mut self) -> Result<(), FleetError> {
-        let addresses: Vec<SocketAddr> = self.replicas.iter().map(Gateway::address).collect();
-        Ok(self.balancer.use_only(&addresses).await?)
+        let addresses = self.replicas.iter().map(Gateway::address);
+        let reached = addresses.map(|own| self.networks.get(&own).map_or(own, Fault::address));
+        Ok(self.balancer.use_only(&reached.collect::<Vec<_>>()).await?)
     }
 
     /// The replicas themselves.
@@ -101,8 +163,7 @@ impl Fleet {
 
     /// A client of the endpoint. Its requests go to one replica after the other.
     pub fn client(&self) -> Client {
-        let new = || Client::new(self.url());
-        self.client.clone().unwrap_or_else(new)
+        Client::new(self.url())
     }
 
     /// A modern caller with form elicitation, sampling and roots.

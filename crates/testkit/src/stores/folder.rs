@@ -35,6 +35,11 @@ impl Account {
         }
     }
 
+    /// The user of the test, for what needs its files.
+    pub(crate) fn of_the_test() -> Self {
+        Self(None)
+    }
+
     pub(crate) fn run(self, command: &mut Command) {
         if let Some((user, group)) = self.0 {
             // This also gives up root's further groups.

@@ -24,7 +24,11 @@ pub(crate) mod tool;
 
 /// What other private servers are started by.
 pub(crate) mod private {
-    pub(crate) use super::{folder::Folder, ports::on_a_free_port, server::Launch};
+    pub(crate) use super::{
+        folder::{Account, Folder},
+        ports::on_a_free_port,
+        server::Launch,
+    };
 }
 
 pub use error::StoreError;
