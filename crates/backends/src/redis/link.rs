@@ -113,13 +113,32 @@ impl Link {
     ///
     /// After a connection was lost they are sent once more: they must do the same then.
     pub(super) async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Away> {
+        self.answered(self.twice(commands)).await
+    }
+
+    /// The same for `commands` that must not be sent twice.
+    pub(super) async fn ask_once<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Away> {
+        let sent = async {
+            let (number, answer) = self.once(commands).await?;
+            if answer.as_ref().is_err_and(is_lost) {
+                self.drop_connection(number);
+            }
+            Some(answer)
+        };
+        self.answered(sent).await
+    }
+
+    async fn answered<T>(
+        &self,
+        sent: impl Future<Output = Option<RedisResult<T>>>,
+    ) -> Result<T, Away> {
         if !self.is_reachable() {
             return Err(Away);
         }
         let pass = self.breaker.admit(self.age()).map_err(|_| Away)?;
         let begun = Instant::now();
         let patience = self.settings.command_timeout.get();
-        let answered = timeout(patience, self.twice(commands)).await;
+        let answered = timeout(patience, sent).await;
         match answered {
             Ok(Some(Ok(answer))) => {
                 self.note(pass, Verdict::Answered(begun.elapsed()), "");

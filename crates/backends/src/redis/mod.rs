@@ -1,5 +1,5 @@
-//! What replicas share and may lose, in a Redis: which proofs and links were used, and what changes
-//! in sessions.
+//! What replicas share and may lose, in a Redis: which proofs and links were used, what changes
+//! in sessions, and what counts against limits.
 //!
 //! The way in is [`Redis::start`]. Nothing that is asked of it fails because Redis is away: each
 //! store has an in-memory one beside it, notes there what this process does, and goes by that alone
@@ -7,6 +7,7 @@
 //! waits for it in `link`. Nothing is here that may not be lost: that is in [`crate::sql`].
 
 mod connect;
+pub mod limits;
 mod link;
 mod news;
 mod random;

@@ -4,6 +4,7 @@
 //! [`LimitStore`](crate::ports::LimitStore). Which limit holds for whom is the configuration's.
 
 mod key;
+pub mod lease;
 mod place;
 mod quota;
 mod rate;

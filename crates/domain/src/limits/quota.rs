@@ -7,6 +7,12 @@ pub fn day_of(now: Duration) -> u32 {
     u32::try_from(now.as_secs() / DAY).unwrap_or(u32::MAX)
 }
 
+/// How long it is until the next day of UTC begins.
+pub(super) fn until_tomorrow(now: Duration) -> Duration {
+    let next = (u64::from(day_of(now)) + 1) * DAY;
+    Duration::from_secs(next).saturating_sub(now)
+}
+
 /// How often something happened on one day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DayCount {
@@ -25,8 +31,7 @@ impl DayCount {
             *self = Self { day, count: 0 };
         }
         if self.count >= most {
-            let next = (u64::from(day) + 1) * DAY;
-            return Err(Duration::from_secs(next).saturating_sub(now));
+            return Err(until_tomorrow(now));
         }
         self.count += 1;
         Ok(())

@@ -41,6 +41,21 @@ impl Rate {
         self.period
     }
 
+    /// Nanoseconds between two events at the full rate.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// How many nanoseconds a burst is ahead of the full rate.
+    pub fn tolerance(&self) -> u64 {
+        self.tolerance
+    }
+
+    /// How many events there may be at once after a rest.
+    pub fn burst(&self) -> u32 {
+        u32::try_from(self.tolerance / self.step).unwrap_or(u32::MAX)
+    }
+
     /// Counts an event at `now`, where it is not too much. `kept` is the time that is kept, in
     /// nanoseconds since the Unix epoch, zero at first.
     ///
@@ -68,7 +83,7 @@ impl Rate {
     }
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -19,7 +19,9 @@ pub use block_store::{BlockStore, BlockStoreError, MemoryBlockStore};
 pub use grant_store::{GrantStore, GrantStoreError, MemoryGrantStore};
 pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};
-pub use limit_store::{LimitStore, MemoryLimitStore, Tracked};
+pub use limit_store::{
+    Due, LeasedLimitStore, Leases, LimitStore, LimitsKey, MemoryLimitStore, Tracked,
+};
 pub use pin_store::{MemoryPinStore, PinStore, PinStoreError};
 pub use replay_store::{MemoryReplayStore, ProofId, ReplayStore, ReplayStoreError};
 pub use secret_states::{NoSecrets, SecretState, SecretStates};

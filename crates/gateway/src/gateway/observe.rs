@@ -104,6 +104,7 @@ impl Gateway {
             streams: self.streams.open(),
             parked: self.parking.len(),
             tracked: self.limits.tracked(),
+            leases: self.limits.leases(),
             listed: Kind::ALL.map(|kind| (kind.list_key(), snapshot.catalog.items(kind).len())),
             secrets: self.secrets.states(),
             shared: self.store.is_reachable(),

@@ -16,7 +16,7 @@ use mcp_ultra_domain::{
     breaker::{State, Status},
     limits::{Bound, Scope},
     pinning::Standing,
-    ports::{AnnouncementState, SecretState, Tracked},
+    ports::{AnnouncementState, Leases, SecretState, Tracked},
     scan::FindingKind,
 };
 use mcp_ultra_edge::{
@@ -77,6 +77,9 @@ pub struct Metrics {
     switched_off: Family<SwitchLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
     tracked: Family<LimitLabel, Gauge>,
+    limit_replicas: Gauge,
+    limit_apart: Gauge,
+    limit_leases: Family<ResultLabel, Counter<u64, Mirror>>,
     secret_read: Family<SecretLabel, Gauge>,
     secret_failing: Family<SecretLabel, Gauge>,
     redis_up: Gauge,
@@ -150,6 +153,8 @@ pub(crate) struct Gauges {
     pub streams: usize,
     pub parked: usize,
     pub tracked: Tracked,
+    /// `None` where limits are of this process alone.
+    pub leases: Option<Leases>,
     pub listed: [(&'static str, usize); 4],
     pub upstreams: Vec<UpstreamGauges>,
     pub secrets: Vec<SecretState>,
@@ -208,6 +213,9 @@ impl Metrics {
             switched_off: Family::default(),
             limited: Family::default(),
             tracked: Family::default(),
+            limit_replicas: Gauge::default(),
+            limit_apart: Gauge::default(),
+            limit_leases: Family::default(),
             secret_read: Family::default(),
             secret_failing: Family::default(),
             redis_up: Gauge::default(),
@@ -313,6 +321,19 @@ impl Metrics {
         }
     }
 
+    fn leased(&self, leases: Leases) {
+        self.limit_replicas.set(i64::from(leases.replicas));
+        self.limit_apart.set(i64::from(leases.apart));
+        for (outcome, count) in [
+            ("asked", leases.asked),
+            ("granted", leases.granted),
+            ("returned", leases.returned),
+        ] {
+            let label = ResultLabel { outcome };
+            mirror(&self.limit_leases.get_or_create(&label), count);
+        }
+    }
+
     pub(crate) fn gauges(&self, gauges: &Gauges) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.sessions.set(number(gauges.sessions));
@@ -329,6 +350,10 @@ impl Metrics {
                 .get_or_create(&LimitLabel { limit })
                 .set(number(keys));
         }
+        self.leased(gauges.leases.unwrap_or(Leases {
+            replicas: 1,
+            ..Leases::default()
+        }));
         for (list, count) in gauges.listed {
             self.listed
                 .get_or_create(&ListLabel { list })

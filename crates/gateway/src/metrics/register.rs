@@ -209,6 +209,21 @@ impl Metrics {
             "Addresses, tenants, principals, tools and servers that are counted for limits, by limit",
             self.tracked.clone(),
         );
+        self.registry.register(
+            "mcp_limit_replicas",
+            "Gateways that share limits, as far as this one knows; 1 without storage.redis",
+            self.limit_replicas.clone(),
+        );
+        self.registry.register(
+            "mcp_limit_apart",
+            "Whether this gateway goes by its share of limits, since Redis does not answer",
+            self.limit_apart.clone(),
+        );
+        self.registry.register(
+            "mcp_limit_leases",
+            "What was asked of Redis for limits: questions, events that were leased, and those of them that were given back",
+            self.limit_leases.clone(),
+        );
         for bound in Bound::ALL {
             for scope in bound.scopes() {
                 let (limit, of) = (bound.as_str(), scope.as_str());

@@ -34,7 +34,7 @@ use mcp_ultra_domain::{
     SystemClock,
     flags::FlagErrors,
     policy::PolicyErrors,
-    ports::{BlockStoreError, MemoryLimitStore, NoSecrets, SecretStates},
+    ports::{BlockStoreError, NoSecrets, SecretStates},
 };
 use mcp_ultra_edge::{
     identity::{Identity, NoSanPattern},
@@ -176,7 +176,7 @@ impl Server {
         let flags = flags::flags(&config.flags)?;
         let policies = policy::policies(&config.policy, flags.as_ref())?;
         let lock = pinning::lock_file(&config.pinning)?;
-        let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
+        let limits = shared.limits(&config, clock.clone()).await;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
@@ -187,7 +187,7 @@ impl Server {
             lock,
             pins: pinning::store(storage.as_ref()),
             store: shared.sessions(),
-            limits: Arc::new(MemoryLimitStore::new(tracked)),
+            limits,
             clock: clock.clone(),
             secrets: secrets.map_or_else(
                 || Arc::new(NoSecrets) as Arc<dyn SecretStates>,

@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use mcp_ultra_backends::redis::{Redis, RedisError, RedisReplayStore, RedisSessionStore};
-use mcp_ultra_config::RedisSettings;
-use mcp_ultra_domain::ports::{MemoryReplayStore, MemorySessionStore, ReplayStore, SessionStore};
+use mcp_ultra_backends::redis::{self, Redis, RedisError, RedisReplayStore, RedisSessionStore};
+use mcp_ultra_config::{Config, RedisSettings};
+use mcp_ultra_domain::{
+    Clock,
+    ports::{
+        LimitStore, MemoryLimitStore, MemoryReplayStore, MemorySessionStore, ReplayStore,
+        SessionStore,
+    },
+};
 
 /// Makes the stores of what replicas share.
 pub(super) struct Shared {
@@ -29,6 +35,19 @@ impl Shared {
         }
     }
 
+    /// What counts against limits.
+    pub(super) async fn limits(
+        &self,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<dyn LimitStore> {
+        let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
+        match &self.redis {
+            Some(redis) => redis::limits::start(redis, limits_secret(config), tracked, clock).await,
+            None => Arc::new(MemoryLimitStore::new(tracked)),
+        }
+    }
+
     /// What may be used once, of one kind. This process remembers `most` itself.
     pub(super) fn used(&self, kind: &str, most: usize) -> Arc<dyn ReplayStore> {
         match &self.redis {
@@ -36,4 +55,14 @@ impl Shared {
             None => Arc::new(MemoryReplayStore::new(most)),
         }
     }
+}
+
+/// What all replicas know and who reads Redis does not: the first of `session.keys`, else the
+/// password of Redis.
+fn limits_secret(config: &Config) -> &[u8] {
+    let redis = config.storage.redis.as_ref();
+    let key = config.session.keys.first().map(|key| key.secret.expose());
+    let password = || redis.and_then(|redis| Some(redis.password.as_ref()?.expose()));
+    let secret = key.or_else(password);
+    secret.unwrap_or_default().as_bytes()
 }

@@ -19,7 +19,7 @@ use crate::{
 const RESOURCE: &str = "https://mcp.example.com/mcp";
 
 /// The sections of gateways that are replicas of each other.
-fn sections(redis: &Redis) -> String {
+pub(crate) fn sections(redis: &Redis) -> String {
     let login = redis.login();
     format!(
         "session:\n  keys: [{{ id: k, secret: {key} }}]\n\

@@ -51,6 +51,7 @@ mod gateway_identity;
 mod gateway_identity_dpop;
 mod gateway_keys;
 mod gateway_limits;
+mod gateway_limits_shared;
 mod gateway_listen;
 mod gateway_lost;
 mod gateway_mutated;

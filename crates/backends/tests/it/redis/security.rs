@@ -1,15 +1,22 @@
 //! Who is believed, and what Redis gets to know.
 
+use std::{num::NonZeroU32, time::Duration};
+
 use mcp_ultra_backends::redis::{Redis, RedisError};
 use mcp_ultra_config::{Period, RedisSettings, Secret};
-use mcp_ultra_domain::ports::SessionStore as _;
+use mcp_ultra_domain::{
+    Clock as _, SystemClock,
+    limits::{Key, Rate},
+    ports::{LimitStore as _, SessionStore as _},
+};
 use mcp_ultra_testkit::stores::{
     self,
     redis::{Cluster, Login, Options, Sentinels},
 };
 
 use super::{
-    open, replay, sessions, settings_of, settings_of_cluster, settings_of_group, until_reachable,
+    limits, open, replay, sessions, settings_of, settings_of_cluster, settings_of_group, until,
+    until_reachable,
 };
 
 #[tokio::test]
@@ -143,14 +150,34 @@ async fn a_user_with_the_least_rights_is_enough_and_every_key_but_the_news_ends(
     store.terminate("t", sessions::NOW).await.unwrap();
     store.changed_elsewhere(&Vec::new).await.unwrap();
     store.changed_elsewhere(&Vec::new).await.unwrap();
+    let counted = limits::store(&redis).await;
+    let now = SystemClock.now();
+    let principal = Key::Principal("user:4:acme:3:idp:ana");
+    let hourly = Rate::new(NonZeroU32::MIN, Duration::from_hours(1), NonZeroU32::MIN);
+    assert_eq!(counted.rate(&principal, &hourly, now), Ok(()));
+    assert_eq!(counted.quota(&principal, 10, now), Ok(()));
+    until("both are counted", async || {
+        counted.leases().unwrap().asked == 2
+    })
+    .await;
     assert!(redis.is_reachable());
 
     let keys = admin.ask(&["KEYS", "*"]).await.unwrap();
     // The probe of a new connection ends within a second.
     let mut keys: Vec<&str> = keys.lines().filter(|key| *key != "gateway:probe").collect();
     keys.sort_unstable();
+    let (limits, keys): (Vec<&str>, Vec<&str>) = keys
+        .into_iter()
+        .partition(|key| key.starts_with("gateway:limit:"));
+    assert_eq!(limits.len(), 2, "{limits:?}");
+    for key in limits {
+        let ends: i64 = admin.ask(&["PTTL", key]).await.unwrap().parse().unwrap();
+        assert!((1..=86_400_000 + 60_000).contains(&ends), "{key}: {ends}");
+        assert!(!key.contains("ana") && key.len() < 50, "{key}");
+    }
     let proof = format!("gateway:used:proof:{}", "01".repeat(32));
     let expected = [
+        "gateway:replicas",
         "gateway:session:s",
         "gateway:session:t",
         "gateway:sessions-changed",
@@ -162,6 +189,7 @@ async fn a_user_with_the_least_rights_is_enough_and_every_key_but_the_news_ends(
         let expected = match *key {
             "gateway:sessions-changed" => -2..0,
             key if key == proof => 150..161,
+            "gateway:replicas" => 0..6,
             _ => 604_700..604_801,
         };
         assert!(expected.contains(&left), "{key} ends in {left} s");

@@ -1,10 +1,12 @@
 //! What has been counted against limits.
 
+mod leased;
 mod memory;
 mod table;
 
 use std::time::Duration;
 
+pub use leased::{Due, LeasedLimitStore, LimitsKey};
 pub use memory::MemoryLimitStore;
 
 use crate::limits::{Key, Rate};
@@ -41,6 +43,26 @@ pub trait LimitStore: Send + Sync {
 
     /// How many keys are kept of all that was counted.
     fn tracked(&self) -> Tracked;
+
+    /// How what is leased is doing; `None` for a store of this process alone.
+    fn leases(&self) -> Option<Leases> {
+        None
+    }
+}
+
+/// How a [`LimitStore`] that is shared is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// How many processes share the limits, as far as is known.
+    pub replicas: u32,
+    /// Whether this one goes by its share, since what they share does not answer.
+    pub apart: bool,
+    /// How many questions were answered: each tells what was used of one key, and leases more.
+    pub asked: u64,
+    /// How many events were leased.
+    pub granted: u64,
+    /// How many of them were given back, since they were not used in time.
+    pub returned: u64,
 }
 
 /// How many keys a [`LimitStore`] keeps.

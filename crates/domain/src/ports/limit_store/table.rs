@@ -114,6 +114,14 @@ impl<V: Copy + Default> Table<V> {
         change(young.entry(fingerprint).or_insert(value))
     }
 
+    /// Changes the entry of a fingerprint, if there is one still.
+    pub(super) fn visit<R>(&self, fingerprint: u64, change: impl FnOnce(&mut V) -> R) -> Option<R> {
+        let mut guard = self.shard(fingerprint).lock();
+        let Generations { young, old } = &mut *guard;
+        let entry = young.get_mut(&fingerprint);
+        entry.or_else(|| old.get_mut(&fingerprint)).map(change)
+    }
+
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         let of = |shard: &Shard<V>| {

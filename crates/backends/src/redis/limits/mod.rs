@@ -1,0 +1,163 @@
+//! What is counted against limits, for all replicas.
+//!
+//! What each replica holds, and what it asks, is the domain's
+//! ([`LeasedLimitStore`]); here is the one task that asks for all keys together, the
+//! scripts that count ([`scripts`]), and how many replicas there are ([`replicas`]).
+
+mod replicas;
+mod scripts;
+
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use mcp_ultra_domain::{
+    Clock,
+    limits::lease::{Ask, Fleet},
+    ports::{Due, LeasedLimitStore, LimitsKey},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+
+use self::{replicas::Replicas, scripts::Scripts};
+use super::{Redis, link::Away};
+
+/// How long questions are collected.
+const ROUND: Duration = Duration::from_millis(5);
+/// How many are asked at once. The others wait for the next round, so that a gateway that comes back
+/// with many keys does not come with all of them.
+const AT_ONCE: usize = 1000;
+/// How long an answer may take until this gateway goes by its share.
+const LATE: Duration = Duration::from_millis(50);
+/// How often is looked for what was held for too long, and whether Redis is back.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Asks Redis for what a [`LeasedLimitStore`] needs, as long as there is that.
+struct Asker {
+    redis: Redis,
+    scripts: Scripts,
+    replicas: Replicas,
+    clock: Arc<dyn Clock>,
+    due: Arc<Notify>,
+}
+
+/// A store of limits that all gateways with the same Redis, prefix and `secret` share. It keeps
+/// `most` keys of each scope here.
+///
+/// Waits until it knows how many gateways there are, where Redis answers.
+pub async fn start(
+    redis: &Redis,
+    secret: &[u8],
+    most: usize,
+    clock: Arc<dyn Clock>,
+) -> Arc<LeasedLimitStore> {
+    let due = Arc::new(Notify::new());
+    let wake = due.clone();
+    let key = LimitsKey::new(secret);
+    let store = LeasedLimitStore::new(key, most, move || wake.notify_one());
+    let store = Arc::new(store);
+    let mut asker = Asker {
+        redis: redis.clone(),
+        scripts: Scripts::new(&redis.prefix),
+        replicas: Replicas::new(redis),
+        clock,
+        due,
+    };
+    asker.look(&store).await;
+    tokio::spawn(asker.run(Arc::downgrade(&store)));
+    store
+}
+
+impl Asker {
+    async fn run(mut self, store: Weak<LeasedLimitStore>) {
+        let mut looked = Instant::now();
+        loop {
+            let due = self.due.clone();
+            // Nothing wakes it while nothing is asked for.
+            drop(timeout(LOOK, due.notified()).await);
+            let Some(store) = store.upgrade() else { return };
+            let is_time = looked.elapsed() >= LOOK;
+            if is_time {
+                self.look(&store).await;
+                looked = Instant::now();
+            }
+            if !self.redis.is_reachable() {
+                // Calls go on, and wake it all the time.
+                sleep(LOOK).await;
+                self.look(&store).await;
+                continue;
+            }
+            sleep(ROUND).await;
+            let mut asks = store.due(AT_ONCE, self.clock.now());
+            if is_time {
+                asks.extend(store.lapsed(self.clock.now()));
+            }
+            self.ask(&store, asks).await;
+            if store.has_due() {
+                self.due.notify_one();
+            }
+        }
+    }
+
+    /// Says that this gateway is there, and tells the store how many are.
+    async fn look(&mut self, store: &LeasedLimitStore) {
+        let replicas = self.replicas.count();
+        let beaten = or_apart(store, replicas, self.replicas.beat()).await;
+        set_fleet(store, self.replicas.count(), beaten.is_err());
+    }
+
+    async fn ask(&self, store: &LeasedLimitStore, asks: Vec<(Due, Ask)>) {
+        if asks.is_empty() {
+            return;
+        }
+        let groups = self.scripts.groups(asks);
+        let asked = groups.iter().map(|group| self.ask_together(store, group));
+        let are_there = or_apart(store, self.replicas.count(), join_all(asked)).await;
+        let away = are_there.iter().any(Result::is_err);
+        for (group, answered) in groups.into_iter().zip(are_there) {
+            if answered.is_err() {
+                store.put_off(group);
+            }
+        }
+        set_fleet(store, self.replicas.count(), away);
+    }
+
+    async fn ask_together(
+        &self,
+        store: &LeasedLimitStore,
+        group: &[(Due, Ask)],
+    ) -> Result<(), Away> {
+        let commands = self.scripts.commands(group);
+        let answers: Vec<(u32, u64)> = self.redis.link.ask_once(&commands).await?;
+        let now = self.clock.now();
+        for ((due, ask), answer) in group.iter().zip(answers) {
+            store.settle(*due, ask, scripts::answer(ask, answer), now);
+        }
+        Ok(())
+    }
+}
+
+fn set_fleet(store: &LeasedLimitStore, replicas: u32, apart: bool) {
+    store.set_fleet(Fleet { replicas, apart });
+}
+
+/// Waits for an answer; the store goes by its share from when that is late.
+async fn or_apart<T>(
+    store: &LeasedLimitStore,
+    replicas: u32,
+    answer: impl Future<Output = T>,
+) -> T {
+    let mut answer = pin!(answer);
+    match timeout(LATE, &mut answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            set_fleet(store, replicas, true);
+            answer.await
+        }
+    }
+}
