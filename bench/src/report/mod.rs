@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) alone: Vec<AloneRow>,
     /// Calls through gateways that know who calls and decide what may be called.
     pub(crate) access: Vec<AccessRow>,
+    /// Calls through gateways that are replicas of each other.
+    pub(crate) shared: Vec<AccessRow>,
     /// Single figures.
     pub(crate) figures: Vec<Figure>,
     /// What is missing, and how to get it.
@@ -179,7 +181,7 @@ pub(crate) struct AccessRow {
     pub(crate) what: &'static str,
     /// CPU microseconds of the gateway for a call.
     pub(crate) cpu_us: Option<Spread>,
-    /// Median over the rounds of that less the same of a gateway with nothing configured.
+    /// Median over the rounds of that less the same of the row that it is compared with.
     pub(crate) added_us: Option<f64>,
     /// Calls a second.
     pub(crate) requests_per_second: Option<f64>,
@@ -227,7 +229,8 @@ impl Report {
     pub(crate) fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
         let calls = self.calls.iter().filter_map(|row| row.verdict.as_ref());
         let alone = self.alone.iter().filter_map(|row| row.verdict.as_ref());
-        let access = self.access.iter().filter_map(|row| row.verdict.as_ref());
+        let access = self.access.iter().chain(&self.shared);
+        let access = access.filter_map(|row| row.verdict.as_ref());
         calls
             .chain(alone)
             .chain(access)
@@ -238,7 +241,12 @@ impl Report {
     pub(crate) fn errors(&self) -> u64 {
         let calls: u64 = self.calls.iter().map(|row| row.errors).sum();
         let alone: u64 = self.alone.iter().map(|row| row.errors).sum();
-        let access: u64 = self.access.iter().map(|row| row.errors).sum();
+        let access: u64 = self
+            .access
+            .iter()
+            .chain(&self.shared)
+            .map(|row| row.errors)
+            .sum();
         calls
             + alone
             + access
@@ -267,6 +275,7 @@ impl Report {
         let access = self
             .access
             .iter()
+            .chain(&self.shared)
             .filter_map(|row| Some((row.what.to_owned(), row.first_error.as_deref()?)));
         calls.chain(alone).chain(access)
     }

@@ -39,6 +39,10 @@ fn render(report: &Report, style: TableStyle, heading: &str) -> String {
         format!("Who may call what: 64 B, {connections} calls in flight"),
         access(&report.access),
     );
+    part(
+        format!("Several gateways: 64 B, {connections} calls in flight"),
+        access(&report.shared),
+    );
     part("Without calls".to_owned(), figures(&report.figures));
     let (met, all) = (
         report.verdicts().filter(|verdict| verdict.met).count(),
@@ -280,6 +284,7 @@ mod tests {
                 first_error: None,
                 verdict: None,
             }],
+            shared: vec![],
             figures: vec![Figure {
                 what: "gateway: idle memory",
                 value: None,

@@ -31,7 +31,7 @@ const ROLE: &str = "team-007";
 const LISTERS: usize = 20;
 
 /// Rates, quotas and concurrency of all that can have them, never reached.
-const LIMITS: &str = ", rates: { tenant: 1000000/s, principal: 1000000/s, tool: 1000000/s, \
+pub(super) const LIMITS: &str = ", rates: { tenant: 1000000/s, principal: 1000000/s, tool: 1000000/s, \
                       server: 1000000/s }, quotas: { tenant: 4000000000, principal: 4000000000, \
                       tool: 4000000000 }, concurrency: { tenant: 100000, principal: 100000, \
                       server: 100000 }";

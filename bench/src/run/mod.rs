@@ -2,13 +2,14 @@
 //! on loopback, measures them in turns, and ends them by their ids.
 //!
 //! [`calls`] measures calls under load and one at a time, [`access`] what identity, policies and
-//! limits add to them, [`standing`] what is there without calls: start, idle memory, a large
+//! limits add to them, [`shared`] what replicas cost, [`standing`] what is there without calls: start, idle memory, a large
 //! catalog, open streams. [`children`] owns the processes.
 
 mod access;
 mod calls;
 mod children;
 mod listing;
+mod shared;
 mod standing;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
@@ -159,9 +160,13 @@ async fn measure(args: &Args) -> Result<Report> {
     let calls = calls::under_load(&mut subjects, &effort).await?;
     let alone = calls::alone(&mut subjects, &effort).await?;
     subjects.stop().await;
-    let (mut access, mut figures) = (Vec::new(), Vec::new());
+    let (mut access, mut shared, mut figures) = (Vec::new(), Vec::new(), Vec::new());
     if let Some(gateway) = &args.gateway {
         access = access::calls(gateway, &effort).await?;
+        match shared::calls(gateway, &effort).await {
+            Ok(rows) => shared = rows,
+            Err(error) => notes.push(format!("No rows of several gateways: {error}")),
+        }
         figures.extend(access::lists(gateway).await);
         figures.extend(standing::of_gateway(gateway, &effort).await?);
     }
@@ -180,6 +185,7 @@ async fn measure(args: &Args) -> Result<Report> {
         calls,
         alone,
         access,
+        shared,
         figures,
         notes,
     })
