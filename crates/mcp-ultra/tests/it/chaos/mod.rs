@@ -8,6 +8,7 @@
 mod flapping;
 mod load;
 mod report;
+mod rolling;
 mod site;
 
 use std::{
