@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long a caller waits for an answer. Longer than the gateway waits for an upstream.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How a call fails whose gateway has not waited for its person.
+pub(super) const NOT_WAITING: &str = "not_waiting";
+
 /// What a call asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -49,6 +52,8 @@ pub(super) struct Record {
     pub upstream: &'static str,
     pub begun: Instant,
     pub ended: Instant,
+    /// How long a person has thought about a question.
+    pub thought: Duration,
     pub outcome: Outcome,
 }
 
@@ -74,6 +79,11 @@ pub(super) struct Load {
 
 impl Load {
     pub(super) fn start(site: &Site) -> Self {
+        Self::start_with_thought(site, &[])
+    }
+
+    /// The same with two callers more for each of `thoughts`, who are asked all the time and think so long.
+    pub(super) fn start_with_thought(site: &Site, thoughts: &[Duration]) -> Self {
         let common = Arc::new(Common {
             stop: AtomicBool::new(false),
             records: Mutex::default(),
@@ -91,6 +101,16 @@ impl Load {
         revoked.extra_headers = bearer(&site.revoked);
         forbidden.extra_headers = bearer(&site.keys[0]);
         callers.spawn(refused(common.clone(), [revoked, forbidden]));
+        for (number, thought) in thoughts.iter().flat_map(|thought| [thought; 2]).enumerate() {
+            let mut caller = Caller::new(client());
+            caller.extra_headers = bearer(&site.keys[0]);
+            callers.spawn(thinking(
+                common.clone(),
+                caller,
+                format!("t{number}"),
+                *thought,
+            ));
+        }
         Self { common, callers }
     }
 
@@ -126,6 +146,17 @@ impl Common {
         (kind, upstream): (Kind, &'static str),
         call: impl Future<Output = Outcome>,
     ) {
+        self.note_thought(nonce, (kind, upstream), Duration::ZERO, call)
+            .await;
+    }
+
+    async fn note_thought(
+        &self,
+        nonce: String,
+        (kind, upstream): (Kind, &'static str),
+        thought: Duration,
+        call: impl Future<Output = Outcome>,
+    ) {
         let begun = Instant::now();
         let outcome = call.await;
         self.records.lock().push(Record {
@@ -134,6 +165,7 @@ impl Common {
             upstream,
             begun,
             ended: Instant::now(),
+            thought,
             outcome,
         });
         tokio::time::sleep(PAUSE).await;
@@ -183,20 +215,43 @@ async fn modern(common: Arc<Common>, caller: Caller, name: String) {
             other => other,
         };
         let nonce = format!("{name}-{number}");
-        let call = async {
-            let mut params = parameters(kind, upstream, &nonce);
-            let mut reply = caller.call("tools/call", params.clone()).await;
-            if let Ok(asked) = &reply
-                && let Some(requests) = asked.result()["inputRequests"].as_object()
-            {
-                let answers = requests.keys().map(|key| (key.clone(), answer()));
-                params["inputResponses"] = Value::Object(answers.collect());
-                params["requestState"] = asked.result()["requestState"].clone();
-                reply = caller.call("tools/call", params).await;
-            }
-            judge(reply, &nonce)
-        };
+        let call = modern_call(&caller, (kind, upstream), &nonce, Duration::ZERO);
         common.note(nonce.clone(), (kind, upstream), call).await;
+    }
+}
+
+/// One call; what is asked on the way is answered after a thought.
+async fn modern_call(
+    caller: &Caller,
+    (kind, upstream): (Kind, &str),
+    nonce: &str,
+    thought: Duration,
+) -> Outcome {
+    let mut params = parameters(kind, upstream, nonce);
+    let mut reply = caller.call("tools/call", params.clone()).await;
+    if let Ok(asked) = &reply
+        && let Some(requests) = asked.result()["inputRequests"].as_object()
+    {
+        let answers = requests.keys().map(|key| (key.clone(), answer()));
+        params["inputResponses"] = Value::Object(answers.collect());
+        params["requestState"] = asked.result()["requestState"].clone();
+        tokio::time::sleep(thought).await;
+        reply = caller.call("tools/call", params).await;
+    }
+    judge(reply, nonce)
+}
+
+/// Is asked by an upstream that keeps the call open meanwhile.
+async fn thinking(common: Arc<Common>, caller: Caller, name: String, thought: Duration) {
+    for number in 0.. {
+        if !common.goes_on() {
+            return;
+        }
+        let nonce = format!("{name}-{number}");
+        let what = (Kind::Asked, FAR);
+        let call = modern_call(&caller, what, &nonce, thought);
+        let noted = common.note_thought(nonce.clone(), what, thought, call);
+        noted.await;
     }
 }
 
@@ -284,7 +339,8 @@ fn judge(reply: Result<Reply, RawError>, nonce: &str) -> Outcome {
     }
     let error = &reply.message["error"];
     if error.is_object() {
-        let kind = error["data"]["kind"].as_str();
+        let data = &error["data"];
+        let kind = data["kind"].as_str().or(data["reason"].as_str());
         let how = kind.map_or_else(
             || format!("{} {}", reply.status.as_u16(), error["code"]),
             str::to_owned,

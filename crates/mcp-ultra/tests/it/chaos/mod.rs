@@ -8,6 +8,7 @@
 mod flapping;
 mod load;
 mod report;
+mod rolling;
 mod site;
 
 use std::{
@@ -125,8 +126,9 @@ async fn cell(part: Part, fault: Fault, extent: Extent) -> Cell {
 /// What must not fail for this reason.
 fn is_unrelated(part: Part, record: &Record) -> bool {
     match part {
-        // All goes on by what each replica knows.
-        Part::Postgres | Part::Redis => true,
+        // All goes on by what each replica knows. A key that it does not know is refused for that.
+        Part::Postgres => record.kind != Kind::Refused,
+        Part::Redis => true,
         // The answer to a question may arrive at another replica than the one that waits for it.
         Part::Nats => record.kind != Kind::Asked,
         // Its own calls alone.

@@ -115,8 +115,9 @@ are answered at once, after progress, and after a question to the user, and call
 back. Every call carries a nonce that the upstream notes when it does its work.
 
 - **calls**: begun and ended while it was broken. **failed**: from the fault until all is well again, and for how long. A call is not made
-  again by its caller. **elsewhere**: those of them that have nothing to do with the part (calls to the other upstream; with PostgreSQL and
-  Redis all; with NATS all but answers to questions).
+  again by its caller. **elsewhere**: those of them that have nothing to do with the part: calls to the other upstream; with Redis all; with
+  PostgreSQL all but those with a key that was withdrawn, which can't be looked up and is refused by 503; with NATS all but answers to
+  questions.
 - **healed after**: from when the part was there again until the last call had failed.
 - **wrong**: answers of another call, calls that were answered and not done exactly once, that failed and were done twice, that were done
   though they are forbidden or their key was withdrawn.

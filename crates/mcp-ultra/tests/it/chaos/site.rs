@@ -66,6 +66,11 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) async fn start() -> Self {
+        Self::start_with("{ drain_delay: 500ms }").await
+    }
+
+    /// The same with another value of `server.shutdown`.
+    pub(super) async fn start_with(shutdown: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (postgres, redis, nats) =
             tokio::join!(Postgres::start(), Redis::start(), Nats::start());
@@ -87,7 +92,14 @@ impl Site {
         let policies = folder.path().join("policies.cedar");
         fs::write(&policies, POLICIES).unwrap();
         let configurations = networks.each_ref().map(|through| {
-            configuration(through, &database, redis.login(), nats.login(), &policies)
+            configuration(
+                through,
+                &database,
+                redis.login(),
+                nats.login(),
+                &policies,
+                shutdown,
+            )
         });
         let file = folder.path().join("gateway.yaml");
         fs::write(&file, &configurations[1]).unwrap();
@@ -277,11 +289,12 @@ fn configuration(
     redis: &redis::Login,
     nats: &nats::Login,
     policies: &Path,
+    shutdown: &str,
 ) -> String {
     let postgres = storage(database, networks.postgres.address().port());
     format!(
         "session: {{ keys: [{{ id: k, secret: \"a sealing secret of thirty-two bytes\" }}] }}\n\
-         server: {{ shutdown: {{ drain_delay: 500ms }} }}\n\
+         server: {{ shutdown: {shutdown} }}\n\
          auth:\n  resource: https://mcp.example.com/mcp\n  api_keys: {{ enabled: true, recheck: 2s, max_age: 1h }}\n\
          policy: {{ files: [\"{policies}\"] }}\n\
          limits: {{ call_timeout: 5s }}\n\
