@@ -32,7 +32,8 @@ pub struct BreakerView {
     /// `closed`, `open` or `half_open`.
     pub state: String,
     /// What an operator has decided; null where it decides by itself. It lasts until it is taken
-    /// back, the server is configured anew, or the gateway ends.
+    /// back: of all gateways that share a Redis; else of this one, until the server is configured anew
+    /// or the gateway ends.
     pub forced: Option<Force>,
     /// In how many seconds a call is let through to see how the server is; null where it is not open
     /// by itself.

@@ -76,10 +76,10 @@ impl Snapshot {
         }
     }
 
-    /// The names of the upstreams that are not answering, among those that the viewer sees anything
+    /// The names of the upstreams that are not answering, or that a circuit breaker leaves alone, among those that the viewer sees anything
     /// of now.
     pub(crate) fn unavailable_for(&self, viewer: &Viewer, now: Duration) -> Vec<&str> {
-        let unavailable = unavailable(&self.catalog);
+        let unavailable = unavailable(&self.catalog, &self.upstreams);
         match self.view(&viewer.principal) {
             None => unavailable.map(|(_, name)| name).collect(),
             Some(view) => {
@@ -185,12 +185,18 @@ fn merged_instructions(catalog: &Catalog, shown: impl Fn(usize) -> bool) -> Opti
     }
 }
 
-/// The upstreams that are not answering, by position and name.
-pub(crate) fn unavailable(catalog: &Catalog) -> impl Iterator<Item = (usize, &str)> {
+/// The upstreams that are not answering or left alone, by position and name.
+fn unavailable<'s>(
+    catalog: &'s Catalog,
+    upstreams: &'s [Arc<Upstream>],
+) -> impl Iterator<Item = (usize, &'s str)> {
     catalog
         .sources()
         .iter()
         .enumerate()
-        .filter(|(_, source)| matches!(source.state, State::Unavailable { .. }))
-        .map(|(at, source)| (at, &*source.name))
+        .zip(upstreams)
+        .filter(|((_, source), upstream)| {
+            matches!(source.state, State::Unavailable { .. }) || upstream.is_left_alone()
+        })
+        .map(|((at, source), _)| (at, &*source.name))
 }

@@ -11,6 +11,7 @@
 //! [`Breaker::admit`], and what came of a call is told to [`Breaker::note`]. While a breaker is
 //! closed both work without a lock.
 
+mod shared;
 mod window;
 
 use std::{
@@ -20,7 +21,11 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub use shared::Standing;
 use window::Window;
+
+/// How long it may take until others say that it may probe.
+const PERMITTED: Duration = Duration::from_secs(1);
 
 /// When a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +162,12 @@ struct Inner {
     times: u32,
     /// How often it has opened at all.
     opened: u64,
+    /// How often its probes have closed it.
+    closed: u64,
+    /// Others say when it may probe ([`Breaker::permit_probes`]).
+    led: bool,
+    /// It would have probed.
+    wanted: bool,
     /// The number of the latest half-open phase: probes of earlier ones decide nothing.
     latest: u64,
 }
@@ -187,6 +198,9 @@ impl Breaker {
                 forced: None,
                 times: 0,
                 opened: 0,
+                closed: 0,
+                led: false,
+                wanted: false,
                 latest: 0,
             }),
             rules,
@@ -210,12 +224,13 @@ impl Breaker {
         if let Phase::Open { until } | Phase::HalfOpen { until, .. } = inner.phase
             && now >= until
         {
-            inner.latest += 1;
-            inner.phase = Phase::HalfOpen {
-                under_way: 0,
-                succeeded: 0,
-                until: now.saturating_add(self.pause(inner.times)),
-            };
+            if inner.led {
+                inner.wanted = true;
+                return Err(Refused {
+                    retry_after: Some(PERMITTED),
+                });
+            }
+            self.half_open(&mut inner, now);
         }
         let latest = inner.latest;
         match &mut inner.phase {
@@ -281,6 +296,11 @@ impl Breaker {
         self.settle(&inner);
     }
 
+    /// Whether calls pass without a look at anything else.
+    pub fn lets_all_pass(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
     /// How it is at `now`.
     pub fn status(&self, now: Duration) -> Status {
         let inner = self.inner.lock();
@@ -323,6 +343,7 @@ impl Breaker {
                 }
                 inner.phase = Phase::Closed;
                 inner.times = 0;
+                inner.closed += 1;
                 self.window.clear();
                 self.settle(&inner);
                 Some(State::Closed)
@@ -331,7 +352,18 @@ impl Breaker {
         }
     }
 
+    fn half_open(&self, inner: &mut Inner, now: Duration) {
+        inner.latest += 1;
+        inner.wanted = false;
+        inner.phase = Phase::HalfOpen {
+            under_way: 0,
+            succeeded: 0,
+            until: now.saturating_add(self.pause(inner.times)),
+        };
+    }
+
     fn open(&self, inner: &mut Inner, now: Duration) -> State {
+        inner.wanted = false;
         inner.times = inner.times.saturating_add(1);
         inner.opened += 1;
         inner.phase = Phase::Open {

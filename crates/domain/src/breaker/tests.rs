@@ -236,3 +236,95 @@ proptest! {
         prop_assert!(breaker.admit(now).is_ok());
     }
 }
+
+fn opened() -> Breaker {
+    let breaker = Breaker::new(RULES);
+    for _ in 0..4 {
+        let pass = breaker.admit(secs(1)).unwrap();
+        let _ = breaker.note(pass, Verdict::Failed, secs(1));
+    }
+    breaker
+}
+
+#[test]
+fn one_that_is_led_probes_when_it_is_permitted() {
+    let breaker = opened();
+    breaker.lead(true);
+    let standing = breaker.standing(secs(1));
+    assert_eq!((standing.opened, standing.closed), (1, 0));
+    assert_eq!(standing.open_for, Some(secs(5)));
+    assert_eq!(standing.wants_probes, None);
+    let later = secs(7);
+    assert_eq!(breaker.standing(later).wants_probes, None, "nobody calls");
+    assert!(breaker.admit(later).is_err());
+    assert!(breaker.standing(later).wants_probes.is_some());
+    breaker.permit_probes(later);
+    assert_eq!(breaker.standing(later).wants_probes, None);
+    let probes = [breaker.admit(later).unwrap(), breaker.admit(later).unwrap()];
+    assert!(breaker.admit(later).is_err(), "no more than these");
+    for probe in probes {
+        let _ = breaker.note(probe, Verdict::Answered(Duration::ZERO), later);
+    }
+    assert_eq!(breaker.standing(later).closed, 1);
+    assert!(breaker.lets_all_pass());
+    // Probes that do not come back are waited for as long as a pause.
+    let breaker = opened();
+    breaker.lead(true);
+    breaker.permit_probes(later);
+    let _lost = [breaker.admit(later).unwrap(), breaker.admit(later).unwrap()];
+    assert!(breaker.admit(secs(13)).is_err());
+    assert!(breaker.standing(secs(13)).wants_probes.is_some());
+    // Nobody leads any more.
+    breaker.lead(false);
+    assert!(breaker.admit(secs(13)).is_ok());
+}
+
+#[test]
+fn one_opens_with_others_unless_its_own_calls_are_good() {
+    let note = |breaker: &Breaker, verdict, count: u32| {
+        for _ in 0..count {
+            let pass = breaker.admit(secs(1)).unwrap();
+            let _ = breaker.note(pass, verdict, secs(1));
+        }
+    };
+    let good = Verdict::Answered(Duration::ZERO);
+    for (goods, bads, opens) in [
+        (0, 0, true),
+        (1, 0, false),
+        (10, 1, false),
+        (2, 1, false),
+        (1, 1, true),
+        (0, 2, true),
+    ] {
+        let breaker = Breaker::new(RULES);
+        note(&breaker, good, goods);
+        note(&breaker, Verdict::Failed, bads);
+        assert_eq!(
+            breaker.open_with_others(secs(3), secs(1)),
+            opens,
+            "{goods} {bads}"
+        );
+        assert_eq!(breaker.admit(secs(1)).is_err(), opens);
+        assert_eq!(breaker.standing(secs(1)).opened, 0, "not by itself");
+        if opens {
+            assert_eq!(breaker.standing(secs(1)).open_for, Some(secs(3)));
+            breaker.close_with_others();
+            assert!(breaker.lets_all_pass());
+        }
+    }
+    // What was good long ago says nothing.
+    let breaker = Breaker::new(RULES);
+    note(&breaker, good, 10);
+    assert!(breaker.open_with_others(secs(3), secs(5)));
+    // An operator knows better.
+    let breaker = Breaker::new(RULES);
+    breaker.force(Some(Forced::Closed));
+    assert!(!breaker.open_with_others(secs(1), secs(1)));
+    assert!(breaker.admit(secs(1)).is_ok());
+    // One that probes goes on.
+    let breaker = opened();
+    breaker.lead(true);
+    breaker.permit_probes(secs(7));
+    assert!(!breaker.open_with_others(secs(1), secs(7)));
+    assert!(breaker.admit(secs(7)).is_ok());
+}

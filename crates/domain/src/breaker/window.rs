@@ -59,8 +59,12 @@ impl Window {
 
     /// All that ended within the window before `now`.
     pub(super) fn tally(&self, now: Duration) -> Tally {
+        self.last(SLICES as u64, now)
+    }
+
+    fn last(&self, slices: u64, now: Duration) -> Tally {
         let epoch = self.epoch(now);
-        (0..SLICES as u64)
+        (0..slices)
             .filter_map(|back| epoch.checked_sub(back))
             .map(|epoch| {
                 let kept = self.slices[place(epoch)].load(Ordering::Relaxed);
@@ -71,6 +75,11 @@ impl Window {
                 }
             })
             .fold(Tally::default(), |sum, one| sum.plus(&one))
+    }
+
+    /// Those of the last fifth of it.
+    pub(super) fn lately(&self, now: Duration) -> Tally {
+        self.last(SLICES as u64 / 5, now)
     }
 
     /// Forgets all calls.

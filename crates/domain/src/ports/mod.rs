@@ -2,6 +2,7 @@
 
 mod announcements;
 mod block_store;
+mod breaker_board;
 mod grant_store;
 mod idempotency;
 mod key_store;
@@ -16,6 +17,7 @@ pub use announcements::{
     MemoryAnnouncements, MemoryReplica,
 };
 pub use block_store::{BlockStore, BlockStoreError, MemoryBlockStore};
+pub use breaker_board::{BreakerBoard, BreakerNews, Decision, NoBoard, Posted};
 pub use grant_store::{GrantStore, GrantStoreError, MemoryGrantStore};
 pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};

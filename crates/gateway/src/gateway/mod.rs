@@ -1,6 +1,7 @@
 //! The data plane as a whole: what it holds, its start and its end.
 //!
 //! - `announced`: what is done about what other replicas have changed
+//! - `breakers`: circuit breakers that replicas share
 //! - `publish`: what is taken over from keepers and configurations, and who is told
 //! - `observe`: how it is doing, for operators, probes and metrics
 //! - `sweep`: what is done again and again
@@ -12,6 +13,7 @@
 //! - `sealing`: the keys that seal what clients carry
 
 mod announced;
+mod breakers;
 mod flags;
 mod link;
 mod observe;
@@ -36,7 +38,7 @@ use mcp_ultra_domain::{
     flags::Flags,
     pinning::{LockFile, Mode},
     policy::{Policies, PolicyName},
-    ports::{Announcements, LimitStore, PinStore, SecretStates, SessionStore},
+    ports::{Announcements, BreakerBoard, LimitStore, PinStore, SecretStates, SessionStore},
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::seal::{KeyError, Sealer};
@@ -92,6 +94,8 @@ pub struct Gateway {
     pub(crate) limits: Arc<dyn LimitStore>,
     secrets: Arc<dyn SecretStates>,
     announcements: Arc<dyn Announcements>,
+    /// Where others say how their circuit breakers are.
+    shared_breakers: Option<breakers::Shared>,
     pub(crate) sessions: Registry,
     pub(crate) open_streams: OpenStreams,
     pub(crate) parking: Parking,
@@ -139,6 +143,8 @@ pub struct Parts {
     pub secrets: Arc<dyn SecretStates>,
     /// What other replicas say has changed in the stores.
     pub announcements: Arc<dyn Announcements>,
+    /// Where replicas say how their circuit breakers are, where they share that.
+    pub breakers: Option<Arc<dyn BreakerBoard>>,
     /// What the listener counts, for the metrics.
     pub listener: Arc<ListenerMetrics>,
 }
@@ -180,6 +186,7 @@ impl Gateway {
             clock,
             secrets,
             announcements,
+            breakers,
             listener,
         } = parts;
         let settings = Settings::new(&config, lock);
@@ -207,6 +214,7 @@ impl Gateway {
             limits,
             secrets,
             announcements,
+            shared_breakers: breakers.map(breakers::Shared::new),
             sessions: Registry::default(),
             open_streams: OpenStreams::default(),
             parking: Parking::default(),
@@ -258,6 +266,12 @@ impl Gateway {
             Arc::downgrade(self),
             self.draining.clone(),
         ));
+        if self.shared_breakers.is_some() {
+            tokio::spawn(breakers::follow(
+                Arc::downgrade(self),
+                self.draining.clone(),
+            ));
+        }
         announced::follow(self, &self.draining);
         tokio::spawn(sweep::blocks(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::gone_tools(

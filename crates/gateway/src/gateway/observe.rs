@@ -46,8 +46,14 @@ impl Gateway {
     /// Forces the circuit breaker of an upstream, or no more; `false` where there is none.
     pub fn force_breaker(&self, upstream: &str, forced: Option<Forced>) -> bool {
         let snapshot = self.snapshot();
-        let found = snapshot.upstream(upstream);
-        found.is_some_and(|upstream| upstream.force_breaker(forced))
+        let Some(upstream) = snapshot.upstream(upstream) else {
+            return false;
+        };
+        let has_one = upstream.force_breaker(forced);
+        if let Some(shared) = self.shared_breakers.as_ref().filter(|_| has_one) {
+            shared.force(upstream.name(), forced);
+        }
+        has_one
     }
 
     /// How every upstream is doing: name, whether it answers, and why not.

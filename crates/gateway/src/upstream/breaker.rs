@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_domain::breaker::{Breaker, Forced, Pass, Refused, Status, Verdict};
+use mcp_ultra_domain::breaker::{Breaker, Forced, Pass, Refused, Standing, State, Status, Verdict};
 
 use super::{Upstream, UpstreamError};
 
@@ -49,6 +49,48 @@ impl Upstream {
         };
         breaker.force(forced);
         true
+    }
+
+    /// Whether its breaker lets no call pass.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        let breaker = self.breaker.as_ref();
+        breaker.is_some_and(|breaker| {
+            !breaker.lets_all_pass() && breaker.status(self.age()).state == State::Open
+        })
+    }
+
+    /// What other gateways want to know of its breaker; `None` where it has none.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        Some(self.breaker.as_ref()?.standing(self.age()))
+    }
+
+    /// Whether others say when its breaker may probe.
+    pub(crate) fn lead_breaker(&self, led: bool) {
+        if let Some(breaker) = &self.breaker {
+            breaker.lead(led);
+        }
+    }
+
+    /// Of all gateways, this one may probe.
+    pub(crate) fn permit_probes(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.permit_probes(self.age());
+        }
+    }
+
+    /// The breaker of another gateway is open, for so long from now.
+    pub(crate) fn open_with_others(&self, time: Duration) {
+        let Some(breaker) = &self.breaker else { return };
+        if breaker.open_with_others(time, self.age()) {
+            tracing::warn!(upstream = %self.name(), "the circuit breaker of the upstream has opened at another gateway, and here with it");
+        }
+    }
+
+    /// The probes of another gateway were good.
+    pub(crate) fn close_with_others(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.close_with_others();
+        }
     }
 
     /// What its breaker is told as the time.

@@ -194,6 +194,7 @@ impl Server {
                 |secrets| secrets.store(),
             ),
             announcements: messaging.announcements(),
+            breakers: shared.breakers(),
             listener: listener.metrics(),
         })?;
         let admin = admin::Admin::bind(

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use mcp_ultra_backends::redis::{self, Redis, RedisError, RedisReplayStore, RedisSessionStore};
+use mcp_ultra_backends::redis::{
+    self, Redis, RedisBreakerBoard, RedisError, RedisReplayStore, RedisSessionStore,
+};
 use mcp_ultra_config::{Config, RedisSettings};
 use mcp_ultra_domain::{
     Clock,
     ports::{
-        LimitStore, MemoryLimitStore, MemoryReplayStore, MemorySessionStore, ReplayStore,
-        SessionStore,
+        BreakerBoard, LimitStore, MemoryLimitStore, MemoryReplayStore, MemorySessionStore,
+        ReplayStore, SessionStore,
     },
 };
 
@@ -46,6 +48,12 @@ impl Shared {
             Some(redis) => redis::limits::start(redis, limits_secret(config), tracked, clock).await,
             None => Arc::new(MemoryLimitStore::new(tracked)),
         }
+    }
+
+    /// Where replicas say how their circuit breakers are.
+    pub(super) fn breakers(&self) -> Option<Arc<dyn BreakerBoard>> {
+        let redis = self.redis.clone()?;
+        Some(Arc::new(RedisBreakerBoard::new(redis)))
     }
 
     /// What may be used once, of one kind. This process remembers `most` itself.

@@ -1,13 +1,14 @@
 //! Who is believed, and what Redis gets to know.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use mcp_ultra_backends::redis::{Redis, RedisError};
 use mcp_ultra_config::{Period, RedisSettings, Secret};
 use mcp_ultra_domain::{
     Clock as _, SystemClock,
+    breaker::Forced,
     limits::{Key, Rate},
-    ports::{LimitStore as _, SessionStore as _},
+    ports::{BreakerBoard as _, BreakerNews, LimitStore as _, SessionStore as _},
 };
 use mcp_ultra_testkit::stores::{
     self,
@@ -15,8 +16,8 @@ use mcp_ultra_testkit::stores::{
 };
 
 use super::{
-    limits, open, replay, sessions, settings_of, settings_of_cluster, settings_of_group, until,
-    until_reachable,
+    breakers, limits, open, replay, sessions, settings_of, settings_of_cluster, settings_of_group,
+    until, until_reachable,
 };
 
 #[tokio::test]
@@ -150,6 +151,15 @@ async fn a_user_with_the_least_rights_is_enough_and_every_key_but_the_news_ends(
     store.terminate("t", sessions::NOW).await.unwrap();
     store.changed_elsewhere(&Vec::new).await.unwrap();
     store.changed_elsewhere(&Vec::new).await.unwrap();
+    let crm: Arc<str> = "crm".into();
+    let news = [
+        BreakerNews::Opened(Duration::from_secs(1)),
+        BreakerNews::Forced(Some(Forced::Open)),
+    ];
+    let posted = breakers::board(&redis)
+        .exchange(&news.map(|one| (crm.clone(), one)))
+        .await;
+    assert_eq!(posted.unwrap().len(), 1);
     let counted = limits::store(&redis).await;
     let now = SystemClock.now();
     let principal = Key::Principal("user:4:acme:3:idp:ana");
@@ -177,6 +187,8 @@ async fn a_user_with_the_least_rights_is_enough_and_every_key_but_the_news_ends(
     }
     let proof = format!("gateway:used:proof:{}", "01".repeat(32));
     let expected = [
+        "gateway:breakers",
+        "gateway:breakers-forced",
         "gateway:replicas",
         "gateway:session:s",
         "gateway:session:t",
@@ -190,6 +202,8 @@ async fn a_user_with_the_least_rights_is_enough_and_every_key_but_the_news_ends(
             "gateway:sessions-changed" => -2..0,
             key if key == proof => 150..161,
             "gateway:replicas" => 0..6,
+            "gateway:breakers" => 3590..3601,
+            "gateway:breakers-forced" => 2_591_900..2_592_001,
             _ => 604_700..604_801,
         };
         assert!(expected.contains(&left), "{key} ends in {left} s");

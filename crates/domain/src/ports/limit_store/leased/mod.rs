@@ -180,8 +180,12 @@ impl LeasedLimitStore {
         self.tally(GRANTED, u64::from(answer.granted));
         let Some((holds, asks)) = more else { return };
         if holds && answer.granted > 0 {
-            let ends = now.saturating_add(LEASE);
-            self.held.lock().push_back((ends, due));
+            let mut held = self.held.lock();
+            // A clock that was set back ends none for as long. What is forgotten is not given back.
+            if held.len() >= self.most {
+                held.pop_front();
+            }
+            held.push_back((now.saturating_add(LEASE), due));
         }
         if asks {
             self.ask(due);
