@@ -128,6 +128,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         clock: Arc::new(SystemClock),
         secrets: Arc::new(NoSecrets),
         announcements: Arc::new(MemoryAnnouncements::default().replica()),
+        rendezvous: None,
         listener: Arc::default(),
     })?;
     gateway.start();
