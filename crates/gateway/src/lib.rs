@@ -13,6 +13,7 @@
 //! - `catalog`: keeps the snapshot of what they offer.
 //! - `pinning`: what of it nobody has agreed to.
 //! - `listen`: the notification streams of modern clients.
+//! - `replicas`: what one replica of the gateway does for another.
 //! - `aside`: work on long lists, beside the calls.
 //!
 //! What does not live here: policy, storage, the configuration file, the command line.
@@ -31,6 +32,7 @@ mod metrics;
 mod pinning;
 pub mod pipeline;
 mod random;
+mod replicas;
 mod reply;
 mod room;
 mod session;

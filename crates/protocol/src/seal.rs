@@ -1,6 +1,6 @@
 //! Sealed tokens: session ids, cursors, task ids and `requestState` that a client carries for
 //! the gateway without being able to read or change them; what a browser carries while a person
-//! connects a server to their account; and the tokens of grants at rest.
+//! connects a server to their account; the tokens of grants at rest; and what replicas send each other.
 //!
 //! A token is `base64url(key id ‖ nonce ‖ ciphertext ‖ tag)` under AES-256-GCM-SIV (RFC 8452),
 //! whose security does not end when a random nonce repeats. What a token is for, and whom it is
@@ -40,6 +40,8 @@ pub enum Purpose {
     ConnectState,
     /// What a browser keeps while a person is at an authorization server.
     ConnectFlow,
+    /// What replicas of a gateway send each other.
+    Replica,
 }
 
 impl Purpose {
@@ -54,6 +56,7 @@ impl Purpose {
             Self::ConnectConsent => b"connect-consent\0",
             Self::ConnectState => b"connect-state\0",
             Self::ConnectFlow => b"connect-flow\0",
+            Self::Replica => b"replica\0",
         }
     }
 }

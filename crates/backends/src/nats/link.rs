@@ -13,6 +13,7 @@ use super::{
     Shared,
     connect::{self, ANSWER},
     inbox::Inbox,
+    meeting::Meeting,
     outbox::Outbox,
     stream,
 };
@@ -30,6 +31,7 @@ pub(super) struct Link {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     pub(super) shared: Arc<Shared>,
+    pub(super) meeting: Arc<Meeting>,
     pub(super) random: fn() -> u64,
 }
 
@@ -70,6 +72,7 @@ impl Link {
             .timeout(ANSWER)
             .ack_timeout(ANSWER)
             .build(client.clone());
+        let reachable = self.meeting.reachable(&client).await?;
         let prefix = &self.settings.prefix;
         let subject = stream::subject(prefix);
         let stream = stream::ensure(&context, prefix).await?;
@@ -81,6 +84,7 @@ impl Link {
         tokio::select! {
             told = outbox.run(&context, &subject) => told?,
             heard = inbox.run(&stream) => heard?,
+            () = reachable => return Err("the server has ended the subscriptions".into()),
             () = is_lost(&client, lost) => return Err("the connection is lost".into()),
         }
         // All was told, and the process ends: what was sent last is to arrive.

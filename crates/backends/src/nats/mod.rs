@@ -1,5 +1,6 @@
 //! What replicas tell each other, over NATS ([`Nats`]): a `JetStream` stream that keeps announcements for
-//! minutes, so that a replica whose connection was lost hears what it has missed.
+//! minutes, so that a replica whose connection was lost hears what it has missed; and lines between two of them, of
+//! which nothing is kept.
 //!
 //! - `connect`: where to, as whom, and that it is encrypted to the right one
 //! - `link`: one connection after the other, for as long as the gateway runs
@@ -7,12 +8,14 @@
 //! - `outbox`: what is to be told, in order and until it is acknowledged
 //! - `inbox`: what is heard: where in the stream, and what of it is new
 //! - `wire`: how an announcement looks on the way
+//! - `meeting`: lines between two replicas, and what all are asked and told at this moment
 //!
 //! What does not live here: what is done about an announcement.
 
 mod connect;
 mod inbox;
 mod link;
+mod meeting;
 mod outbox;
 mod stream;
 mod wire;
@@ -25,17 +28,21 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use mcp_ultra_config::NatsSettings;
 use mcp_ultra_domain::{
     Announcement,
-    ports::{AnnouncementState, AnnouncementTally, Announcements, Hear, Heard},
+    ports::{
+        AnnouncementState, AnnouncementTally, Announcements, Guests, Hear, Heard, Line, NotMet,
+        Rendezvous,
+    },
 };
 use parking_lot::{Mutex, RwLock};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 pub use connect::NatsError;
 
-use self::{inbox::Inbox, link::Link, outbox::Outbox};
+use self::{inbox::Inbox, link::Link, meeting::Meeting, outbox::Outbox};
 
 /// How many announcements wait to be told; beyond, others are told to look at everything instead.
 const WAITING: usize = 1024;
@@ -45,6 +52,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The replicas that use the same stream.
 pub struct Nats {
     shared: Arc<Shared>,
+    meeting: Arc<Meeting>,
     waiting: Mutex<Option<mpsc::Sender<Announcement>>>,
     linking: Mutex<Option<JoinHandle<()>>>,
 }
@@ -74,7 +82,7 @@ impl Nats {
     /// Connects in the background, again and again until [`close`](Self::close): a server that is
     /// not there is no error. `replica` is this process among all that ever use the stream, in
     /// letters and digits; `random` gives numbers that are uniform over all of `u64`, for the pauses
-    /// between attempts. Must be called within a tokio runtime.
+    /// between attempts and the names of lines. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`NatsError`]: a file of `tls` can't be read.
@@ -91,15 +99,18 @@ impl Nats {
             overflown: AtomicBool::new(false),
         });
         let (waiting, queue) = mpsc::channel(WAITING);
+        let meeting = Arc::new(Meeting::new(replica, &settings.prefix, random));
         let link = Link {
             settings: settings.clone(),
             outbox: Outbox::new(replica, queue, shared.clone()),
             inbox: Inbox::new(replica, shared.clone()),
             shared: shared.clone(),
+            meeting: meeting.clone(),
             random,
         };
         Ok(Self {
             shared,
+            meeting,
             waiting: Mutex::new(Some(waiting)),
             linking: Mutex::new(Some(tokio::spawn(link.run()))),
         })
@@ -146,5 +157,28 @@ impl Announcements for Nats {
     fn state(&self) -> Option<AnnouncementState> {
         let connected = self.shared.connected.load(Ordering::Relaxed);
         Some(self.shared.tally.state(connected))
+    }
+}
+
+#[async_trait]
+impl Rendezvous for Nats {
+    fn replica(&self) -> &str {
+        self.meeting.replica()
+    }
+
+    fn welcome(&self, guests: Arc<dyn Guests>) {
+        self.meeting.welcome(guests);
+    }
+
+    async fn open(&self, replica: &str, greeting: Vec<u8>) -> Result<Line, NotMet> {
+        self.meeting.open(replica, greeting).await
+    }
+
+    async fn find(&self, question: Vec<u8>) -> Option<String> {
+        self.meeting.find(&question).await
+    }
+
+    fn tell(&self, news: Vec<u8>) {
+        self.meeting.tell(&news);
     }
 }

@@ -8,6 +8,7 @@ mod idempotency;
 mod key_store;
 mod limit_store;
 mod pin_store;
+mod rendezvous;
 mod replay_store;
 mod secret_states;
 mod session_store;
@@ -25,6 +26,10 @@ pub use limit_store::{
     Due, LeasedLimitStore, Leases, LimitStore, LimitsKey, MemoryLimitStore, Tracked,
 };
 pub use pin_store::{MemoryPinStore, PinStore, PinStoreError};
+pub use rendezvous::{
+    Guests, LONGEST_GREETING, Line, MemoryRendezvous, MemoryVenue, NotMet, Rendezvous,
+    WAITING_MESSAGES,
+};
 pub use replay_store::{MemoryReplayStore, ProofId, ReplayStore, ReplayStoreError};
 pub use secret_states::{NoSecrets, SecretState, SecretStates};
 pub use session_store::{

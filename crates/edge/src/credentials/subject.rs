@@ -97,6 +97,12 @@ impl CallerToken {
         &self.0.digest
     }
 
+    /// Gives the text to `seal`, for another replica of the gateway that goes on in the caller's name:
+    /// what comes of it must show nothing of the token.
+    pub fn sealed_by<T>(&self, seal: impl FnOnce(&str) -> T) -> T {
+        seal(self.expose())
+    }
+
     pub(super) fn expose(&self) -> &str {
         self.0.text.expose_secret()
     }

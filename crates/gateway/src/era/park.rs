@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use mcp_ultra_domain::Principal;
 use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{
     Era, Notification, Outcome as Answer, Request, Response, WireError,
@@ -38,16 +39,30 @@ pub(crate) struct Resume {
 /// The calls that wait for their callers, by the id in their sealed `requestState`.
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
-    waiting: Mutex<HashMap<String, mpsc::Sender<Resume>>>,
+    waiting: Mutex<HashMap<String, Waiting>>,
+}
+
+/// A call that waits.
+#[derive(Debug)]
+struct Waiting {
+    principal: Principal,
+    returns: mpsc::Sender<Resume>,
 }
 
 impl Parking {
     /// Brings a caller to its call. Each place is good for one return.
     pub(crate) async fn resume(&self, id: &str, resume: Resume) -> Result<(), Resume> {
-        let Some(sender) = self.waiting.lock().remove(id) else {
+        let Some(waiting) = self.waiting.lock().remove(id) else {
             return Err(resume);
         };
-        sender.send(resume).await.map_err(|unsent| unsent.0)
+        let sent = waiting.returns.send(resume).await;
+        sent.map_err(|unsent| unsent.0)
+    }
+
+    /// Whom a call waits for; `None` where it waits no more.
+    pub(crate) fn waits_for(&self, id: &str) -> Option<Principal> {
+        let waiting = self.waiting.lock();
+        waiting.get(id).map(|waiting| waiting.principal.clone())
     }
 
     /// How many calls wait.
@@ -57,14 +72,19 @@ impl Parking {
 
     /// A place for a call that waits; `None` where `limit` wait already: callers that do not come
     /// back must not take the room of all the others.
-    fn place(&self, limit: usize) -> Option<(String, mpsc::Receiver<Resume>)> {
+    fn place(
+        &self,
+        limit: usize,
+        principal: &Principal,
+    ) -> Option<(String, mpsc::Receiver<Resume>)> {
         let mut waiting = self.waiting.lock();
         if waiting.len() >= limit {
             return None;
         }
         let id = random::identifier();
-        let (sender, receiver) = mpsc::channel(1);
-        waiting.insert(id.clone(), sender);
+        let (returns, receiver) = mpsc::channel(1);
+        let principal = principal.clone();
+        waiting.insert(id.clone(), Waiting { principal, returns });
         Some((id, receiver))
     }
 
@@ -219,7 +239,8 @@ async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, 
     let mut reply = reply;
     loop {
         let limit = talk.gateway.settings().max_parked;
-        let Some((id, mut returns)) = talk.gateway.parking.place(limit) else {
+        let principal = &talk.routed.call.caller.principal;
+        let Some((id, mut returns)) = talk.gateway.parking.place(limit, principal) else {
             let error = WireError::internal(
                 "too many calls wait for input of their clients; try again later",
             );
@@ -424,8 +445,10 @@ mod tests {
     #[tokio::test]
     async fn places_are_bounded_and_good_for_one_return() {
         let parking = Parking::default();
-        let (id, mut returns) = parking.place(1).unwrap();
-        assert!(parking.place(1).is_none());
+        let ana = Principal::anonymous();
+        let (id, mut returns) = parking.place(1, &ana).unwrap();
+        assert!(parking.place(1, &ana).is_none());
+        assert_eq!(parking.waits_for(&id).unwrap().id(), ana.id());
         let back = || Resume {
             responses: "{}".into(),
             reply: crate::reply::channel(1.into()).0,
@@ -434,6 +457,7 @@ mod tests {
         assert!(parking.resume(&id, back()).await.is_ok());
         assert!(parking.resume(&id, back()).await.is_err(), "answered twice");
         assert!(returns.recv().await.is_some());
-        assert!(parking.place(1).is_some());
+        assert!(parking.waits_for(&id).is_none());
+        assert!(parking.place(1, &ana).is_some());
     }
 }

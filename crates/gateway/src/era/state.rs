@@ -3,7 +3,7 @@
 //!
 //! What an upstream wants to have carried is sealed together with upstream, principal, request
 //! and time, so that it can't be changed, shown by another principal, or sent with another
-//! request. A parked call is found by it in the same way.
+//! request. A parked call is found by it in the same way, at whichever replica it waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +17,15 @@ use mcp_ultra_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{connect, park::Resume};
-use crate::{Gateway, call::Routed, reply::Reply};
+use crate::{
+    Gateway,
+    call::Routed,
+    replicas::{Brought, bring},
+    reply::Reply,
+};
 
+/// In how many seconds a replica that can't be reached may be tried again.
+const SOON: u64 = 1;
 /// How long a client may take to come back.
 const LIFETIME: Duration = Duration::from_hours(1);
 
@@ -42,8 +49,13 @@ enum What {
         upstream: String,
         state: Option<String>,
     },
-    /// A call that waits here.
-    Parked { id: String },
+    /// A call that waits.
+    Parked {
+        id: String,
+        /// The replica that holds it, where there may be others.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        at: Option<String>,
+    },
     /// A person who connects the server to their account.
     Connect {
         upstream: String,
@@ -57,7 +69,7 @@ enum What {
 pub(super) enum Resumed {
     /// Here, with the upstream's own state in it.
     Here(Box<Routed>, Reply),
-    /// In the task that waits with the open call.
+    /// In the task that waits with the open call, here or at another replica.
     Elsewhere,
     /// Nowhere: the client has been told.
     Refused,
@@ -76,7 +88,10 @@ pub(super) fn seal_upstream(gateway: &Gateway, routed: &Routed, result: &str) ->
 
 /// The `requestState` of a parked call.
 pub(super) fn seal_parked(gateway: &Gateway, routed: &Routed, id: &str) -> Option<String> {
-    seal(gateway, routed, What::Parked { id: id.to_owned() })
+    let replicas = gateway.replicas.as_ref();
+    let at = replicas.map(|replicas| replicas.own().to_owned());
+    let id = id.to_owned();
+    seal(gateway, routed, What::Parked { id, at })
 }
 
 /// The `requestState` of a call whose person connects the server to their account.
@@ -151,9 +166,15 @@ pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: R
             routed.call.request.params = Some(params);
             Resumed::Here(routed, reply)
         }
-        Some(What::Parked { id }) => {
+        Some(What::Parked { id, at }) => {
             let responses = object.get("inputResponses").unwrap_or("{}").to_owned();
             let caller = &routed.call.caller;
+            if let (Some(holder), Some(replicas)) = (at, &gateway.replicas)
+                && holder != replicas.own()
+            {
+                let bringing = bring(replicas, &holder, &id, caller, responses, reply);
+                return brought(gateway, bringing.await).await;
+            }
             let subject = Subject::Caller {
                 principal: caller.principal.clone(),
                 token: caller.token.clone(),
@@ -165,13 +186,7 @@ pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: R
             };
             match gateway.parking.resume(&id, resume).await {
                 Ok(()) => Resumed::Elsewhere,
-                Err(Resume { reply, .. }) => {
-                    refuse(
-                        reply,
-                        "the request no longer waits; send it again without requestState",
-                    )
-                    .await
-                }
+                Err(Resume { reply, .. }) => brought(gateway, Brought::NotWaiting(reply)).await,
             }
         }
         _ => {
@@ -182,6 +197,37 @@ pub(super) async fn resume(gateway: &Arc<Gateway>, routed: Box<Routed>, reply: R
             .await
         }
     }
+}
+
+/// What the client of a parked call is told, unless it has its answer.
+async fn brought(gateway: &Gateway, brought: Brought) -> Resumed {
+    let (reply, error, reason) = match brought {
+        Brought::Answered => return Resumed::Elsewhere,
+        Brought::NotWaiting(reply) => {
+            let error = WireError::invalid_params(
+                "requestState is not valid: the request no longer waits; send it again without requestState",
+            );
+            (reply, error, "not_waiting")
+        }
+        Brought::Unreachable(reply) => {
+            let error = WireError::internal(
+                "the gateway that holds the request can't be reached at the moment; send the same request again, with requestState",
+            );
+            let error = error.with_data("{\"reason\":\"unreachable\"}".to_owned());
+            reply.unavailable(&error, Some(SOON)).await;
+            return Resumed::Refused;
+        }
+        Brought::Lost(reply) => {
+            let error = WireError::internal(
+                "the gateway that held the request was lost after it had gone on with it: it may have been done; see to that before you send it again without requestState",
+            );
+            (reply, error, "lost")
+        }
+    };
+    gateway.metrics.parked_lost(reason, 1);
+    let data = format!("{{\"reason\":\"{reason}\"}}");
+    reply.error(&error.with_data(data)).await;
+    Resumed::Refused
 }
 
 fn open(gateway: &Gateway, routed: &Routed, token: &str) -> Option<What> {

@@ -7,6 +7,7 @@
 //! - `sweep`: what is done again and again
 //! - `flags`: what operators are told of feature flags
 //! - `link`: links that are made before anybody calls
+//! - `parked`: calls that wait for their callers while the gateway ends
 //! - `withdraw`: what ends with a grant
 //! - `settings`: what a running call reads from the configuration
 //! - `reload`: a new configuration in flight
@@ -17,6 +18,7 @@ mod breakers;
 mod flags;
 mod link;
 mod observe;
+mod parked;
 mod publish;
 mod reload;
 mod sealing;
@@ -38,7 +40,9 @@ use mcp_ultra_domain::{
     flags::Flags,
     pinning::{LockFile, Mode},
     policy::{Policies, PolicyName},
-    ports::{Announcements, BreakerBoard, LimitStore, PinStore, SecretStates, SessionStore},
+    ports::{
+        Announcements, BreakerBoard, LimitStore, PinStore, Rendezvous, SecretStates, SessionStore,
+    },
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
 use mcp_ultra_protocol::seal::{KeyError, Sealer};
@@ -56,6 +60,7 @@ use crate::{
     limits::CallPlaces,
     listen::{self, Change},
     pinning::Pinning,
+    replicas::{self, Replicas},
     session::{self, Live, OpenStreams, Registry},
     snapshot::Snapshot,
     upstream::SettingsError,
@@ -86,7 +91,7 @@ pub struct Gateway {
     pub(crate) identity: Option<Arc<Identity>>,
     /// Who everyone is then.
     pub(crate) anonymous: Principal,
-    pub(crate) sealer: Sealer,
+    pub(crate) sealer: Arc<Sealer>,
     /// Where people can connect servers to their accounts.
     pub(crate) connect: Option<Arc<Connect>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -96,6 +101,8 @@ pub struct Gateway {
     announcements: Arc<dyn Announcements>,
     /// Where others say how their circuit breakers are.
     shared_breakers: Option<breakers::Shared>,
+    /// The other replicas, where there may be any.
+    pub(crate) replicas: Option<Arc<Replicas>>,
     pub(crate) sessions: Registry,
     pub(crate) open_streams: OpenStreams,
     pub(crate) parking: Parking,
@@ -145,6 +152,8 @@ pub struct Parts {
     pub announcements: Arc<dyn Announcements>,
     /// Where replicas say how their circuit breakers are, where they share that.
     pub breakers: Option<Arc<dyn BreakerBoard>>,
+    /// How other replicas are reached, where there may be any.
+    pub rendezvous: Option<Arc<dyn Rendezvous>>,
     /// What the listener counts, for the metrics.
     pub listener: Arc<ListenerMetrics>,
 }
@@ -187,16 +196,23 @@ impl Gateway {
             secrets,
             announcements,
             breakers,
+            rendezvous,
             listener,
         } = parts;
         let settings = Settings::new(&config, lock);
         let calls = usize::try_from(config.limits.calls.get()).unwrap_or(usize::MAX);
+        let sealer = Arc::new(sealer(&config)?);
+        let metrics = Arc::new(Metrics::new(listener));
+        let replicas = rendezvous.map(|bus| {
+            let (sealer, clock) = (sealer.clone(), clock.clone());
+            Arc::new(Replicas::new(bus, sealer, clock, metrics.clone()))
+        });
         let gateway = Arc::new(Self {
             snapshot: ArcSwap::default(),
             board: Board::new(settings.page_size),
             settings: ArcSwap::from_pointee(settings),
             config: Mutex::new(config.clone()),
-            sealer: sealer(&config)?,
+            sealer,
             connect: connect
                 .map(|parts| Connect::new(parts, clock.clone()))
                 .transpose()
@@ -215,6 +231,7 @@ impl Gateway {
             secrets,
             announcements,
             shared_breakers: breakers.map(breakers::Shared::new),
+            replicas,
             sessions: Registry::default(),
             open_streams: OpenStreams::default(),
             parking: Parking::default(),
@@ -222,7 +239,7 @@ impl Gateway {
             watchers: Watchers::default(),
             streams: StreamSlots::default(),
             calls: CallPlaces::new(calls),
-            metrics: Arc::new(Metrics::new(listener)),
+            metrics,
             reloaded: Arc::default(),
             failed_policies: Mutex::default(),
             failed_flags: Mutex::default(),
@@ -273,6 +290,7 @@ impl Gateway {
             ));
         }
         announced::follow(self, &self.draining);
+        replicas::receive(self);
         tokio::spawn(sweep::blocks(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::gone_tools(
             Arc::downgrade(self),

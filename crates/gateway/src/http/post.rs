@@ -23,7 +23,6 @@ use super::{
 use crate::{
     Gateway, pipeline,
     reply::{self, Answer, Down, Replies},
-    session::Live,
 };
 
 /// How long the answer may take before the response becomes a stream, which can be kept open.
@@ -186,16 +185,8 @@ async fn notified(
         Ok(live) => live,
         Err(refusal) => return refusal,
     };
-    hear(gateway, &live, notification);
+    gateway.take_notification(&live, notification);
     respond::accepted()
-}
-
-/// Takes a notification of a legacy client over, and passes on what its servers want to know.
-fn hear(gateway: &Gateway, live: &Live, notification: &Notification) {
-    live.notified(notification);
-    if notification.method == "notifications/roots/list_changed" {
-        gateway.tell_upstreams(live, notification);
-    }
 }
 
 /// The answer of a legacy client to a request of a server.
@@ -207,9 +198,7 @@ async fn answered(
 ) -> Response<Body> {
     match endpoint::session(gateway, map, identified).await {
         Ok(live) => {
-            if !live.answered(response) {
-                tracing::debug!("a client answered a request that nobody waits for");
-            }
+            gateway.take_answer(&live, response).await;
             respond::accepted()
         }
         Err(refusal) => refusal,
@@ -252,8 +241,10 @@ impl Batch {
         let (sender, receiver) = mpsc::channel(16);
         for message in batch {
             match message {
-                Ok(Message::Notification(notification)) => hear(gateway, &live, &notification),
-                Ok(Message::Response(response)) => drop(live.answered(response)),
+                Ok(Message::Notification(notification)) => {
+                    gateway.take_notification(&live, &notification);
+                }
+                Ok(Message::Response(response)) => gateway.take_answer(&live, response).await,
                 // 2025-03-26, Lifecycle: initialize must not be part of a batch.
                 Ok(Message::Request(request)) if request.method == "initialize" => {
                     expected += 1;

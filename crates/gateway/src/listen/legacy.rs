@@ -18,6 +18,7 @@ use crate::{
     era::ForCall,
     reply::Down,
     session::Live,
+    snapshot::Snapshot,
     stages::{
         authorize::{self, Permitted},
         route,
@@ -166,10 +167,14 @@ async fn relay(
     feed.close().await;
 }
 
-/// Opens the subscriptions of a session again that this process has taken over.
-pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
+/// The request of a session that nobody has sent: `method` of one resource.
+fn routed(
+    gateway: &Arc<Gateway>,
+    session: &Arc<Live>,
+    public: &str,
+    method: Method,
+) -> Option<(Arc<Snapshot>, Box<Routed>)> {
     let params = format!("{{\"uri\":{}}}", json::quote(public));
-    let method = Method::ResourcesSubscribe;
     let caller = Caller {
         principal: session.principal.clone(),
         token: session.shown.token(),
@@ -185,7 +190,32 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
         ..Call::new(caller, request, method)
     });
     let snapshot = gateway.snapshot();
-    let Ok(routed) = route::call(gateway, &snapshot, call) else {
+    let routed = route::call(gateway, &snapshot, call).ok()?;
+    Some((snapshot, routed))
+}
+
+/// Ends a subscription that the client has ended at another replica.
+pub(crate) fn unsubscribe_too(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
+    if !session.subscriptions().contains(public) {
+        return;
+    }
+    let method = Method::ResourcesUnsubscribe;
+    let Some((_, routed)) = routed(gateway, session, public, method) else {
+        return;
+    };
+    let permitted = authorize::ending(routed);
+    let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
+    tokio::spawn(async move {
+        if let Err(error) = subscribe(&gateway, &session, &permitted, &public, false).await {
+            tracing::debug!(upstream = %permitted.get().upstream.name(), error = %error.message, "a subscription that was ended elsewhere could not be ended");
+        }
+    });
+}
+
+/// Opens the subscriptions of a session again that this process has taken over.
+pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
+    let method = Method::ResourcesSubscribe;
+    let Some((snapshot, routed)) = routed(gateway, session, public, method) else {
         return;
     };
     let Ok(permitted) = authorize::call(gateway, &snapshot, routed) else {

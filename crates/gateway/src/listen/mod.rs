@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub(crate) use feed::{Feed, Heard};
-pub(crate) use legacy::{push_changes, subscribe, subscribe_again};
+pub(crate) use legacy::{push_changes, subscribe, subscribe_again, unsubscribe_too};
 pub(crate) use stream::open;
 
 /// The notification that tells of a changed resource.
@@ -79,6 +79,8 @@ pub(crate) fn sink(
         Holder::Caller { principal, .. } if !shared => Some(principal.clone()),
         _ => None,
     };
+    // What the catalog's session is told every replica hears in its own.
+    let is_heard_by_all = matches!(holder, Holder::Catalog);
     let gateway = Arc::downgrade(gateway);
     let upstream = Arc::downgrade(upstream);
     Arc::new(move |notification: Notification| {
@@ -86,6 +88,9 @@ pub(crate) fn sink(
             return;
         };
         if let Some(kind) = changed_list(&notification.method) {
+            if let Some(replicas) = gateway.replicas.as_ref().filter(|_| !is_heard_by_all) {
+                replicas.list_changed(upstream.name(), &notification.method);
+            }
             return gateway.keepers.list_changed(upstream.name(), kind);
         }
         let session = session.as_ref().and_then(std::sync::Weak::upgrade);

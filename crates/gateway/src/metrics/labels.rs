@@ -51,6 +51,12 @@ pub(super) struct AnnouncementLabels {
     pub(super) outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ErrandLabels {
+    pub(super) errand: &'static str,
+    pub(super) outcome: &'static str,
+}
+
 /// Names of secrets are as many as the configuration refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SecretLabel {

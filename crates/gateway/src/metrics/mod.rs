@@ -33,14 +33,20 @@ use prometheus_client::{
 
 use self::{
     labels::{
-        AnnouncementLabels, AnswerLabel, BreakerLabels, CallLabels, FindingLabels, FlagLabel,
-        LimitLabel, LimitLabels, ListLabel, MethodLabels, ReasonLabel, ResultLabel, RetryLabels,
-        SecretLabel, StandingLabels, StateLabel, StatusLabel, SwitchLabels, TokenLabels,
-        UpstreamLabel,
+        AnnouncementLabels, AnswerLabel, BreakerLabels, CallLabels, ErrandLabels, FindingLabels,
+        FlagLabel, LimitLabel, LimitLabels, ListLabel, MethodLabels, ReasonLabel, ResultLabel,
+        RetryLabels, SecretLabel, StandingLabels, StateLabel, StatusLabel, SwitchLabels,
+        TokenLabels, UpstreamLabel,
     },
     text::prometheus_text,
 };
-use crate::{call::Ids, gateway::FlagTally, pinning::Tally, stages::forward::Outcome};
+use crate::{
+    call::Ids,
+    gateway::FlagTally,
+    pinning::Tally,
+    replicas::{self, Errand},
+    stages::forward::Outcome,
+};
 
 /// Upper bounds in seconds. 0.2 and 0.5 are the thresholds of the service level objectives.
 const BUCKETS: [f64; 13] = [
@@ -86,6 +92,8 @@ pub struct Metrics {
     announced: Gauge,
     announcements: Family<AnnouncementLabels, Counter<u64, Mirror>>,
     announcements_missed: Counter<u64, Mirror>,
+    errands: Family<ErrandLabels, Counter>,
+    parked_lost: Family<ReasonLabel, Counter>,
     pins: Family<StandingLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
     listener: Arc<ListenerMetrics>,
@@ -222,6 +230,8 @@ impl Metrics {
             announced: Gauge::default(),
             announcements: Family::default(),
             announcements_missed: Counter::default(),
+            errands: Family::default(),
+            parked_lost: Family::default(),
             pins: Family::default(),
             findings: Family::default(),
             listener,
@@ -234,6 +244,20 @@ impl Metrics {
     pub(crate) fn limited(&self, bound: Bound, scope: Scope) {
         let (limit, of) = (bound.as_str(), scope.as_str());
         self.limited.get_or_create(&LimitLabels { limit, of }).inc();
+    }
+
+    /// Counts what was wanted of another replica.
+    pub(crate) fn errand(&self, errand: Errand, outcome: replicas::Outcome) {
+        let (errand, outcome) = (errand.as_str(), outcome.as_str());
+        let labels = ErrandLabels { errand, outcome };
+        self.errands.get_or_create(&labels).inc();
+    }
+
+    /// Counts parked calls whose callers can't come back to them.
+    pub(crate) fn parked_lost(&self, reason: &'static str, calls: usize) {
+        let calls = u64::try_from(calls).unwrap_or(u64::MAX);
+        let label = ReasonLabel { reason };
+        self.parked_lost.get_or_create(&label).inc_by(calls);
     }
 
     /// Counts one HTTP request.

@@ -3,8 +3,9 @@ use mcp_ultra_edge::identity::Refused;
 
 use super::{
     Answer, Metrics,
-    labels::{AnnouncementLabels, AnswerLabel, LimitLabels, ReasonLabel},
+    labels::{AnnouncementLabels, AnswerLabel, ErrandLabels, LimitLabels, ReasonLabel},
 };
+use crate::replicas::{Errand, Outcome};
 
 impl Metrics {
     /// Gives every metric its name and description.
@@ -154,6 +155,7 @@ impl Metrics {
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
         }
         self.register_announcements();
+        self.register_replicas();
         self.register_flags();
         self.register_limits();
     }
@@ -180,6 +182,30 @@ impl Metrics {
                 let labels = AnnouncementLabels { kind, outcome };
                 drop(self.announcements.get_or_create(&labels));
             }
+        }
+    }
+
+    fn register_replicas(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "mcp_replica_errands",
+            "What this gateway has asked others to do for its clients, by what became of it",
+            self.errands.clone(),
+        );
+        registry.register(
+            "mcp_parked_calls_lost",
+            "Parked calls that their callers can't come back to, by reason",
+            self.parked_lost.clone(),
+        );
+        for errand in Errand::ALL {
+            for outcome in Outcome::ALL {
+                let (errand, outcome) = (errand.as_str(), outcome.as_str());
+                let labels = ErrandLabels { errand, outcome };
+                drop(self.errands.get_or_create(&labels));
+            }
+        }
+        for reason in ["not_waiting", "lost", "drained"] {
+            drop(self.parked_lost.get_or_create(&ReasonLabel { reason }));
         }
     }
 

@@ -241,6 +241,11 @@ impl Reply {
         self.send_answer(answer).await;
     }
 
+    /// Answers with what another replica has made of it.
+    pub(crate) async fn passed_on(self, answer: Answer) {
+        self.send_answer(answer).await;
+    }
+
     async fn send(self, response: Response, status: u16, session: Option<String>) {
         let answer = Answer {
             text: response.text,

@@ -19,6 +19,7 @@ use super::Negotiated;
 use crate::{
     access::Viewer,
     http::Identified,
+    replicas::{Replicas, Whereabouts},
     reply::{Down, Reply},
     room::Room,
     upstream::Holder,
@@ -63,6 +64,10 @@ pub(crate) struct Live {
     streams_ended: CancellationToken,
     /// What serves each subscription ends with its token.
     subscribed: Mutex<HashMap<String, CancellationToken>>,
+    /// The other replicas, where there may be any.
+    replicas: Option<Arc<Replicas>>,
+    /// Which of them has the server-to-client stream, where this one has none.
+    pub whereabouts: Whereabouts,
 }
 
 impl std::fmt::Debug for Live {
@@ -94,7 +99,12 @@ pub(crate) struct Asked {
 }
 
 impl Live {
-    pub(super) fn new(negotiated: &Negotiated, principal: Principal, state: SessionState) -> Self {
+    pub(super) fn new(
+        negotiated: &Negotiated,
+        principal: Principal,
+        state: SessionState,
+        replicas: Option<Arc<Replicas>>,
+    ) -> Self {
         let ended = CancellationToken::new();
         Self {
             id: negotiated.id.as_str().into(),
@@ -116,6 +126,8 @@ impl Live {
             streams_ended: ended.child_token(),
             ended,
             subscribed: Mutex::default(),
+            replicas,
+            whereabouts: Whereabouts::default(),
         }
     }
 
@@ -146,8 +158,7 @@ impl Live {
 
     /// For how long nothing has happened; `None` while something is open.
     pub(super) fn idle_for(&self) -> Option<Duration> {
-        let open = self.push.lock().iter().any(Push::is_open);
-        let busy = open || !self.calls.lock().is_empty();
+        let busy = self.has_stream() || !self.calls.lock().is_empty();
         (!busy).then(|| self.quiet_for())
     }
 
@@ -212,15 +223,16 @@ impl Live {
         self.touch();
     }
 
-    /// Cancels a call; unknown and finished ones are passed over (2025-11-25, Cancellation).
-    pub(crate) fn cancel_call(&self, id: &Id) {
-        if let Some(token) = self.calls.lock().get(id) {
-            token.cancel();
-        }
+    /// Cancels a call; unknown and finished ones are passed over (2025-11-25, Cancellation), which is
+    /// `false`.
+    pub(crate) fn cancel_call(&self, id: &Id) -> bool {
+        let calls = self.calls.lock();
+        calls.get(id).inspect(|token| token.cancel()).is_some()
     }
 
     /// Sends a request to the client: on the stream of the call that it belongs to, or on the
-    /// server-to-client stream where that one is gone, or the client takes none for its call.
+    /// server-to-client stream, at whichever replica that is, where that one is gone, or the client
+    /// takes none for its call.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         method: &str,
@@ -231,7 +243,10 @@ impl Live {
         let id = {
             let mut questions = self.questions.lock();
             questions.next += 1;
-            let id = Id::from(questions.next);
+            let number = questions.next;
+            // The answer may arrive at any replica.
+            let of_replica = self.replicas.as_ref().and_then(|all| all.question(number));
+            let id = of_replica.unwrap_or_else(|| Id::from(number));
             questions.waiting.insert(id.clone(), sender);
             id
         };
@@ -246,30 +261,56 @@ impl Live {
             Some(reply) => reply.message(request.text.clone()).await,
             None => false,
         };
-        if !sent && !self.push(request.text) {
+        if !sent && !self.reach(&request.text).await {
             // Nowhere to ask: the answer is an error at once.
             self.questions.lock().waiting.remove(&asked.id);
         }
         asked
     }
 
-    /// Takes the client's answer to a question; `false` where it is to none.
-    pub(crate) fn answered(&self, response: Response) -> bool {
+    /// Takes the client's answer to a question; gives it back where it is to none of this replica.
+    pub(crate) fn answered(&self, response: Response) -> Option<Response> {
         self.touch();
-        let Some(id) = &response.id else { return false };
-        let waiting = self.questions.lock().waiting.remove(id);
-        waiting.is_some_and(|waiting| waiting.send(response).is_ok())
+        let id = response.id.as_ref();
+        match id.and_then(|id| self.questions.lock().waiting.remove(id)) {
+            Some(waiting) => waiting.send(response).err(),
+            None => Some(response),
+        }
     }
 
-    /// Sends a message on the newest server-to-client stream; `false` where none is open or it is
-    /// full.
-    pub(crate) fn push(&self, text: ByteString) -> bool {
+    /// Sends a message on the newest server-to-client stream, at whichever replica that is. It is
+    /// dropped where none is open or it is full.
+    pub(crate) fn push(self: &Arc<Self>, text: ByteString) {
+        if self.push_here(&text).is_none()
+            && let Some(replicas) = &self.replicas
+        {
+            replicas.push_later(self, text);
+        }
+    }
+
+    /// The same, for one who wants to know: `false` where it is dropped.
+    async fn reach(&self, text: &ByteString) -> bool {
+        match (self.push_here(text), &self.replicas) {
+            (Some(is_sent), _) => is_sent,
+            (None, Some(replicas)) => replicas.push(self, text).await,
+            (None, None) => false,
+        }
+    }
+
+    /// Sends a message on the newest server-to-client stream of this replica: whether there was room
+    /// for it. `None` where no stream is open here.
+    pub(crate) fn push_here(&self, text: &ByteString) -> Option<bool> {
         let push = self.push.lock();
-        let newest = push.iter().rev().find(|push| push.is_open());
-        newest.is_some_and(|push| {
-            let place = push.room.try_enter(text.len());
-            place.is_some() && push.stream.try_send(Down::counted(text, place)).is_ok()
-        })
+        let newest = push.iter().rev().find(|push| push.is_open())?;
+        let place = newest.room.try_enter(text.len());
+        let fits = place.is_some();
+        let down = || Down::counted(text.clone(), place);
+        Some(fits && newest.stream.try_send(down()).is_ok())
+    }
+
+    /// Whether a server-to-client stream is open here.
+    pub(crate) fn has_stream(&self) -> bool {
+        self.push.lock().iter().any(Push::is_open)
     }
 
     /// Opens a server-to-client stream. Older ones stay open, but get no more messages.
@@ -309,12 +350,12 @@ impl Live {
         self.streams_ended.clone()
     }
 
-    /// A notification of the client.
-    pub(crate) fn notified(&self, notification: &Notification) {
+    /// A notification of the client; `false` where it cancels what is not in flight here.
+    pub(crate) fn notified(&self, notification: &Notification) -> bool {
         self.touch();
-        if let Some(id) = notification.cancels() {
-            self.cancel_call(&id);
-        }
+        notification
+            .cancels()
+            .is_none_or(|id| self.cancel_call(&id))
     }
 }
 
@@ -359,18 +400,20 @@ mod tests {
             client_info: None,
             issued: 0,
         };
-        Live::new(&negotiated, Principal::anonymous(), SessionState::default())
+        let nothing = SessionState::default();
+        Live::new(&negotiated, Principal::anonymous(), nothing, None)
     }
 
     #[tokio::test]
     async fn a_message_goes_on_one_stream_only() {
         let live = live();
-        assert!(!live.push("a".into()));
+        assert_eq!(live.push_here(&"a".into()), None);
         let (first, mut one) = live.open_push();
         let (second, two) = live.open_push();
         assert!(live.pushes_on(&second) && !live.pushes_on(&first));
         drop(two);
-        assert!(live.push("b".into()), "the older one takes over");
+        let sent = live.push_here(&"b".into());
+        assert_eq!(sent, Some(true), "the older one takes over");
         assert!(matches!(one.recv().await, Some(Down::Message { text, .. }) if text == "b"));
         assert!(live.idle_for().is_none());
         live.end();
@@ -418,7 +461,7 @@ mod tests {
             panic!("a question")
         };
         assert!(question.contains("roots/list"), "{question}");
-        assert!(live.answered(Response::result(&asked.id, "{}")));
+        assert!(live.answered(Response::result(&asked.id, "{}")).is_none());
         assert!(asked.wait().await.text.contains("result"));
     }
 
@@ -427,8 +470,9 @@ mod tests {
         let live = live();
         let (_sender, mut pushed) = live.open_push();
         let large = ByteString::from("x".repeat(crate::room::BYTES));
-        assert!(live.push(large) && !live.push("{}".into()));
+        assert_eq!(live.push_here(&large), Some(true));
+        assert_eq!(live.push_here(&"{}".into()), Some(false));
         assert!(pushed.recv().await.is_some());
-        assert!(live.push("{}".into()));
+        assert_eq!(live.push_here(&"{}".into()), Some(true));
     }
 }

@@ -71,7 +71,8 @@ impl Registry {
         negotiated: &Negotiated,
         principal: &Principal,
     ) -> Result<Arc<Live>, Full> {
-        let live = Live::new(negotiated, principal.clone(), SessionState::default());
+        let (nothing, replicas) = (SessionState::default(), gateway.replicas.clone());
+        let live = Live::new(negotiated, principal.clone(), nothing, replicas);
         self.admit(gateway, Arc::new(live)).await
     }
 
@@ -140,7 +141,8 @@ impl Registry {
         }
         let wanted = state.subscriptions.clone();
         let principal = identified.principal.clone();
-        let live = Arc::new(Live::new(&negotiated, principal, state));
+        let replicas = gateway.replicas.clone();
+        let live = Arc::new(Live::new(&negotiated, principal, state, replicas));
         let live = self.admit(gateway, live).await.map_err(NotEntered::Full)?;
         live.note_shown(identified);
         // It may have been ended while it was loaded.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use mcp_ultra_backends::nats::{Nats, NatsError};
 use mcp_ultra_config::MessagingSection;
-use mcp_ultra_domain::ports::{Announcements, MemoryAnnouncements};
+use mcp_ultra_domain::ports::{Announcements, MemoryAnnouncements, Rendezvous};
 
 /// Nothing can be told.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -44,6 +44,12 @@ impl Messaging {
             Some(nats) => nats.clone(),
             None => self.alone.clone(),
         }
+    }
+
+    /// How the others are reached, where there may be any.
+    pub(super) fn rendezvous(&self) -> Option<Arc<dyn Rendezvous>> {
+        let nats = self.nats.clone()?;
+        Some(nats)
     }
 
     /// Tells what is still to be told.

@@ -195,6 +195,7 @@ impl Server {
             ),
             announcements: messaging.announcements(),
             breakers: shared.breakers(),
+            rendezvous: messaging.rendezvous(),
             listener: listener.metrics(),
         })?;
         let admin = admin::Admin::bind(
@@ -288,12 +289,22 @@ impl Server {
         let drained = async {
             tokio::time::sleep(delay).await;
             self.gateway.drain();
+            let begun = tokio::time::Instant::now();
             let drained = shutdown.finish(deadline).await;
             if !drained.is_clean() {
                 tracing::warn!(
                     connections = drained.aborted_connections,
                     requests = drained.aborted_requests,
                     "calls were cut off at the deadline"
+                );
+            }
+            // Their callers come back at other gateways.
+            let left = deadline.saturating_sub(begun.elapsed());
+            let parked = self.gateway.finish_parked(left).await;
+            if parked > 0 {
+                tracing::warn!(
+                    calls = parked,
+                    "calls that wait for input of their callers were given up at the deadline"
                 );
             }
             self.gateway.stop().await;

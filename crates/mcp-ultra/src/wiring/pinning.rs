@@ -129,6 +129,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         secrets: Arc::new(NoSecrets),
         announcements: Arc::new(MemoryAnnouncements::default().replica()),
         breakers: None,
+        rendezvous: None,
         listener: Arc::default(),
     })?;
     gateway.start();

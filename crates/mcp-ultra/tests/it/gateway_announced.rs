@@ -131,7 +131,7 @@ async fn configuration(folder: &tempfile::TempDir, nats: &Nats) -> String {
 }
 
 /// The section that names it.
-fn messaging(nats: &Nats) -> String {
+pub(crate) fn messaging(nats: &Nats) -> String {
     let login = nats.login();
     format!(
         "messaging:\n  nats:\n    servers: ['{}']\n    user: {}\n    password: {}\n    tls: {{ ca_file: \"{}\" }}\n",
@@ -163,7 +163,7 @@ async fn status(gateway: &Gateway, token: &str) -> u16 {
 }
 
 /// The value of a metric, by its name and labels as they are written.
-async fn metric(gateway: &Gateway, name: &str) -> String {
+pub(crate) async fn metric(gateway: &Gateway, name: &str) -> String {
     let text = gateway.get("/metrics").await.unwrap().text().await.unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap_or_else(|| panic!("no {name}"))
@@ -171,7 +171,7 @@ async fn metric(gateway: &Gateway, name: &str) -> String {
         .to_owned()
 }
 
-async fn connected(gateway: &Gateway, value: &str) {
+pub(crate) async fn connected(gateway: &Gateway, value: &str) {
     until("a connection to NATS, or its loss", async || {
         metric(gateway, "mcp_announcements_connected").await == value
     })

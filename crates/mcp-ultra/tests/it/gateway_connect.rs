@@ -7,6 +7,7 @@ mod clients;
 mod issuers;
 mod links;
 mod lists;
+mod several;
 mod tokens;
 mod world;
 

@@ -22,7 +22,7 @@ use mcp_ultra_testkit::stores::{
 use parking_lot::Mutex;
 
 /// An upper bound for what should come at once.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Makes a test of each contract for each way.
 macro_rules! announcement_contracts {
@@ -82,7 +82,7 @@ impl Place for Cluster {
     }
 }
 
-fn settings(logins: &[&Login]) -> NatsSettings {
+pub(crate) fn settings(logins: &[&Login]) -> NatsSettings {
     let servers = logins.iter().map(|login| login.address.to_string());
     let mut settings = NatsSettings::new(servers);
     settings.user = Some(logins[0].user.clone());
@@ -102,12 +102,12 @@ async fn connected(settings: &NatsSettings, name: &str) -> Arc<dyn Announcements
     Arc::new(bus)
 }
 
-fn is_connected(bus: &dyn Announcements) -> bool {
+pub(crate) fn is_connected(bus: &dyn Announcements) -> bool {
     bus.state().is_some_and(|state| state.connected)
 }
 
 #[track_caller]
-fn until(what: &str, mut check: impl FnMut() -> bool) -> impl Future<Output = ()> {
+pub(crate) fn until(what: &str, mut check: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let at = std::panic::Location::caller();
     async move {
         let begun = Instant::now();

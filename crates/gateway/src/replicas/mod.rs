@@ -1,0 +1,169 @@
+//! What one replica of the gateway does for another: a client's request, answer or cancellation may arrive at
+//! any of them, and what it is for is at one ([`domain::ports::Rendezvous`](mcp_ultra_domain::ports::Rendezvous)).
+//!
+//! - [`parked`]: the retry of a parked call is brought to the replica that holds the call, and all that follows back
+//! - [`clients`]: answers, cancellations and notifications of legacy clients
+//! - [`push`]: what belongs to no call goes to the server-to-client stream of the session, wherever that is
+//! - `guests`: what others bring
+//! - `wire`: how it looks, sealed under `session.keys`: the messaging server sees sizes and names of replicas
+//!
+//! What does not live here: what is told of stores that have changed (`gateway/announced.rs`), and how replicas
+//! reach each other (`backends`).
+
+mod clients;
+mod guests;
+mod parked;
+mod push;
+mod wire;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use mcp_ultra_domain::{
+    Clock,
+    ports::{NotMet, Rendezvous},
+};
+use mcp_ultra_protocol::seal::Sealer;
+use tokio::sync::Semaphore;
+
+use self::wire::{Greeting, Listener, News, Question, Speaker};
+use crate::Metrics;
+
+pub(crate) use guests::receive;
+pub(crate) use parked::{Brought, bring};
+pub(crate) use push::Whereabouts;
+
+/// How many messages of no call look for their stream at once; more are dropped.
+const SEARCHES: usize = 256;
+
+/// The other replicas, where there are any.
+pub(crate) struct Replicas {
+    bus: Arc<dyn Rendezvous>,
+    sealer: Arc<Sealer>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// How many calls that are held here are carried on for clients of other replicas.
+    carried: AtomicUsize,
+    searches: Arc<Semaphore>,
+}
+
+/// What one replica wants of another, for the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// The retry of a parked call.
+    Resume,
+    /// The answer of a legacy client to a question.
+    Answer,
+    /// A message for a server-to-client stream.
+    Push,
+}
+
+impl Errand {
+    pub(crate) const ALL: [Self; 3] = [Self::Resume, Self::Answer, Self::Push];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Resume => "resume",
+            Self::Answer => "answer",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was done there.
+    Done,
+    /// What it is for is not there any more.
+    NotThere,
+    /// The replica is gone, or can't be reached.
+    NotMet,
+    /// The replica was lost while it was at it.
+    Lost,
+}
+
+impl Outcome {
+    pub(crate) const ALL: [Self; 4] = [Self::Done, Self::NotThere, Self::NotMet, Self::Lost];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::NotThere => "not_there",
+            Self::NotMet => "not_met",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl std::fmt::Debug for Replicas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replicas").finish_non_exhaustive()
+    }
+}
+
+impl Replicas {
+    pub(crate) fn new(
+        bus: Arc<dyn Rendezvous>,
+        sealer: Arc<Sealer>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            bus,
+            sealer,
+            clock,
+            metrics,
+            carried: AtomicUsize::new(0),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
+        }
+    }
+
+    /// The name of this one.
+    pub(crate) fn own(&self) -> &str {
+        self.bus.replica()
+    }
+
+    /// How many calls that are held here are carried on for clients of other replicas.
+    pub(crate) fn carried(&self) -> usize {
+        self.carried.load(Ordering::Relaxed)
+    }
+
+    /// Opens a line to `replica`.
+    async fn open(
+        &self,
+        replica: &str,
+        greeting: &Greeting,
+    ) -> Result<(Speaker, Listener), NotMet> {
+        let sealed = wire::seal(
+            &self.sealer,
+            &wire::of_greeting(replica),
+            &*self.clock,
+            greeting,
+        );
+        let line = self
+            .bus
+            .open(replica, sealed.ok_or(NotMet::Refused)?)
+            .await?;
+        Ok(wire::opened(line, &self.sealer))
+    }
+
+    /// The replica that says yes.
+    async fn find(&self, question: &Question) -> Option<String> {
+        let sealed = wire::seal(&self.sealer, wire::QUESTION, &*self.clock, question)?;
+        self.bus.find(sealed).await
+    }
+
+    /// Tells all others.
+    fn tell(&self, news: &News) {
+        if let Some(sealed) = wire::seal(&self.sealer, wire::NEWS, &*self.clock, news) {
+            self.bus.tell(sealed);
+        }
+    }
+
+    fn count(&self, errand: Errand, outcome: Outcome) {
+        self.metrics.errand(errand, outcome);
+    }
+}
