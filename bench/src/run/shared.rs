@@ -113,12 +113,12 @@ async fn turn(gateways: &[&Gateway], effort: &Effort) -> Result<Sample> {
         };
         let watched = gateway.watched();
         let mut cpu = 0.0;
-        let outcome = load::drive(&plan, &mut |edge| {
+        let mut at = |edge| {
             let sign = if edge == Edge::Start { -1.0 } else { 1.0 };
             cpu += sign * watched.cpu_seconds()?;
             Ok(())
-        });
-        let outcome = outcome.await?;
+        };
+        let outcome = load::drive(&plan, &mut at).await?;
         Ok::<_, Error>((cpu, outcome))
     });
     let loaded = try_join_all(loads).await?;

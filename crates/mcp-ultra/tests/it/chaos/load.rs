@@ -178,14 +178,6 @@ fn next(number: usize) -> (Kind, &'static str) {
     (kinds[number / 2 % kinds.len()], [NEAR, FAR][number % 2])
 }
 
-/// The same where the answer to a question may arrive at another replica than the one that has asked.
-fn next_without_questions(number: usize) -> (Kind, &'static str) {
-    match next(number) {
-        (Kind::Asked, upstream) => (Kind::Plain, upstream),
-        other => other,
-    }
-}
-
 fn parameters(kind: Kind, upstream: &str, nonce: &str) -> Value {
     let tool = match kind {
         Kind::Reported => "test_once_reported",
@@ -209,11 +201,7 @@ async fn modern(common: Arc<Common>, caller: Caller, name: String) {
         if !common.goes_on() {
             return;
         }
-        let (kind, upstream) = match next(number) {
-            // A modern upstream keeps nothing open; a legacy one does.
-            (_, FAR) => next_without_questions(number),
-            other => other,
-        };
+        let (kind, upstream) = next(number);
         let nonce = format!("{name}-{number}");
         let call = modern_call(&caller, (kind, upstream), &nonce, Duration::ZERO);
         common.note(nonce.clone(), (kind, upstream), call).await;
@@ -278,7 +266,7 @@ async fn legacy(common: Arc<Common>, client: Client, headers: HeaderMap, name: S
             common.note(nonce, (Kind::Opening, NEAR), opening).await;
             continue;
         };
-        let (kind, upstream) = next_without_questions(number);
+        let (kind, upstream) = next(number);
         let mut is_lost = false;
         let call = async {
             let params = parameters(kind, upstream, &nonce);
