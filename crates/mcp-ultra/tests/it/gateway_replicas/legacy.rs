@@ -30,7 +30,7 @@ async fn two(era: Era) -> Two {
     let able = || json!({ "elicitation": {}, "sampling": {}, "roots": {} });
     let here = site.all[0].session("2025-11-25", able()).await.unwrap();
     let mut there = site.all[1].session("2025-11-25", able()).await.unwrap();
-    there.id = here.id.clone();
+    there.id.clone_from(&here.id);
     Two {
         here,
         there,
