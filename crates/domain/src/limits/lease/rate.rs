@@ -81,7 +81,7 @@ impl RateLease {
         let most = held(ahead(rate.burst(), fleet.replicas));
         self.batch = next_batch(self.batch, now.saturating_sub(self.asked), most);
         self.asked = now;
-        self.told(
+        Self::told(
             rate,
             fleet,
             i64::from(self.debt),
@@ -100,10 +100,10 @@ impl RateLease {
             .saturating_sub(rate.step().saturating_mul(u64::from(unused)));
         self.batch /= 2;
         self.waits = true;
-        Some(self.told(rate, fleet, -i64::from(unused), 0))
+        Some(Self::told(rate, fleet, -i64::from(unused), 0))
     }
 
-    fn told(&self, rate: &Rate, fleet: Fleet, told: i64, wanted: u32) -> Ask {
+    fn told(rate: &Rate, fleet: Fleet, told: i64, wanted: u32) -> Ask {
         Ask {
             against: Against::Rate {
                 step: rate.step(),
