@@ -237,18 +237,9 @@ proptest! {
     }
 }
 
-fn opened() -> Breaker {
-    let breaker = Breaker::new(RULES);
-    for _ in 0..4 {
-        let pass = breaker.admit(secs(1)).unwrap();
-        let _ = breaker.note(pass, Verdict::Failed, secs(1));
-    }
-    breaker
-}
-
 #[test]
 fn one_that_is_led_probes_when_it_is_permitted() {
-    let breaker = opened();
+    let breaker = opened(secs(1));
     breaker.lead(true);
     let standing = breaker.standing(secs(1));
     assert_eq!((standing.opened, standing.closed), (1, 0));
@@ -268,7 +259,7 @@ fn one_that_is_led_probes_when_it_is_permitted() {
     assert_eq!(breaker.standing(later).closed, 1);
     assert!(breaker.lets_all_pass());
     // Probes that do not come back are waited for as long as a pause.
-    let breaker = opened();
+    let breaker = opened(secs(1));
     breaker.lead(true);
     breaker.permit_probes(later);
     let _lost = [breaker.admit(later).unwrap(), breaker.admit(later).unwrap()];
@@ -322,7 +313,7 @@ fn one_opens_with_others_unless_its_own_calls_are_good() {
     assert!(!breaker.open_with_others(secs(1), secs(1)));
     assert!(breaker.admit(secs(1)).is_ok());
     // One that probes goes on.
-    let breaker = opened();
+    let breaker = opened(secs(1));
     breaker.lead(true);
     breaker.permit_probes(secs(7));
     assert!(!breaker.open_with_others(secs(1), secs(7)));

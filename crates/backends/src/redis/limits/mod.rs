@@ -115,7 +115,7 @@ impl Asker {
         if asks.is_empty() {
             return;
         }
-        let groups = self.scripts.groups(asks);
+        let groups = scripts::groups(asks);
         let asked = groups.iter().map(|group| self.ask_together(store, group));
         let are_there = or_apart(store, self.replicas.count(), join_all(asked)).await;
         let away = are_there.iter().any(Result::is_err);
@@ -153,11 +153,9 @@ async fn or_apart<T>(
     answer: impl Future<Output = T>,
 ) -> T {
     let mut answer = pin!(answer);
-    match timeout(LATE, &mut answer).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            set_fleet(store, replicas, true);
-            answer.await
-        }
+    if let Ok(answer) = timeout(LATE, &mut answer).await {
+        return answer;
     }
+    set_fleet(store, replicas, true);
+    answer.await
 }

@@ -75,16 +75,6 @@ impl Scripts {
         }
     }
 
-    /// Questions that can be asked together.
-    pub(super) fn groups(&self, asks: Vec<(Due, Ask)>) -> Vec<Vec<(Due, Ask)>> {
-        let mut groups = vec![Vec::new(); GROUPS];
-        for (due, ask) in asks {
-            groups[group(&due)].push((due, ask));
-        }
-        groups.retain(|group| !group.is_empty());
-        groups
-    }
-
     /// The commands of a group. The first of a script sends its text; Redis knows it then.
     pub(super) fn commands(&self, group: &[(Due, Ask)]) -> Pipeline {
         let mut commands = Pipeline::new();
@@ -123,6 +113,16 @@ impl Scripts {
     fn key(&self, due: &Due) -> String {
         format!("{}{{{:x}}}:{}", self.place, group(due), due.name())
     }
+}
+
+/// Questions that can be asked together.
+pub(super) fn groups(asks: Vec<(Due, Ask)>) -> Vec<Vec<(Due, Ask)>> {
+    let mut groups = vec![Vec::new(); GROUPS];
+    for (due, ask) in asks {
+        groups[group(&due)].push((due, ask));
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
 }
 
 fn group(due: &Due) -> usize {

@@ -148,7 +148,7 @@ fn most_over(admitted: &[Duration], rate: &Rate) -> i64 {
     for (first, from) in admitted.iter().enumerate() {
         for (last, to) in admitted.iter().enumerate().skip(first) {
             let count = i64::try_from(last - first + 1).unwrap();
-            let time = u64::try_from((*to - *from).as_nanos()).unwrap();
+            let time = u64::try_from(to.saturating_sub(*from).as_nanos()).unwrap();
             let permitted = u64::from(rate.burst()) + time / rate.step();
             worst = worst.max(count - i64::try_from(permitted).unwrap());
         }
@@ -354,7 +354,9 @@ fn places_are_shared_out() {
     });
     let places: Vec<_> = (0..10).filter_map(|_| store.enter(&KEY, 10)).collect();
     assert_eq!(places.len(), 4);
-    places.into_iter().for_each(|place| store.leave(place));
+    for place in places {
+        store.leave(place);
+    }
     assert_eq!(store.tracked().concurrency, 0);
 }
 
