@@ -1,11 +1,12 @@
-//! What replicas share and may lose, in a Redis: which proofs and links were used, and what changes
-//! in sessions.
+//! What replicas share and may lose, in a Redis: which proofs and links were used, what changes
+//! in sessions, and answers that they keep for each other.
 //!
 //! The way in is [`Redis::start`]. Nothing that is asked of it fails because Redis is away: each
 //! store has an in-memory one beside it, notes there what this process does, and goes by that alone
 //! for as long. How a connection is made is in `connect`, when it is made again and when nobody
 //! waits for it in `link`. Nothing is here that may not be lost: that is in [`crate::sql`].
 
+mod cache;
 mod connect;
 mod link;
 mod news;
@@ -18,7 +19,7 @@ use std::{path::PathBuf, sync::Arc};
 use mcp_ultra_config::RedisSettings;
 
 use self::link::Link;
-pub use self::{replay::RedisReplayStore, sessions::RedisSessionStore};
+pub use self::{cache::RedisCacheStore, replay::RedisReplayStore, sessions::RedisSessionStore};
 
 /// Why Redis can't even be tried.
 #[derive(Debug, thiserror::Error)]

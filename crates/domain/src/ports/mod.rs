@@ -2,6 +2,7 @@
 
 mod announcements;
 mod block_store;
+mod cache_store;
 mod grant_store;
 mod idempotency;
 mod key_store;
@@ -16,6 +17,7 @@ pub use announcements::{
     MemoryAnnouncements, MemoryReplica,
 };
 pub use block_store::{BlockStore, BlockStoreError, MemoryBlockStore};
+pub use cache_store::{CacheFound, CacheStore, MemoryCacheStore};
 pub use grant_store::{GrantStore, GrantStoreError, MemoryGrantStore};
 pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};

@@ -2,6 +2,7 @@
 //! upstreams of the configuration, keys of flags that an operator has written, outcomes of a fixed
 //! list. No name of a tool (but within the key of a flag), principal or session ever becomes one.
 
+mod cache;
 mod labels;
 mod register;
 mod text;
@@ -31,7 +32,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub(crate) use self::cache::CacheLevel;
 use self::{
+    cache::CacheMetrics,
     labels::{
         AnnouncementLabels, AnswerLabel, BreakerLabels, CallLabels, FindingLabels, FlagLabel,
         LimitLabel, LimitLabels, ListLabel, MethodLabels, ReasonLabel, ResultLabel, RetryLabels,
@@ -85,6 +88,7 @@ pub struct Metrics {
     announcements_missed: Counter<u64, Mirror>,
     pins: Family<StandingLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
+    cache: CacheMetrics,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -158,6 +162,10 @@ pub(crate) struct Gauges {
     /// `None` where there are no others.
     pub announcements: Option<AnnouncementState>,
     pub pins: Vec<(Arc<str>, Tally)>,
+    /// How many answers are kept, and in how many bytes.
+    pub cache: (usize, usize),
+    /// How many were let go, by why.
+    pub evicted: [(&'static str, u64); 2],
     pub flags: FlagTally,
 }
 
@@ -216,6 +224,7 @@ impl Metrics {
             announcements_missed: Counter::default(),
             pins: Family::default(),
             findings: Family::default(),
+            cache: CacheMetrics::new(),
             listener,
         };
         metrics.register();
@@ -350,6 +359,7 @@ impl Metrics {
             self.announced(state);
         }
         self.pinned(&gauges.pins);
+        self.cache.gauges(gauges.cache, &gauges.evicted);
         self.flagged(&gauges.flags);
         self.upstreams(&gauges.upstreams);
         self.connections

@@ -153,6 +153,7 @@ impl Metrics {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
         }
+        self.cache.register(&mut self.registry);
         self.register_announcements();
         self.register_flags();
         self.register_limits();

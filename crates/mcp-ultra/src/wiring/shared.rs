@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use mcp_ultra_backends::redis::{Redis, RedisError, RedisReplayStore, RedisSessionStore};
+use mcp_ultra_backends::redis::{
+    Redis, RedisCacheStore, RedisError, RedisReplayStore, RedisSessionStore,
+};
 use mcp_ultra_config::RedisSettings;
-use mcp_ultra_domain::ports::{MemoryReplayStore, MemorySessionStore, ReplayStore, SessionStore};
+use mcp_ultra_domain::ports::{
+    CacheStore, MemoryReplayStore, MemorySessionStore, ReplayStore, SessionStore,
+};
 
 /// Makes the stores of what replicas share.
 pub(super) struct Shared {
@@ -27,6 +31,12 @@ impl Shared {
             Some(redis) => Arc::new(RedisSessionStore::new(redis.clone())),
             None => Arc::new(MemorySessionStore::default()),
         }
+    }
+
+    /// Answers that gateways keep for each other; nothing where there are no others.
+    pub(super) fn answers(&self) -> Option<Arc<dyn CacheStore>> {
+        let redis = self.redis.clone()?;
+        Some(Arc::new(RedisCacheStore::new(redis)))
     }
 
     /// What may be used once, of one kind. This process remembers `most` itself.

@@ -1,6 +1,7 @@
 //! What replicas share: one suite over memory, a single Redis, a cluster and a master under Sentinels;
 //! what only several replicas see; and what happens when Redis is away.
 
+mod cache;
 mod failures;
 mod replay;
 mod security;
