@@ -269,6 +269,8 @@ pub(crate) struct Extra {
     pub(crate) sections: String,
     /// Members of `limits`, each after a comma.
     pub(crate) limits: &'static str,
+    /// Members of its server, where that is one, each after a comma.
+    pub(crate) server: &'static str,
     /// The text of its policies.
     pub(crate) policies: Option<String>,
 }
@@ -366,7 +368,10 @@ impl Gateway {
 
 fn gateway_config(port: u16, upstreams: &[u16], extra: &Extra) -> String {
     let Extra {
-        sections, limits, ..
+        sections,
+        limits,
+        server,
+        ..
     } = extra;
     let mut text = format!(
         "server: {{ port: {port} }}\nlog: {{ level: warn }}\n{sections}\
@@ -376,7 +381,7 @@ fn gateway_config(port: u16, upstreams: &[u16], extra: &Extra) -> String {
     for (number, upstream) in upstreams.iter().enumerate() {
         let url = format!("http://127.0.0.1:{upstream}/mcp");
         let entry = if upstreams.len() == 1 {
-            format!("  - {{ name: bench, url: \"{url}\", prefix: none }}\n")
+            format!("  - {{ name: bench, url: \"{url}\", prefix: none{server} }}\n")
         } else {
             format!("  - {{ name: bench{number}, url: \"{url}\" }}\n")
         };

@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// Sections, and parts of sections, whose changes are applied without a restart.
-const LIVE: [&str; 13] = [
+const LIVE: [&str; 14] = [
+    "cache",
     "catalog",
     "extensions",
     "flags",

@@ -47,8 +47,8 @@ pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
 pub use schema::{schema, schema_text};
 pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
-    AdminSection, ApiKeysSettings, AppRole, AuthSection, BreakerSection, CallerKind,
-    CatalogCredentials, CatalogLender, CatalogSection, CertificateRule, ClaimPaths,
+    AdminSection, ApiKeysSettings, AppRole, AuthSection, BreakerSection, CacheSection, CacheTtls,
+    CallerKind, CatalogCredentials, CatalogLender, CatalogSection, CertificateRule, ClaimPaths,
     ClassifiedNames, ClientAuth, ClientAuthMethod, ConcurrencySection, Config, ConnectSection,
     CorsSection, CredentialsKind, CredentialsSection, DataClass, DpopSettings, Environment, Era,
     Extension, FlagsSection, Issuer, JwksSettings, KubernetesLogin, LimitMatch, LimitOverride,
@@ -56,9 +56,10 @@ pub use sections::{
     NatsTls, OutboundSection, OverriddenRates, PinningMode, PinningSection, PolicySection,
     PostgresOwner, PostgresPool, PostgresServer, PostgresSettings, PostgresTls, Prefix,
     QuotasSection, RatesSection, RedisSentinel, RedisServer, RedisSettings, RedisTls,
-    ResourceIndicator, Restart, RetrySection, SealingKey, SecretsSection, ServerSection,
-    SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator, TlsSection, TlsVersion,
-    Transport, Upstream, UpstreamTls, VaultSettings, host_matches, split_port,
+    ResourceIndicator, Restart, RetrySection, SealingKey, SecretsSection, ServerCacheSection,
+    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
+    TlsSection, TlsVersion, Transport, Upstream, UpstreamTls, VaultSettings, host_matches,
+    split_port,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

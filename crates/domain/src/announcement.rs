@@ -16,6 +16,13 @@ pub enum Announcement {
     BlocksChanged,
     /// Definitions of tools were approved.
     PinsChanged,
+    /// Answers of a server that are kept are outdated.
+    AnswersOutdated {
+        /// The name of the server in the configuration.
+        server: String,
+        /// The text of a [`cache::Outdated`](crate::cache::Outdated), which names nobody and no resource.
+        what: String,
+    },
     /// What a person has granted was withdrawn.
     GrantWithdrawn {
         /// The name of the server in the configuration.
@@ -27,10 +34,11 @@ pub enum Announcement {
 
 impl Announcement {
     /// The names of all kinds, for metrics.
-    pub const KINDS: [&'static str; 4] = [
+    pub const KINDS: [&'static str; 5] = [
         "key_changed",
         "blocks_changed",
         "pins_changed",
+        "answers_outdated",
         "grant_withdrawn",
     ];
 
@@ -40,6 +48,7 @@ impl Announcement {
             Self::KeyChanged { .. } => "key_changed",
             Self::BlocksChanged => "blocks_changed",
             Self::PinsChanged => "pins_changed",
+            Self::AnswersOutdated { .. } => "answers_outdated",
             Self::GrantWithdrawn { .. } => "grant_withdrawn",
         }
     }
@@ -69,6 +78,10 @@ mod tests {
             Announcement::KeyChanged { id: "k".into() },
             Announcement::BlocksChanged,
             Announcement::PinsChanged,
+            Announcement::AnswersOutdated {
+                server: "crm".into(),
+                what: "kind:tool".into(),
+            },
             Announcement::GrantWithdrawn {
                 server: "crm".into(),
                 holder: holder("user:4:acme:ana"),

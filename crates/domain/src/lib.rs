@@ -9,6 +9,7 @@ mod api_key;
 mod authorization;
 mod block;
 pub mod breaker;
+pub mod cache;
 pub mod catalog;
 mod clock;
 pub mod flags;

@@ -20,6 +20,7 @@
 
 mod access;
 mod aside;
+mod cache;
 mod call;
 mod catalog;
 mod connect;

@@ -12,7 +12,7 @@ use crate::{
     stages::{
         admit,
         authorize::{self, Grounds},
-        decode, forward, local, meter, protect, route,
+        cache, decode, forward, local, meter, protect, route,
     },
 };
 
@@ -69,8 +69,13 @@ pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) 
     };
     // personal data in the arguments
     let protected = protect::arguments(permitted);
-    // the conversation with the upstream in its era, and back in the caller's
-    let outcome = forward::call(&gateway, protected, reply).await;
+    // an answer that may be given again; what each caller may see of it belongs here
+    let outcome = match cache::call(&gateway, &snapshot, &protected, reply).await {
+        cache::Looked::Given => forward::Outcome::Result,
+        cache::Looked::Cancelled => forward::Outcome::Cancelled,
+        // the conversation with the upstream in its era, and back in the caller's
+        cache::Looked::Ask(reply) => forward::call(&gateway, protected, reply).await,
+    };
     watch.forwarded(upstream.name(), method, outcome, ids.as_ref());
 }
 

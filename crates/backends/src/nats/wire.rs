@@ -55,6 +55,7 @@ enum Kind {
     KeyChanged { id: String },
     BlocksChanged,
     PinsChanged,
+    AnswersOutdated { server: String, what: String },
     GrantWithdrawn { server: String, holder: String },
     Everything,
 }
@@ -67,6 +68,9 @@ pub(super) fn encode(from: &str, number: u64, told: &Told) -> Vec<u8> {
             Announcement::KeyChanged { id } => Kind::KeyChanged { id },
             Announcement::BlocksChanged => Kind::BlocksChanged,
             Announcement::PinsChanged => Kind::PinsChanged,
+            Announcement::AnswersOutdated { server, what } => {
+                Kind::AnswersOutdated { server, what }
+            }
             Announcement::GrantWithdrawn { server, holder } => {
                 Kind::GrantWithdrawn { server, holder }
             }
@@ -101,6 +105,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Message, Unread> {
         Kind::KeyChanged { id } => Told::Announced(Announcement::KeyChanged { id }),
         Kind::BlocksChanged => Told::Announced(Announcement::BlocksChanged),
         Kind::PinsChanged => Told::Announced(Announcement::PinsChanged),
+        Kind::AnswersOutdated { server, what } => {
+            Told::Announced(Announcement::AnswersOutdated { server, what })
+        }
         Kind::GrantWithdrawn { server, holder } => {
             Told::Announced(Announcement::GrantWithdrawn { server, holder })
         }
@@ -123,6 +130,10 @@ mod tests {
             Told::Announced(Announcement::KeyChanged { id: "k\"1".into() }),
             Told::Announced(Announcement::BlocksChanged),
             Told::Announced(Announcement::PinsChanged),
+            Told::Announced(Announcement::AnswersOutdated {
+                server: "crm".into(),
+                what: "resource:7".into(),
+            }),
             Told::Announced(Announcement::GrantWithdrawn {
                 server: "crm".into(),
                 holder: "abc".into(),

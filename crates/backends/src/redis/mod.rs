@@ -1,5 +1,6 @@
 //! What replicas share and may lose, in a Redis: which proofs and links were used, what changes
-//! in sessions, what counts against limits, and how circuit breakers are.
+//! in sessions, what counts against limits, how circuit breakers are, and answers that they keep for
+//! each other.
 //!
 //! The way in is [`Redis::start`]. Nothing that is asked of it fails because Redis is away: each
 //! store has an in-memory one beside it, notes there what this process does, and goes by that alone
@@ -7,6 +8,7 @@
 //! waits for it in `link`. Nothing is here that may not be lost: that is in [`crate::sql`].
 
 mod breakers;
+mod cache;
 mod connect;
 pub mod limits;
 mod link;
@@ -21,7 +23,8 @@ use mcp_ultra_config::RedisSettings;
 
 use self::link::Link;
 pub use self::{
-    breakers::RedisBreakerBoard, replay::RedisReplayStore, sessions::RedisSessionStore,
+    breakers::RedisBreakerBoard, cache::RedisCacheStore, replay::RedisReplayStore,
+    sessions::RedisSessionStore,
 };
 
 /// Why Redis can't even be tried.

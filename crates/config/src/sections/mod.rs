@@ -7,6 +7,7 @@
 mod admin;
 mod auth;
 mod breaker;
+mod cache;
 mod catalog;
 mod connect;
 mod environment;
@@ -32,6 +33,7 @@ pub use auth::{
     JwksSettings, SigningAlgorithm,
 };
 pub use breaker::BreakerSection;
+pub use cache::{CacheSection, CacheTtls, ServerCacheSection};
 pub use catalog::CatalogSection;
 pub use connect::{ConnectSection, Login};
 pub use environment::Environment;
@@ -106,6 +108,9 @@ pub struct Config {
     pub breaker: BreakerSection,
     /// Which calls are made again when a server fails them.
     pub retry: RetrySection,
+    /// Which answers are given again without asking the server. A server may have a section of its
+    /// own.
+    pub cache: CacheSection,
     /// Sessions of clients that speak 2025-11-25 or earlier.
     pub session: SessionSection,
     /// Where the gateway may connect to.
@@ -136,6 +141,7 @@ impl Default for Config {
             limits: LimitsSection::default(),
             breaker: BreakerSection::default(),
             retry: RetrySection::default(),
+            cache: CacheSection::default(),
             session: SessionSection::default(),
             outbound: OutboundSection::default(),
             catalog: CatalogSection::default(),
@@ -177,6 +183,11 @@ impl Config {
     /// When `server` is left alone for a while: as its own section says, else the general one.
     pub fn breaker<'a>(&'a self, server: &'a Upstream) -> &'a BreakerSection {
         server.breaker.as_ref().unwrap_or(&self.breaker)
+    }
+
+    /// What is kept of `server`'s answers: as its own section says, else the general one.
+    pub fn cache(&self, server: &Upstream) -> CacheSection {
+        self.cache.for_server(server.cache.as_ref())
     }
 
     /// What is done about definitions of `server`'s tools that nobody has agreed to: its own, else
@@ -303,6 +314,7 @@ impl Config {
         self.limits.check(findings);
         self.breaker.check("breaker", findings);
         self.retry.check(findings);
+        self.cache.check(findings);
         self.session.check(findings);
         OutboundSection::check(self, findings);
         self.catalog.check(findings);

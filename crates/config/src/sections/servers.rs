@@ -16,7 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
-    BreakerSection,
+    BreakerSection, ServerCacheSection,
     extension::Extension,
     pinning::PinningMode,
     policy::{ClassifiedNames, DataClass},
@@ -75,13 +75,16 @@ pub struct Upstream {
     /// When it is left alone for a while since its calls fail. Without it: the general `breaker`.
     #[serde(default)]
     pub breaker: Option<BreakerSection>,
+    /// What is kept of its answers, where it differs from the general `cache`.
+    #[serde(default)]
+    pub cache: Option<ServerCacheSection>,
     /// The server's own names of tools that change nothing, by your word: calls of them may be made
-    /// again (`retry`). `*` stands for any text.
+    /// again (`retry`), and their results be kept (`cache.ttl.tools`). `*` stands for any text.
     #[serde(default)]
     pub read_only: Vec<String>,
     /// Whether what the server says of its tools in their annotations (`readOnlyHint`,
-    /// `idempotentHint`) is believed, so that calls of them may be made again. Policies see the
-    /// annotations in any case.
+    /// `idempotentHint`) is believed, so that calls of them may be made again, and results of those
+    /// that only read be kept (`cache.ttl.tools`). Policies see the annotations in any case.
     #[serde(default)]
     pub trust_annotations: bool,
     /// How long the program runs without a call before it is stopped; it starts again on use.
@@ -275,6 +278,7 @@ impl Upstream {
             enabled: enabled(),
             timeout: None,
             breaker: None,
+            cache: None,
             read_only: Vec::new(),
             trust_annotations: false,
             idle_stop: idle_stop(),

@@ -130,6 +130,13 @@ impl Board {
         Some(entries.publish(before))
     }
 
+    /// Whether something is offered of every upstream, or it is known that nothing is.
+    pub(crate) fn is_offered(&self) -> bool {
+        let entries = self.entries.lock();
+        let mut sources = entries.sources.iter();
+        sources.all(|source| source.offer.is_some() || source.state != State::Pending)
+    }
+
     /// Whether every upstream has been asked once.
     pub(crate) fn is_settled(&self) -> bool {
         self.entries.lock().settled

@@ -1,6 +1,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use mcp_ultra_domain::catalog::{Kind, Offer, Raw, ServerCapabilities};
+use mcp_ultra_domain::{
+    cache::Outdated,
+    catalog::{Kind, Offer, Raw, ServerCapabilities},
+};
 use mcp_ultra_protocol::Era;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -130,6 +133,9 @@ impl Keeper {
         let mut lists: Option<Raw> = None;
         let mut calm = Calm::default();
         let mut patience = Patience::default();
+        if self.take_kept(&gateway).await.is_none() {
+            return;
+        }
         loop {
             let began = Instant::now();
             let found = tokio::select! {
@@ -145,6 +151,9 @@ impl Keeper {
                         return;
                     };
                     calm.read(scanned, Instant::now());
+                    if let Some(shared) = gateway.shared_cache() {
+                        shared.keep_lists(&self.upstream, &raw);
+                    }
                     let listens = feed.is_some() || era == Era::Legacy;
                     let capabilities = raw.capabilities.clone();
                     lists = gateway.is_pinned(self.upstream.name()).then_some(raw);
@@ -198,7 +207,7 @@ impl Keeper {
             };
             let until = pause.map(|pause| Instant::now() + pause);
             loop {
-                match self.wait(until, &mut feed).await {
+                match self.wait(&gateway, until, &mut feed).await {
                     Woken::Stop => return,
                     Woken::Read => break,
                     Woken::Judge => {
@@ -225,6 +234,23 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Offers what another gateway has read before, until the upstream has been read, which may take a
+    /// while. `None` where it is not needed any more.
+    async fn take_kept(&self, gateway: &Arc<Gateway>) -> Option<()> {
+        let Some(shared) = gateway.shared_cache() else {
+            return Some(());
+        };
+        let kept = tokio::select! {
+            () = self.stop.cancelled() => return None,
+            kept = shared.lists(&self.upstream) => kept,
+        };
+        let Some(raw) = kept else { return Some(()) };
+        let (offer, _) = self.offer(gateway, &raw).await?;
+        tracing::debug!(upstream = %self.upstream.name(), "the lists of the upstream are those that another gateway has read");
+        gateway.publish_kept(&self.upstream, offer);
+        Some(())
     }
 
     /// A list has changed: told on once, however often it is told.
@@ -340,7 +366,12 @@ impl Keeper {
     }
 
     /// Waits until there is something to do.
-    async fn wait(&self, until: Option<Instant>, feed: &mut Option<Feed<Behalf>>) -> Woken {
+    async fn wait(
+        &self,
+        gateway: &Gateway,
+        until: Option<Instant>,
+        feed: &mut Option<Feed<Behalf>>,
+    ) -> Woken {
         let pause = async {
             match until {
                 Some(until) => tokio::time::sleep_until(until).await,
@@ -370,11 +401,15 @@ impl Keeper {
                 heard = next => match heard {
                     Some(Heard::Notification(notification)) => {
                         if let Some(kind) = changed_list(&notification.method) {
+                            gateway.list_outdated(self.upstream.name(), kind);
                             self.tell(kind);
                             return Woken::Read;
                         }
                     }
-                    Some(Heard::Again) => return Woken::Read,
+                    Some(Heard::Again) => {
+                        gateway.outdate(self.upstream.name(), Outdated::All);
+                        return Woken::Read;
+                    }
                     None => *feed = None,
                 },
             }

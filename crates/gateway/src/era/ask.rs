@@ -36,6 +36,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         if !asks_for_input(&response.outcome) {
             talk.note_mismatch(&response.outcome);
             let kind = outcome_of(&response.outcome);
+            reply.hint(&response.outcome);
             let original = response.has_more().then(|| response.clone());
             let outcome = inbound::aged(&talk.routed, response.outcome);
             reply.finish(original.as_ref(), &outcome).await;
@@ -44,6 +45,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         let Answer::Result(result) = &response.outcome else {
             return Outcome::Error;
         };
+        reply.spoil();
         talk.deadline.pause();
         let input = tokio::select! {
             input = gather(&talk, &reply, result) => input,

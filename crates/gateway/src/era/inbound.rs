@@ -63,7 +63,7 @@ pub(super) fn modern(gateway: &Gateway, routed: &Routed, outcome: Outcome) -> (O
     let Outcome::Result(result) = outcome else {
         return (outcome, Kind::Complete);
     };
-    let result = public_uris(routed, result);
+    let result = not_for_all(gateway, routed, public_uris(routed, result));
     let kind = kind(&result);
     let sealed = match kind {
         Kind::InputRequired => state::seal_upstream(gateway, routed, &result),
@@ -75,6 +75,23 @@ pub(super) fn modern(gateway: &Gateway, routed: &Routed, outcome: Outcome) -> (O
     };
     let result = sealed.map_or(result, ByteString::from);
     (Outcome::Result(result), kind)
+}
+
+/// What a server calls the same for everyone is not for everyone where some may not have it: whoever
+/// keeps it between here and the client asks no policy (2026-07-28, Caching, `cacheScope`).
+fn not_for_all(gateway: &Gateway, routed: &Routed, result: ByteString) -> ByteString {
+    let is_read = routed.call.method == Method::ResourcesRead;
+    if !is_read
+        || !gateway.snapshot().rules.governs()
+        || memchr::memmem::find(result.as_bytes(), b"cacheScope").is_none()
+    {
+        return result;
+    }
+    let changed = Object::parse(&result).ok().and_then(|object| {
+        object.get("cacheScope")?;
+        Some(object.edit().set("cacheScope", "\"private\"").finish())
+    });
+    changed.map_or(result, ByteString::from)
 }
 
 fn is_task_method(method: Method) -> bool {

@@ -27,12 +27,13 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use mcp_ultra_edge::credentials::CredentialError;
-use mcp_ultra_protocol::{Era, Id, Outcome as Answer, WireError, error};
+use mcp_ultra_protocol::{Era, Id, Notification, Outcome as Answer, WireError, error};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Gateway,
     call::Routed,
+    listen,
     reply::Reply,
     session::Live,
     stages::forward::Outcome,
@@ -75,14 +76,14 @@ pub(crate) async fn converse(gateway: &Arc<Gateway>, routed: Box<Routed>, reply:
 
 /// A call of a legacy session while it can be cancelled by its id. However it ends, the session
 /// forgets it: one that did not would never be idle.
-struct InFlight {
+pub(crate) struct InFlight {
     session: Arc<Live>,
     id: Id,
     cancelled: CancellationToken,
 }
 
 impl InFlight {
-    fn begin(routed: &Routed, reply: &Reply) -> Result<Option<Self>, WireError> {
+    pub(crate) fn begin(routed: &Routed, reply: &Reply) -> Result<Option<Self>, WireError> {
         let Some(session) = &routed.call.caller.session else {
             return Ok(None);
         };
@@ -97,6 +98,11 @@ impl InFlight {
             id,
             cancelled,
         }))
+    }
+
+    /// Completes when the client cancels by notification; never without a session.
+    pub(crate) async fn cancelled(mark: Option<&Self>) {
+        cancellation(mark.map(|mark| &mark.cancelled)).await;
     }
 }
 
@@ -232,6 +238,17 @@ impl Talk {
         if let Event::Response(_) = event {
             self.trial.answered(self.deadline.spent());
         }
+        if let Event::Notification(notification) = event {
+            self.note_update(notification);
+        }
+    }
+
+    /// What is kept of a resource is outdated when its server says so, whoever is told.
+    fn note_update(&self, notification: &Notification) {
+        if notification.method == listen::UPDATED {
+            self.gateway
+                .resource_outdated(&self.routed.upstream, notification);
+        }
     }
 
     /// Sends a message to the client. One that reads slowly slows its call down, but can neither
@@ -282,7 +299,7 @@ async fn fail(gateway: &Gateway, routed: &Routed, error: &UpstreamError, reply: 
     if *error == UpstreamError::Credentials(CredentialError::NotGranted) {
         return Box::pin(connect::ask(gateway, routed, reply)).await;
     }
-    let (error, reply) = match error {
+    let (error, mut reply) = match error {
         UpstreamError::Scope(lacking) => {
             match Box::pin(connect::ask_for_more(gateway, routed, lacking, reply)).await {
                 Ok(outcome) => return outcome,
@@ -294,6 +311,13 @@ async fn fail(gateway: &Gateway, routed: &Routed, error: &UpstreamError, reply: 
     let upstream = routed.upstream.name();
     if matches!(error, UpstreamError::Unreachable(_) | UpstreamError::Closed) {
         gateway.keepers.suspect(upstream);
+    }
+    if error.may_be_covered()
+        && let Some(result) = reply.stale()
+    {
+        tracing::warn!(%upstream, method = routed.call.method.as_str(), %error, "an upstream failed, so what it answered before is given again");
+        reply.result(&result).await;
+        return Outcome::Result;
     }
     if let UpstreamError::Busy | UpstreamError::CircuitOpen(_) = error {
         let retry_after = match error {

@@ -70,6 +70,7 @@ pub(super) async fn finish(talk: Talk, reply: Reply, response: Response) -> Outc
     let original = response.has_more().then(|| response.clone());
     let (outcome, kind) = match talk.routed.call.caller.era() {
         Era::Modern => {
+            reply.hint(&response.outcome);
             talk.note_mismatch(&response.outcome);
             inbound::modern(&talk.gateway, &talk.routed, response.outcome)
         }
@@ -117,6 +118,7 @@ async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Result<Opt
         .await;
         return Ok(None);
     };
+    reply.spoil();
     let can = talk.routed.call.caller.can();
     if let Some(missing) = can.missing_for(&request.method, request.params.as_deref()) {
         refuse(

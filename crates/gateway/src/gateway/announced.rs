@@ -78,6 +78,9 @@ impl Gateway {
             }
             Announcement::BlocksChanged => self.enforce_blocks().await,
             Announcement::PinsChanged => self.pins_changed(),
+            Announcement::AnswersOutdated { server, what } => {
+                self.heard_of_outdated(server, what);
+            }
             Announcement::GrantWithdrawn { server, holder } => {
                 self.end_withdrawn_of(server, holder).await;
             }
@@ -88,6 +91,7 @@ impl Gateway {
     /// said of which no other task would notice it soon.
     async fn look_at_everything(&self) -> bool {
         self.pins_changed();
+        self.cache.outdate_all();
         self.enforce_blocks().await;
         let are_known = match &self.identity {
             Some(identity) => identity.recheck_api_keys().await,

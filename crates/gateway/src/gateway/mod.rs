@@ -9,6 +9,7 @@
 //! - `link`: links that are made before anybody calls
 //! - `parked`: calls that wait for their callers while the gateway ends
 //! - `withdraw`: what ends with a grant
+//! - `outdated`: what marks answers that are kept as outdated
 //! - `settings`: what a running call reads from the configuration
 //! - `reload`: a new configuration in flight
 //! - `sealing`: the keys that seal what clients carry
@@ -18,6 +19,7 @@ mod breakers;
 mod flags;
 mod link;
 mod observe;
+mod outdated;
 mod parked;
 mod publish;
 mod reload;
@@ -41,7 +43,8 @@ use mcp_ultra_domain::{
     pinning::{LockFile, Mode},
     policy::{Policies, PolicyName},
     ports::{
-        Announcements, BreakerBoard, LimitStore, PinStore, Rendezvous, SecretStates, SessionStore,
+        Announcements, BreakerBoard, CacheStore, LimitStore, PinStore, Rendezvous, SecretStates,
+        SessionStore,
     },
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
@@ -53,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Metrics,
     access::{self, Rules, Watchers},
+    cache::{Cache, Shared, Vault},
     catalog::{Board, Keepers},
     connect::{Connect, ConnectParts},
     era::park::Parking,
@@ -67,7 +71,7 @@ use crate::{
 };
 
 pub(crate) use self::flags::FlagTally;
-use self::sealing::sealer;
+use self::sealing::{sealer, sealing_secrets};
 pub(crate) use self::settings::Settings;
 
 /// How many changes a slow stream may be behind before it is told that everything may have
@@ -87,6 +91,8 @@ pub struct Gateway {
     draining: CancellationToken,
     pub(crate) keepers: Keepers,
     pub(crate) pinning: Pinning,
+    /// Answers that may be given again.
+    pub(crate) cache: Cache,
     /// Without it nobody is asked who they are.
     pub(crate) identity: Option<Arc<Identity>>,
     /// Who everyone is then.
@@ -144,6 +150,8 @@ pub struct Parts {
     pub store: Arc<dyn SessionStore>,
     /// Where is kept what counts against limits.
     pub limits: Arc<dyn LimitStore>,
+    /// Where gateways keep answers for each other, where there are several.
+    pub cache: Option<Arc<dyn CacheStore>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How the secrets of the configuration are doing, for the metrics.
@@ -175,6 +183,12 @@ pub enum GatewayError {
     SamePrefix(String, String),
 }
 
+/// What is kept for other gateways is sealed by keys that they have too.
+fn shared_cache(config: &Config, store: Option<Arc<dyn CacheStore>>) -> Option<Shared> {
+    let vault = Vault::new(sealing_secrets(config))?;
+    Some(Shared::new(store?, vault, config.cache.memory.as_usize()))
+}
+
 impl Gateway {
     /// A gateway that does nothing until [`Gateway::start`].
     ///
@@ -192,6 +206,7 @@ impl Gateway {
             pins,
             store,
             limits,
+            cache,
             clock,
             secrets,
             announcements,
@@ -223,6 +238,7 @@ impl Gateway {
             draining: CancellationToken::new(),
             keepers: Keepers::default(),
             pinning: Pinning::new(pins, clock.clone()),
+            cache: Cache::new(&config.cache, shared_cache(&config, cache)),
             identity,
             anonymous: Principal::anonymous(),
             clock,
@@ -291,6 +307,7 @@ impl Gateway {
         }
         announced::follow(self, &self.draining);
         replicas::receive(self);
+        outdated::tell(self, &self.draining);
         tokio::spawn(sweep::blocks(Arc::downgrade(self), self.draining.clone()));
         tokio::spawn(sweep::gone_tools(
             Arc::downgrade(self),

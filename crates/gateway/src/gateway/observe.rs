@@ -115,6 +115,8 @@ impl Gateway {
             secrets: self.secrets.states(),
             shared: self.store.is_reachable(),
             announcements: self.announcements.state(),
+            cache: self.cache.size(),
+            evicted: self.cache.evicted(),
             pins: self.pinning.tallies(),
             flags: self.tally_of_flags(),
             upstreams: snapshot

@@ -42,9 +42,22 @@ impl Gateway {
         let before = self.snapshot();
         if let Some(published) = self.board.report(upstream, found, &before) {
             self.snapshot.store(published.snapshot);
+            for kind in Kind::ALL {
+                if published.changed.contains(&(kind as usize)) {
+                    self.list_outdated_here(upstream.name(), kind);
+                }
+            }
             self.announce(&published.changed, told);
         }
         if self.board.is_settled() {
+            self.warm.send_replace(true);
+        }
+    }
+
+    /// Takes over what another gateway has read of an upstream. Whether that answers is not known.
+    pub(crate) fn publish_kept(&self, upstream: &Arc<Upstream>, offer: Offer) {
+        self.publish_again(upstream, offer);
+        if self.board.is_offered() {
             self.warm.send_replace(true);
         }
     }

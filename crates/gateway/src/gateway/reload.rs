@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use mcp_ultra_config::{
     AuthSection, Config, ConnectSection, LimitsSection, Login, ServerSection, SessionSection,
 };
-use mcp_ultra_domain::{flags::Flags, pinning::LockFile, policy::Policies};
+use mcp_ultra_domain::{cache::Outdated, flags::Flags, pinning::LockFile, policy::Policies};
 use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, GatewayError, Settings, sealing::sealing_secrets};
@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(10);
 impl Gateway {
     /// Takes over the parts of a new configuration that can change in flight, which are those that
     /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, flags, pins, trusted proxies, rates,
-    /// quotas and concurrency. What was counted against limits stays. Calls under way
+    /// quotas and concurrency, and what is kept of answers. What was counted against limits stays. Calls under way
     /// finish with the upstreams that they have.
     ///
     /// # Errors
@@ -34,6 +34,7 @@ impl Gateway {
         let config = &live_parts(&running, config);
         let wanted = self.upstreams(config)?;
         self.rotate(&running, config)?;
+        let others = other_servers(&running, config);
         *running = config.clone();
         let settings = Settings::new(config, lock);
         let pins_differ = *settings.pinning != *self.settings().pinning;
@@ -51,6 +52,10 @@ impl Gateway {
             .cloned()
             .collect();
         self.set(wanted, Rules::new(policies, flags));
+        self.cache.resize(&config.cache);
+        for name in others {
+            self.outdate(&name, Outdated::All);
+        }
         self.tell_of_expired_flags();
         let names = config.enabled_servers().map(|server| &*server.name);
         self.pinning.keep(&names.collect::<Vec<_>>());
@@ -71,6 +76,9 @@ impl Gateway {
         let keys = &new.session.keys;
         if running.session.keys != *keys && !keys.is_empty() {
             let retired = self.sealer.rotate(sealing_secrets(new))?;
+            if let Some(shared) = &self.cache.shared {
+                shared.vault.rotate(sealing_secrets(new));
+            }
             let gateway = Arc::downgrade(self);
             tokio::spawn(async move {
                 tokio::time::sleep(grace).await;
@@ -131,6 +139,14 @@ impl Gateway {
     }
 }
 
+/// The servers that are configured otherwise: what they answer may be another thing.
+fn other_servers(running: &Config, new: &Config) -> Vec<String> {
+    let before = |name: &str| running.enabled_servers().find(|server| server.name == name);
+    let servers = new.enabled_servers();
+    let others = servers.filter(|server| before(&server.name) != Some(server));
+    others.map(|server| server.name.clone()).collect()
+}
+
 /// The running configuration with the parts of `new` that can change in flight.
 fn live_parts(running: &Config, new: &Config) -> Config {
     Config {
@@ -156,6 +172,7 @@ fn live_parts(running: &Config, new: &Config) -> Config {
         policy: new.policy.clone(),
         flags: new.flags.clone(),
         pinning: new.pinning.clone(),
+        cache: new.cache.clone(),
         connect: with_secrets_of(&running.connect, &new.connect),
         server: ServerSection {
             trusted_proxies: new.server.trusted_proxies.clone(),

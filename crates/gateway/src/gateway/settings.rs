@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use mcp_ultra_config::{Config, CredentialsKind, Names, Network};
 use mcp_ultra_domain::pinning::LockFile;
 
-use crate::{limits::Rules, pinning::PinRules};
+use crate::{cache, limits::Rules, pinning::PinRules};
 
 /// What a running call reads from the configuration.
 pub(crate) struct Settings {
@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub page_size: usize,
     pub serve_metrics: bool,
     pub pinning: Arc<PinRules>,
+    /// What is kept of answers.
+    pub cache: cache::Rules,
     /// For how long tools are remembered that are gone; `None` where a lock file decides.
     pub forget_after: Option<Duration>,
     /// The servers that are read, by their names.
@@ -67,6 +69,7 @@ impl Settings {
             page_size: count(config.catalog.page_size),
             serve_metrics: config.server.metrics,
             pinning: Arc::new(PinRules::new(config, lock)),
+            cache: cache::Rules::new(config),
             forget_after,
             servers: config
                 .enabled_servers()

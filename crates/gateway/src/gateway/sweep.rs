@@ -54,6 +54,7 @@ pub(super) async fn idle(gateway: Weak<Gateway>, stop: CancellationToken) {
                 "idle sessions have been ended"
             );
         }
+        gateway.cache.sweep(gateway.clock.now());
         gateway.end_withdrawn().await;
         let before = gateway.clock.now().saturating_sub(VALID_FOR);
         if let Err(error) = gateway.store.expire(before).await {

@@ -49,6 +49,13 @@ fn listen_params(hello: &Hello, filter: &str) -> String {
     )
 }
 
+impl<B> Feed<B> {
+    /// Whose it is.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+}
+
 impl<B: OnBehalf> Feed<B> {
     /// Opens a feed of the upstream's resources `uris` and tasks `tasks`. Returns those that it
     /// agreed to.

@@ -30,7 +30,7 @@ pub(crate) use legacy::{push_changes, subscribe, subscribe_again, unsubscribe_to
 pub(crate) use stream::open;
 
 /// The notification that tells of a changed resource.
-const UPDATED: &str = "notifications/resources/updated";
+pub(crate) const UPDATED: &str = "notifications/resources/updated";
 
 /// Something that changed, for whoever listens.
 #[derive(Debug, Clone)]
@@ -91,10 +91,12 @@ pub(crate) fn sink(
             if let Some(replicas) = gateway.replicas.as_ref().filter(|_| !is_heard_by_all) {
                 replicas.list_changed(upstream.name(), &notification.method);
             }
+            gateway.list_outdated(upstream.name(), kind);
             return gateway.keepers.list_changed(upstream.name(), kind);
         }
         let session = session.as_ref().and_then(std::sync::Weak::upgrade);
         if notification.method == UPDATED {
+            gateway.resource_outdated(&upstream, &notification);
             let Some(update) = era::public_update(upstream.naming(), &notification) else {
                 return;
             };

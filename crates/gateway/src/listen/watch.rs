@@ -4,6 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{StreamExt, stream};
+use mcp_ultra_domain::cache::{self, Outdated, Tag};
 use mcp_ultra_protocol::{Id, Notification, json::Object, meta, names::Naming};
 
 use super::{Feed, Heard, UPDATED, legacy::watched as watched_by, stream::updated};
@@ -62,16 +63,22 @@ impl Watch {
     ) -> Vec<Notification> {
         match heard {
             Heard::Notification(update) => {
+                if update.method == UPDATED {
+                    gateway.resource_outdated(self.feed.upstream(), update);
+                }
                 let told = self.public_update(gateway, viewer, id, update);
                 told.into_iter().collect()
             }
             // Each of them may be another one by now. Clients poll tasks, so nothing is lost there.
-            Heard::Again => self
-                .resources
-                .iter()
-                .filter(|uri| authorize::hears_of_resource(gateway, viewer, uri))
-                .map(|uri| updated(id, uri))
-                .collect(),
+            Heard::Again => {
+                let any = Outdated::Tagged(Tag::Kind(cache::Kind::Resource));
+                gateway.outdate(self.feed.upstream().name(), any);
+                self.resources
+                    .iter()
+                    .filter(|uri| authorize::hears_of_resource(gateway, viewer, uri))
+                    .map(|uri| updated(id, uri))
+                    .collect()
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! upstreams of the configuration, keys of flags that an operator has written, outcomes of a fixed
 //! list. No name of a tool (but within the key of a flag), principal or session ever becomes one.
 
+mod cache;
 mod labels;
 mod register;
 mod text;
@@ -31,7 +32,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub(crate) use self::cache::CacheLevel;
 use self::{
+    cache::CacheMetrics,
     labels::{
         AnnouncementLabels, AnswerLabel, BreakerLabels, CallLabels, ErrandLabels, FindingLabels,
         FlagLabel, LimitLabel, LimitLabels, ListLabel, MethodLabels, ReasonLabel, ResultLabel,
@@ -96,6 +99,7 @@ pub struct Metrics {
     parked_lost: Family<ReasonLabel, Counter>,
     pins: Family<StandingLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
+    cache: CacheMetrics,
     listener: Arc<ListenerMetrics>,
 }
 
@@ -171,6 +175,10 @@ pub(crate) struct Gauges {
     /// `None` where there are no others.
     pub announcements: Option<AnnouncementState>,
     pub pins: Vec<(Arc<str>, Tally)>,
+    /// How many answers are kept, and in how many bytes.
+    pub cache: (usize, usize),
+    /// How many were let go, by why.
+    pub evicted: [(&'static str, u64); 2],
     pub flags: FlagTally,
 }
 
@@ -234,6 +242,7 @@ impl Metrics {
             parked_lost: Family::default(),
             pins: Family::default(),
             findings: Family::default(),
+            cache: CacheMetrics::new(),
             listener,
         };
         metrics.register();
@@ -399,6 +408,7 @@ impl Metrics {
             self.announced(state);
         }
         self.pinned(&gauges.pins);
+        self.cache.gauges(gauges.cache, &gauges.evicted);
         self.flagged(&gauges.flags);
         self.upstreams(&gauges.upstreams);
         self.connections

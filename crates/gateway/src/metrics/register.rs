@@ -154,6 +154,7 @@ impl Metrics {
             let reason = why.as_str();
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
         }
+        self.cache.register(&mut self.registry);
         self.register_announcements();
         self.register_replicas();
         self.register_flags();

@@ -13,6 +13,7 @@ use mcp_ultra_protocol::{Era, Id, Outcome, Response, WireError, error, json::Obj
 use tokio::sync::mpsc;
 
 use crate::{
+    cache::Keep,
     limits::Exceeded,
     room::{Place, Room},
 };
@@ -69,6 +70,8 @@ pub(crate) struct Reply {
     sender: way::Sender,
     /// For what comes before the answer.
     room: Room,
+    /// Where the answer may be kept.
+    keep: Option<Box<Keep>>,
 }
 
 /// The other end: what the HTTP side sends on.
@@ -121,6 +124,7 @@ pub(crate) fn channel(id: Id) -> (Reply, Replies) {
             streams: true,
             sender,
             room: Room::default(),
+            keep: None,
         },
         Replies(Source::Call(receiver)),
     )
@@ -138,6 +142,33 @@ impl Reply {
             streams: false,
             ..self
         }
+    }
+
+    /// The same way back, on which the answer of the upstream is kept.
+    pub(crate) fn keeping(self, keep: Box<Keep>) -> Self {
+        Self {
+            keep: Some(keep),
+            ..self
+        }
+    }
+
+    /// Takes what an upstream of 2026-07-28 says in its answer of how long it is good.
+    pub(crate) fn hint(&self, outcome: &Outcome) {
+        if let Some(keep) = &self.keep {
+            keep.hint(outcome);
+        }
+    }
+
+    /// The answer goes by more than was asked, so it is no other call's.
+    pub(crate) fn spoil(&self) {
+        if let Some(keep) = &self.keep {
+            keep.spoil();
+        }
+    }
+
+    /// The result that is kept for the case that the upstream has failed, if there is one.
+    pub(crate) fn stale(&mut self) -> Option<String> {
+        self.keep.take()?.stale()
     }
 
     /// Whether the client takes anything before the answer.
@@ -161,6 +192,7 @@ impl Reply {
     /// Sends a message before the answer; `false` where the client is gone, or takes the answer
     /// alone. Waits while too many wait before it, or too much.
     pub(crate) async fn message(&self, text: ByteString) -> bool {
+        self.spoil();
         if !self.streams {
             return false;
         }
@@ -176,7 +208,11 @@ impl Reply {
 
     /// Answers with the outcome of an upstream, as it is for this client. `original` is the
     /// upstream's response, where it has members that must not be lost.
-    pub(crate) async fn finish(self, original: Option<&Response>, outcome: &Outcome) {
+    pub(crate) async fn finish(mut self, original: Option<&Response>, outcome: &Outcome) {
+        // Before it is sent: who asks again at once finds it.
+        if let Some(keep) = self.keep.take() {
+            keep.answered(outcome, original.is_none());
+        }
         let status = match (outcome, self.era) {
             // An error of a request that was accepted here, whatever the upstream says of it: a
             // legacy client reads no answer of another status.

@@ -9,6 +9,11 @@ use crate::call::Routed;
 pub(crate) struct Protected<T>(T);
 
 impl Protected<Permitted<Box<Routed>>> {
+    /// What may leave.
+    pub(crate) fn get(&self) -> &Routed {
+        self.0.get()
+    }
+
     #[expect(
         clippy::unnecessary_box_returns,
         reason = "it stays where it is from stage to stage"

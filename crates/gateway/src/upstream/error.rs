@@ -89,6 +89,12 @@ impl UpstreamError {
         }
     }
 
+    /// Whether an answer of before may stand in for one that did not come.
+    pub(crate) fn may_be_covered(&self) -> bool {
+        let is_not_asked = matches!(self, Self::SessionLost | Self::Busy | Self::CircuitOpen(_));
+        is_not_asked || self.is_failure()
+    }
+
     /// Whether the upstream no longer works on the call, or never began to.
     pub(super) fn ends_call(&self) -> bool {
         !matches!(

@@ -63,6 +63,9 @@ const MAX_HTTP_SESSIONS: usize = 16_384;
 /// How many child processes one stdio upstream may have.
 const MAX_PROCESSES: usize = 256;
 
+/// How many upstreams there have been.
+static EPOCHS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
 /// One MCP server behind the gateway.
 pub struct Upstream {
     settings: Settings,
@@ -83,6 +86,8 @@ pub struct Upstream {
     retries: Option<Retries>,
     /// What its times are counted from.
     since: Instant,
+    /// What tells it from others of its name.
+    epoch: u64,
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
@@ -127,6 +132,7 @@ impl Upstream {
             breaker: settings.breaker.map(Breaker::new),
             retries: settings.retry.as_ref().map(Retries::new),
             since: Instant::now(),
+            epoch: EPOCHS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),
             shared_opened: Notify::new(),
@@ -149,6 +155,12 @@ impl Upstream {
     /// The name in the configuration.
     pub fn name(&self) -> &Arc<str> {
         &self.settings.name
+    }
+
+    /// What tells it from every other one of this process, also from one that was configured under
+    /// its name before or is after.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// How its names become public.

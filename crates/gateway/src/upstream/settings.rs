@@ -1,7 +1,10 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mcp_ultra_config::{BreakerSection, Config, Extension, RetrySection, Upstream as Section};
+use mcp_ultra_config::{
+    BreakerSection, Config, CredentialsKind, Extension, RetrySection, Upstream as Section,
+};
 use mcp_ultra_domain::{
     breaker::Rules,
     catalog::{Labels, Trust},
@@ -53,10 +56,12 @@ pub struct Settings {
     reach: Reach,
     /// What all of it was read from.
     source: Section,
+    /// See [`Settings::fingerprint`].
+    fingerprint: [u8; 32],
 }
 
 /// What differs in the values of headers or in the client secret alone is equal: those are taken
-/// over in place.
+/// over in place. So is what is kept of its answers, which is the gateway's business.
 impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
         let names = |section: &Section| -> Vec<String> {
@@ -64,6 +69,7 @@ impl PartialEq for Settings {
         };
         let without = |section: &Section| Section {
             headers: std::collections::BTreeMap::new(),
+            cache: None,
             credentials: section.credentials.clone().map(|credentials| {
                 mcp_ultra_config::CredentialsSection {
                     client_secret: None,
@@ -202,7 +208,20 @@ impl Settings {
             extensions,
             reach,
             source: section.clone(),
+            fingerprint: fingerprint(section),
         })
+    }
+
+    /// A digest of how it is configured, but for secrets and for what is kept of its answers: gateways
+    /// with the same one have the same server.
+    pub(crate) fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+
+    /// Which access tokens requests to it are made with, where they are made with any.
+    pub(crate) fn credentials_kind(&self) -> Option<CredentialsKind> {
+        let credentials = self.source.credentials.as_ref();
+        credentials.map(|credentials| credentials.kind)
     }
 
     /// What an operator can do about lists that could not be read.
@@ -240,6 +259,18 @@ impl Settings {
             Reach::Stdio(spec) => Transport::Stdio((**spec).clone()),
         }
     }
+}
+
+/// Secrets are masked in it.
+fn fingerprint(section: &Section) -> [u8; 32] {
+    let section = Section {
+        cache: None,
+        ..section.clone()
+    };
+    let text = serde_json::to_vec(&section).unwrap_or_default();
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, &text).as_ref());
+    bytes
 }
 
 fn breaker(section: &BreakerSection) -> Option<Rules> {

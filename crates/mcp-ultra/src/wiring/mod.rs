@@ -188,6 +188,7 @@ impl Server {
             pins: pinning::store(storage.as_ref()),
             store: shared.sessions(),
             limits,
+            cache: shared.answers(),
             clock: clock.clone(),
             secrets: secrets.map_or_else(
                 || Arc::new(NoSecrets) as Arc<dyn SecretStates>,

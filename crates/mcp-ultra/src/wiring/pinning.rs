@@ -125,6 +125,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         pins: pins.clone(),
         store: Arc::new(MemorySessionStore::default()),
         limits: Arc::new(MemoryLimitStore::new(1)),
+        cache: None,
         clock: Arc::new(SystemClock),
         secrets: Arc::new(NoSecrets),
         announcements: Arc::new(MemoryAnnouncements::default().replica()),

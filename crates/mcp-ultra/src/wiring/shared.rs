@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use mcp_ultra_backends::redis::{
-    self, Redis, RedisBreakerBoard, RedisError, RedisReplayStore, RedisSessionStore,
+    self, Redis, RedisBreakerBoard, RedisCacheStore, RedisError, RedisReplayStore,
+    RedisSessionStore,
 };
 use mcp_ultra_config::{Config, RedisSettings};
 use mcp_ultra_domain::{
     Clock,
     ports::{
-        BreakerBoard, LimitStore, MemoryLimitStore, MemoryReplayStore, MemorySessionStore,
-        ReplayStore, SessionStore,
+        BreakerBoard, CacheStore, LimitStore, MemoryLimitStore, MemoryReplayStore,
+        MemorySessionStore, ReplayStore, SessionStore,
     },
 };
 
@@ -54,6 +55,12 @@ impl Shared {
     pub(super) fn breakers(&self) -> Option<Arc<dyn BreakerBoard>> {
         let redis = self.redis.clone()?;
         Some(Arc::new(RedisBreakerBoard::new(redis)))
+    }
+
+    /// Answers that gateways keep for each other; nothing where there are no others.
+    pub(super) fn answers(&self) -> Option<Arc<dyn CacheStore>> {
+        let redis = self.redis.clone()?;
+        Some(Arc::new(RedisCacheStore::new(redis)))
     }
 
     /// What may be used once, of one kind. This process remembers `most` itself.

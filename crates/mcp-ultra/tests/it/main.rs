@@ -36,6 +36,7 @@ mod gateway_blocks;
 mod gateway_breaker;
 mod gateway_breaker_admin;
 mod gateway_breaker_shared;
+mod gateway_cache;
 mod gateway_connect;
 mod gateway_connect_ended;
 mod gateway_connect_scopes;

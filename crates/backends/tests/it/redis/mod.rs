@@ -2,6 +2,7 @@
 //! what only several replicas see; and what happens when Redis is away.
 
 mod breakers;
+mod cache;
 mod failures;
 mod limits;
 mod replay;

@@ -43,6 +43,9 @@ impl Upstream {
         if let Some(breaker) = &self.breaker {
             breaker.check(&format!("{path}.breaker"), findings);
         }
+        if let Some(cache) = &self.cache {
+            cache.check(&format!("{path}.cache"), findings);
+        }
         findings.not_zero(&format!("{path}.idle_stop"), self.idle_stop);
         findings.not_zero(&format!("{path}.restart.min"), self.restart.min);
         if self.restart.max < self.restart.min {
