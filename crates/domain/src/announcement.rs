@@ -16,6 +16,8 @@ pub enum Announcement {
     BlocksChanged,
     /// Definitions of tools were approved.
     PinsChanged,
+    /// Servers, policies or flags of the registry were changed.
+    RegistryChanged,
     /// What a person has granted was withdrawn.
     GrantWithdrawn {
         /// The name of the server in the configuration.
@@ -27,10 +29,11 @@ pub enum Announcement {
 
 impl Announcement {
     /// The names of all kinds, for metrics.
-    pub const KINDS: [&'static str; 4] = [
+    pub const KINDS: [&'static str; 5] = [
         "key_changed",
         "blocks_changed",
         "pins_changed",
+        "registry_changed",
         "grant_withdrawn",
     ];
 
@@ -40,6 +43,7 @@ impl Announcement {
             Self::KeyChanged { .. } => "key_changed",
             Self::BlocksChanged => "blocks_changed",
             Self::PinsChanged => "pins_changed",
+            Self::RegistryChanged => "registry_changed",
             Self::GrantWithdrawn { .. } => "grant_withdrawn",
         }
     }
@@ -69,6 +73,7 @@ mod tests {
             Announcement::KeyChanged { id: "k".into() },
             Announcement::BlocksChanged,
             Announcement::PinsChanged,
+            Announcement::RegistryChanged,
             Announcement::GrantWithdrawn {
                 server: "crm".into(),
                 holder: holder("user:4:acme:ana"),

@@ -55,6 +55,7 @@ enum Kind {
     KeyChanged { id: String },
     BlocksChanged,
     PinsChanged,
+    RegistryChanged,
     GrantWithdrawn { server: String, holder: String },
     Everything,
 }
@@ -67,6 +68,7 @@ pub(super) fn encode(from: &str, number: u64, told: &Told) -> Vec<u8> {
             Announcement::KeyChanged { id } => Kind::KeyChanged { id },
             Announcement::BlocksChanged => Kind::BlocksChanged,
             Announcement::PinsChanged => Kind::PinsChanged,
+            Announcement::RegistryChanged => Kind::RegistryChanged,
             Announcement::GrantWithdrawn { server, holder } => {
                 Kind::GrantWithdrawn { server, holder }
             }
@@ -101,6 +103,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Message, Unread> {
         Kind::KeyChanged { id } => Told::Announced(Announcement::KeyChanged { id }),
         Kind::BlocksChanged => Told::Announced(Announcement::BlocksChanged),
         Kind::PinsChanged => Told::Announced(Announcement::PinsChanged),
+        Kind::RegistryChanged => Told::Announced(Announcement::RegistryChanged),
         Kind::GrantWithdrawn { server, holder } => {
             Told::Announced(Announcement::GrantWithdrawn { server, holder })
         }
@@ -123,6 +126,7 @@ mod tests {
             Told::Announced(Announcement::KeyChanged { id: "k\"1".into() }),
             Told::Announced(Announcement::BlocksChanged),
             Told::Announced(Announcement::PinsChanged),
+            Told::Announced(Announcement::RegistryChanged),
             Told::Announced(Announcement::GrantWithdrawn {
                 server: "crm".into(),
                 holder: "abc".into(),

@@ -7,6 +7,7 @@ mod idempotency;
 mod key_store;
 mod limit_store;
 mod pin_store;
+mod registry_store;
 mod replay_store;
 mod secret_states;
 mod session_store;
@@ -21,6 +22,7 @@ pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempoten
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};
 pub use limit_store::{LimitStore, MemoryLimitStore, Tracked};
 pub use pin_store::{MemoryPinStore, PinStore, PinStoreError};
+pub use registry_store::{MemoryRegistryStore, RegistryStore, RegistryStoreError};
 pub use replay_store::{MemoryReplayStore, ProofId, ReplayStore, ReplayStoreError};
 pub use secret_states::{NoSecrets, SecretState, SecretStates};
 pub use session_store::{

@@ -78,6 +78,8 @@ impl Gateway {
             }
             Announcement::BlocksChanged => self.enforce_blocks().await,
             Announcement::PinsChanged => self.pins_changed(),
+            // Whoever reads the configuration reads the registry.
+            Announcement::RegistryChanged => {}
             Announcement::GrantWithdrawn { server, holder } => {
                 self.end_withdrawn_of(server, holder).await;
             }
