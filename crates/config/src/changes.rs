@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Sections, and parts of sections, whose changes are applied without a restart.
-const LIVE: [&str; 13] = [
+const LIVE: [&str; 15] = [
     "catalog",
     "extensions",
     "flags",
@@ -19,6 +19,8 @@ const LIVE: [&str; 13] = [
     "log.level",
     "pinning",
     "policy",
+    "registry.allow_stdio",
+    "registry.secrets",
     "server.trusted_proxies",
     "servers",
     "session.keys",

@@ -4,6 +4,7 @@
 
 mod labels;
 mod register;
+mod registry;
 mod text;
 
 use std::{
@@ -31,6 +32,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub use self::registry::RegistryState;
 use self::{
     labels::{
         AnnouncementLabels, AnswerLabel, BreakerLabels, CallLabels, FindingLabels, FlagLabel,
@@ -38,6 +40,7 @@ use self::{
         SecretLabel, StandingLabels, StateLabel, StatusLabel, SwitchLabels, TokenLabels,
         UpstreamLabel,
     },
+    registry::RegistryGauges,
     text::prometheus_text,
 };
 use crate::{call::Ids, gateway::FlagTally, pinning::Tally, stages::forward::Outcome};
@@ -83,6 +86,7 @@ pub struct Metrics {
     announced: Gauge,
     announcements: Family<AnnouncementLabels, Counter<u64, Mirror>>,
     announcements_missed: Counter<u64, Mirror>,
+    changeable: RegistryGauges,
     pins: Family<StandingLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
     listener: Arc<ListenerMetrics>,
@@ -178,6 +182,11 @@ pub(crate) struct Watch {
 }
 
 impl Metrics {
+    /// Notes how the registry is doing.
+    pub(crate) fn note_registry(&self, state: RegistryState) {
+        self.changeable.set(state);
+    }
+
     pub(crate) fn new(listener: Arc<ListenerMetrics>) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
@@ -214,6 +223,7 @@ impl Metrics {
             announced: Gauge::default(),
             announcements: Family::default(),
             announcements_missed: Counter::default(),
+            changeable: RegistryGauges::default(),
             pins: Family::default(),
             findings: Family::default(),
             listener,

@@ -154,6 +154,7 @@ impl Metrics {
             drop(self.auth_refused.get_or_create(&ReasonLabel { reason }));
         }
         self.register_announcements();
+        self.changeable.register(&mut self.registry);
         self.register_flags();
         self.register_limits();
     }

@@ -72,6 +72,16 @@ impl Secrets {
         self.load(sources)
     }
 
+    /// Reads the secrets of `sources` besides those that are in use, which stay, and loads them: to see
+    /// whether that can be done.
+    pub(super) async fn load_besides(&self, sources: &Sources) -> Result<Loaded, ConfigError> {
+        let mut names = SecretsPlan::of(sources)?.names;
+        names.extend(self.names.iter().cloned());
+        // What can't be read is said to whoever has asked.
+        self.store.refresh(&names).await;
+        self.load(sources)
+    }
+
     /// Reads all secrets again, and says in the log what could not be read.
     pub(crate) async fn refresh(&self) -> Refreshed {
         let refreshed = self.store.refresh(&self.names).await;
