@@ -9,7 +9,7 @@ use std::{
 use mcp_ultra_config::{Changes, Config, SourceFile, Sources};
 use mcp_ultra_control::registry::Fault;
 use mcp_ultra_domain::{flags::Flags, registry::Registry};
-use mcp_ultra_gateway::Gateway;
+use mcp_ultra_gateway::{Gateway, GatewayError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
@@ -131,10 +131,10 @@ impl Origins {
                 registry.look().await.then_some("the registry changed")
             }
             Why::Registry(Event::Asked(ask)) => {
-                let checked = self.check(&ask.candidate, gateway).await;
+                let (checked, changed) = self.check(&ask.candidate, gateway).await;
                 // Who has asked may have gone.
                 drop(ask.answer.send(checked));
-                None
+                changed.then_some("secrets changed")
             }
         }
     }
@@ -148,24 +148,28 @@ impl Origins {
         Candidate::of(loaded, &registry)
     }
 
-    /// Whether the gateway could run with this registry.
-    async fn check(&self, registry: &Registry, gateway: &Gateway) -> Checked {
+    /// Whether the gateway could run with this registry; and whether a secret that is in use was seen to
+    /// have another value.
+    async fn check(&self, registry: &Registry, gateway: &Gateway) -> (Checked, bool) {
+        let mut changed = false;
         let candidate = async {
             let sources = with_servers(&self.sources_now()?, registry);
-            let loaded = self.secrets.load_besides(&sources).await?;
-            Candidate::of(loaded, registry)
+            changed = self.secrets.read_besides(&sources).await?;
+            Candidate::of(self.secrets.load(&sources)?, registry)
         };
         let candidate: Result<_, CandidateError> = candidate.await;
-        let candidate = candidate.map_err(|error| error.faults())?;
-        let checked = gateway.check(&candidate.config).map_err(|error| {
-            vec![Fault {
+        let checked = candidate.map_err(|error| error.faults()).and_then(|new| {
+            let fault = |error: GatewayError| Fault {
                 place: String::new(),
                 line: 0,
                 column: 0,
                 message: error.to_string(),
-            }]
+            };
+            let checked = gateway.check(&new.config);
+            checked.map_err(|error| vec![fault(error)])?;
+            Ok(new.policies)
         });
-        checked.map(|()| candidate.policies)
+        (checked, changed)
     }
 
     fn sources_now(&self) -> Result<Sources, CandidateError> {
