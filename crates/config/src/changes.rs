@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Sections, and parts of sections, whose changes are applied without a restart.
-const LIVE: [&str; 14] = [
+const LIVE: [&str; 16] = [
     "cache",
     "catalog",
     "extensions",
@@ -20,6 +20,8 @@ const LIVE: [&str; 14] = [
     "log.level",
     "pinning",
     "policy",
+    "registry.allow_stdio",
+    "registry.secrets",
     "server.trusted_proxies",
     "servers",
     "session.keys",

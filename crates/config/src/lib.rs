@@ -26,6 +26,7 @@ mod quantity;
 mod rate;
 mod read;
 mod reference;
+mod registry;
 mod schema;
 mod secret;
 pub mod sections;
@@ -44,6 +45,7 @@ pub use network::Network;
 pub use origin::Origin;
 pub use period::Period;
 pub use rate::{CountLimit, Period as RatePeriod, Rate, RateLimit};
+pub use registry::RegistryServer;
 pub use schema::{schema, schema_text};
 pub use secret::{SECRET_VARIABLE_PREFIX, SecretName, SecretValues, SecretsPlan};
 pub use sections::{
@@ -56,10 +58,10 @@ pub use sections::{
     NatsTls, OutboundSection, OverriddenRates, PinningMode, PinningSection, PolicySection,
     PostgresOwner, PostgresPool, PostgresServer, PostgresSettings, PostgresTls, Prefix,
     QuotasSection, RatesSection, RedisSentinel, RedisServer, RedisSettings, RedisTls,
-    ResourceIndicator, Restart, RetrySection, SealingKey, SecretsSection, ServerCacheSection,
-    ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection, Terminator,
-    TlsSection, TlsVersion, Transport, Upstream, UpstreamTls, VaultSettings, host_matches,
-    split_port,
+    RegistrySection, ResourceIndicator, Restart, RetrySection, SealingKey, SecretsSection,
+    ServerCacheSection, ServerSection, SessionSection, Shutdown, SigningAlgorithm, StorageSection,
+    Terminator, TlsSection, TlsVersion, Transport, Upstream, UpstreamTls, VaultSettings,
+    host_matches, split_port,
 };
 pub use size::Size;
 pub use text::{Secret, Text, UpstreamUrl};

@@ -16,6 +16,7 @@ use crate::{
     origin::Origin,
     read::{Refused, read},
     reference::Lookup,
+    registry::{self, Added, RegistryServer},
     secret::SecretValues,
     sections::Config,
     validate::{Finding, Findings},
@@ -30,6 +31,8 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// Values from the command line, in their order.
     pub flags: Vec<Flag>,
+    /// Servers of the registry, which come behind those of the file.
+    pub registry: Vec<RegistryServer>,
     /// The secrets that `${secret:NAME}` stands for; [`crate::SecretsPlan`] says which are needed.
     pub secrets: SecretValues,
     /// What to do about references that lead nowhere.
@@ -73,6 +76,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is odd but no reason to stop.
     pub warnings: Vec<Warning>,
+    /// The servers of the registry that are not used, since the file has others of their names.
+    pub shadowed: Vec<String>,
     pub(crate) origins: BTreeMap<String, Origin>,
 }
 
@@ -189,19 +194,36 @@ pub fn load_str(text: &str, file_name: &str) -> Result<Loaded, ConfigError> {
 /// [`ConfigError`] for text that is no YAML, unknown keys, wrong types, impossible values and
 /// references that lead nowhere.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let text = sources.file.as_ref().map_or("", |file| file.text.as_str());
-    let (mut tree, mut warnings, mut problems) = merged(sources)?;
+    let Merged {
+        mut tree,
+        mut warnings,
+        mut problems,
+        added,
+    } = merged(sources)?;
     let lookup = Lookup {
         environment: &sources.environment,
         secrets: &sources.secrets,
         missing: sources.missing,
     };
-    let (config, refused) = read::<Config>(&mut tree, &lookup);
-    problems.extend(refused_problems(refused, text));
-    if let Some(config) = &config {
+    // Reading takes out what is wrong.
+    let as_written = (!added.servers.is_empty()).then(|| tree.clone());
+    let (mut config, refused) = read::<Config>(&mut tree, &lookup);
+    problems.extend(refused_problems(refused, sources));
+    if let Some(config) = &mut config {
+        let forbidden = as_written
+            .map(|tree| registry::check(&tree, &added, &config.registry))
+            .unwrap_or_default();
+        if !forbidden.is_empty() {
+            // And nothing besides: what may not be used is not told of either.
+            return Err(ConfigError::new(forbidden));
+        }
+        let is_added = |name: &str| added.servers.iter().any(|(_, added)| added == name);
+        for server in &mut config.servers {
+            server.from_registry = is_added(&server.name);
+        }
         let mut findings = Findings::new(sources.missing == MissingReferences::Accept);
         config.check(&mut findings);
-        problems.extend(findings_problems(findings, &tree, text));
+        problems.extend(findings_problems(findings, &tree, sources));
     }
     match config {
         Some(config) if problems.is_empty() => {
@@ -211,6 +233,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
             Ok(Loaded {
                 config,
                 warnings,
+                shadowed: added.shadowed,
                 origins,
             })
         }
@@ -226,8 +249,20 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     }
 }
 
-/// File, environment and flags as one tree, what is odd, and flags that set nothing.
-pub(crate) fn merged(sources: &Sources) -> Result<(Node, Vec<Warning>, Vec<Problem>), ConfigError> {
+/// All sources as one tree.
+pub(crate) struct Merged {
+    /// The tree.
+    pub(crate) tree: Node,
+    /// What is odd.
+    pub(crate) warnings: Vec<Warning>,
+    /// Flags that set nothing.
+    pub(crate) problems: Vec<Problem>,
+    /// What the registry has added.
+    pub(crate) added: Added,
+}
+
+/// Makes one tree of file, environment, flags and registry.
+pub(crate) fn merged(sources: &Sources) -> Result<Merged, ConfigError> {
     let mut tree = match &sources.file {
         Some(file) => node::parse(&Arc::from(file.name.as_str()), &file.text)?,
         None => Node::empty(),
@@ -241,18 +276,28 @@ pub(crate) fn merged(sources: &Sources) -> Result<(Node, Vec<Warning>, Vec<Probl
     for flag in &sources.flags {
         problems.extend(set_flag(&mut tree, flag));
     }
-    Ok((tree, warnings, problems))
+    let added = registry::add(&mut tree, &sources.registry)?;
+    Ok(Merged {
+        tree,
+        warnings,
+        problems,
+        added,
+    })
 }
 
-pub(crate) fn refused_problems(refused: Vec<Refused>, text: &str) -> Vec<Problem> {
-    let problem = |refused| refused_problem(refused, text);
+pub(crate) fn refused_problems(refused: Vec<Refused>, sources: &Sources) -> Vec<Problem> {
+    let problem = |refused| refused_problem(refused, sources);
     refused.into_iter().map(problem).collect()
 }
 
-pub(crate) fn findings_problems(findings: Findings, tree: &Node, text: &str) -> Vec<Problem> {
+pub(crate) fn findings_problems(
+    findings: Findings,
+    tree: &Node,
+    sources: &Sources,
+) -> Vec<Problem> {
     let found = findings.into_list().into_iter();
     found
-        .filter_map(|finding| finding_problem(finding, tree, text))
+        .filter_map(|finding| finding_problem(finding, tree, sources))
         .collect()
 }
 
@@ -276,9 +321,9 @@ fn set_flag(tree: &mut Node, flag: &Flag) -> Option<Problem> {
     })
 }
 
-fn refused_problem(refused: Refused, text: &str) -> Problem {
+fn refused_problem(refused: Refused, sources: &Sources) -> Problem {
     Problem {
-        snippet: line_of(&refused.place.origin, text),
+        snippet: line_of(&refused.place.origin, sources),
         path: show(&refused.path),
         origin: refused.place.origin,
         message: refused.message,
@@ -288,7 +333,7 @@ fn refused_problem(refused: Refused, text: &str) -> Problem {
 }
 
 /// The problem for a finding, unless it only follows from one that was reported already.
-fn finding_problem(finding: Finding, tree: &Node, text: &str) -> Option<Problem> {
+fn finding_problem(finding: Finding, tree: &Node, sources: &Sources) -> Option<Problem> {
     let (path, node) = tree.find(&finding.path);
     if node.has_removed() {
         return None;
@@ -299,7 +344,7 @@ fn finding_problem(finding: Finding, tree: &Node, text: &str) -> Option<Problem>
         same_length(&finding.path, &path)
     };
     Some(Problem {
-        snippet: line_of(&node.place.origin, text),
+        snippet: line_of(&node.place.origin, sources),
         path,
         origin: node.place.origin.clone(),
         message: finding.message,
@@ -320,9 +365,12 @@ fn same_length(finding: &str, found: &[Segment]) -> String {
     [&[shown.as_str()], tail].concat().join(".")
 }
 
-fn line_of(origin: &Origin, text: &str) -> Option<String> {
-    match origin {
-        Origin::File { line, .. } => snippet(text, *line),
+/// The line of the file. Of the registry nothing is shown that was not asked for.
+fn line_of(origin: &Origin, sources: &Sources) -> Option<String> {
+    match (origin, &sources.file) {
+        (Origin::File { file, line, .. }, Some(source)) if **file == *source.name => {
+            snippet(&source.text, *line)
+        }
         _ => None,
     }
 }

@@ -138,8 +138,7 @@ impl SecretsPlan {
     /// # Errors
     /// [`ConfigError`] for text that is no YAML and for faults of that section.
     pub fn of(sources: &Sources) -> Result<Self, ConfigError> {
-        let text = sources.file.as_ref().map_or("", |file| file.text.as_str());
-        let (mut tree, _, _) = merged(sources)?;
+        let mut tree = merged(sources)?.tree;
         let mut names = BTreeSet::new();
         if let Value::Map(entries) = &mut tree.value {
             for entry in entries.iter().filter(|entry| entry.key != "secrets") {
@@ -154,11 +153,11 @@ impl SecretsPlan {
             missing: sources.missing,
         };
         let (only, refused) = read::<Only>(&mut tree, &lookup);
-        let mut problems = refused_problems(refused, text);
+        let mut problems = refused_problems(refused, sources);
         if let Some(Only { secrets: section }) = only {
             let mut findings = Findings::new(sources.missing == MissingReferences::Accept);
             section.check(&mut findings);
-            problems.extend(findings_problems(findings, &tree, text));
+            problems.extend(findings_problems(findings, &tree, sources));
             if problems.is_empty() {
                 return Ok(Self { section, names });
             }

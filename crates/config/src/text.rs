@@ -18,7 +18,7 @@ pub(crate) const REFERENCES: &str = "$mcp-ultra-references";
 pub(crate) const MASK: &str = "***";
 
 /// Words before a credential that are not the credential: they stay readable.
-const SCHEMES: [&str; 5] = ["Bearer ", "bearer ", "Basic ", "Token ", "token "];
+pub(crate) const SCHEMES: [&str; 5] = ["Bearer ", "bearer ", "Basic ", "Token ", "token "];
 
 /// A text that may contain references such as `${NAME}`. Serialised as it was written, so that what
 /// came out of a reference stays hidden; dereferences to the value.

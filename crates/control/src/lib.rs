@@ -6,6 +6,7 @@
 //! - [`blocks`]: callers are refused for a time
 //! - [`grants`]: what people have granted at servers is listed and withdrawn
 //! - [`pins`]: definitions of tools are shown and approved
+//! - [`registry`]: servers, policies and feature flags are shown, put and taken away
 //! - [`sessions`]: what callers have open is listed and ended
 //! - [`time`]: how all of these show times
 //!
@@ -18,5 +19,6 @@ pub mod breakers;
 pub mod grants;
 pub mod keys;
 pub mod pins;
+pub mod registry;
 pub mod sessions;
 pub mod time;

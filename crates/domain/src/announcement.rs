@@ -23,6 +23,8 @@ pub enum Announcement {
         /// The text of a [`cache::Outdated`](crate::cache::Outdated), which names nobody and no resource.
         what: String,
     },
+    /// Servers, policies or flags of the registry were changed.
+    RegistryChanged,
     /// What a person has granted was withdrawn.
     GrantWithdrawn {
         /// The name of the server in the configuration.
@@ -34,11 +36,12 @@ pub enum Announcement {
 
 impl Announcement {
     /// The names of all kinds, for metrics.
-    pub const KINDS: [&'static str; 5] = [
+    pub const KINDS: [&'static str; 6] = [
         "key_changed",
         "blocks_changed",
         "pins_changed",
         "answers_outdated",
+        "registry_changed",
         "grant_withdrawn",
     ];
 
@@ -49,6 +52,7 @@ impl Announcement {
             Self::BlocksChanged => "blocks_changed",
             Self::PinsChanged => "pins_changed",
             Self::AnswersOutdated { .. } => "answers_outdated",
+            Self::RegistryChanged => "registry_changed",
             Self::GrantWithdrawn { .. } => "grant_withdrawn",
         }
     }
@@ -82,6 +86,7 @@ mod tests {
                 server: "crm".into(),
                 what: "kind:tool".into(),
             },
+            Announcement::RegistryChanged,
             Announcement::GrantWithdrawn {
                 server: "crm".into(),
                 holder: holder("user:4:acme:ana"),

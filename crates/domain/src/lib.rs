@@ -19,6 +19,7 @@ pub mod pinning;
 pub mod policy;
 pub mod ports;
 mod principal;
+pub mod registry;
 pub mod retry;
 pub mod scan;
 

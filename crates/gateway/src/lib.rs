@@ -43,7 +43,7 @@ pub mod upstream;
 
 pub use connect::{ConnectLink, ConnectParts, NoLink, Revocation};
 pub use gateway::{Gateway, GatewayError, Parts};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RegistryState};
 pub use session::ClientSession;
 
 /// The text of the gateway's own name and version, as `serverInfo` and `clientInfo` have it.

@@ -56,6 +56,7 @@ enum Kind {
     BlocksChanged,
     PinsChanged,
     AnswersOutdated { server: String, what: String },
+    RegistryChanged,
     GrantWithdrawn { server: String, holder: String },
     Everything,
 }
@@ -71,6 +72,7 @@ pub(super) fn encode(from: &str, number: u64, told: &Told) -> Vec<u8> {
             Announcement::AnswersOutdated { server, what } => {
                 Kind::AnswersOutdated { server, what }
             }
+            Announcement::RegistryChanged => Kind::RegistryChanged,
             Announcement::GrantWithdrawn { server, holder } => {
                 Kind::GrantWithdrawn { server, holder }
             }
@@ -108,6 +110,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Message, Unread> {
         Kind::AnswersOutdated { server, what } => {
             Told::Announced(Announcement::AnswersOutdated { server, what })
         }
+        Kind::RegistryChanged => Told::Announced(Announcement::RegistryChanged),
         Kind::GrantWithdrawn { server, holder } => {
             Told::Announced(Announcement::GrantWithdrawn { server, holder })
         }
@@ -134,6 +137,7 @@ mod tests {
                 server: "crm".into(),
                 what: "resource:7".into(),
             }),
+            Told::Announced(Announcement::RegistryChanged),
             Told::Announced(Announcement::GrantWithdrawn {
                 server: "crm".into(),
                 holder: "abc".into(),

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use mcp_ultra_domain::ports::{
     BlockStoreError, GrantStoreError, IdempotencyError, KeyStoreError, PinStoreError,
+    RegistryStoreError,
 };
 use sqlx::error::{BoxDynError, ErrorKind};
 
@@ -111,6 +112,25 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it may be otherwise in a while, with nothing done here: the server can't be reached, or
+    /// is starting or stopping.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Server { source, .. } => match source {
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+                // Classes 08 (connection exception) and 57P (the server is not open to anybody).
+                sqlx::Error::Database(of) => of
+                    .code()
+                    .is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
 /// Why a statement failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SqlError {
@@ -172,6 +192,12 @@ impl From<SqlError> for GrantStoreError {
 }
 
 impl From<SqlError> for PinStoreError {
+    fn from(error: SqlError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<SqlError> for RegistryStoreError {
     fn from(error: SqlError) -> Self {
         Self::Failed(error.to_string())
     }

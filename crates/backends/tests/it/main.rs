@@ -59,6 +59,7 @@ mod grants;
 mod idempotency;
 mod postgres;
 mod redis;
+mod registry;
 mod rendezvous;
 mod site;
 mod sqlite;

@@ -20,6 +20,7 @@ mod outbound;
 mod pinning;
 mod policy;
 mod production;
+mod registry;
 mod retry;
 mod secrets;
 mod server;
@@ -48,6 +49,7 @@ pub use messaging::{MessagingSection, NatsSettings, NatsTls};
 pub use outbound::OutboundSection;
 pub use pinning::{PinningMode, PinningSection};
 pub use policy::{ClassifiedNames, DataClass, PolicySection};
+pub use registry::RegistrySection;
 pub use retry::RetrySection;
 pub use secrets::{AppRole, KubernetesLogin, SecretsSection, VaultSettings};
 pub use server::{
@@ -93,6 +95,8 @@ pub struct Config {
     pub policy: PolicySection,
     /// What is switched on and off while the gateway runs.
     pub flags: FlagsSection,
+    /// Servers, policies and flags that are changed while the gateway runs.
+    pub registry: RegistrySection,
     /// What is done about definitions of tools that nobody has agreed to.
     pub pinning: PinningSection,
     /// Where what must outlive the gateway is kept.
@@ -134,6 +138,7 @@ impl Default for Config {
             connect: ConnectSection::default(),
             policy: PolicySection::default(),
             flags: FlagsSection::default(),
+            registry: RegistrySection::default(),
             pinning: PinningSection::default(),
             storage: StorageSection::default(),
             messaging: MessagingSection::default(),
@@ -306,6 +311,7 @@ impl Config {
         self.flags.check(findings);
         self.storage.check(findings);
         self.messaging.check(findings);
+        RegistrySection::check(self, findings);
         PinningSection::check(self, findings);
         self.admin.check(findings);
         self.check_admin(findings);

@@ -109,6 +109,9 @@ pub struct Upstream {
     /// `pinning.mode`.
     #[serde(default)]
     pub pinning: Option<PinningMode>,
+    /// Whether the registry has it, and not the file: it reaches no further than what data names.
+    #[serde(skip)]
+    pub from_registry: bool,
 }
 
 /// Arguments as they may be shown: people put keys there, so what looks like one is masked.
@@ -288,6 +291,7 @@ impl Upstream {
             data_class: DataClass::default(),
             data_classes: Vec::new(),
             pinning: None,
+            from_registry: false,
         }
     }
 

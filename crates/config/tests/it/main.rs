@@ -11,5 +11,6 @@ mod import;
 mod never_panics;
 #[cfg(test)]
 mod precedence;
+mod registry;
 #[cfg(test)]
 mod schema;

@@ -4,7 +4,10 @@ use axum::{
     extract::{FromRequestParts, OriginalUri},
     http::{StatusCode, request::Parts},
 };
-use mcp_ultra_domain::{Principal, policy::Action};
+use mcp_ultra_domain::{
+    Principal,
+    policy::{Action, Policies},
+};
 use mcp_ultra_edge::{
     identity::{Credentials, Refused},
     listener::Peer,
@@ -120,6 +123,13 @@ impl Caller {
             Kind::FORBIDDEN,
             format!("you may not do {action}"),
         ))
+    }
+
+    /// Whether the caller might do this to what is of the gateway as a whole, if these policies were in
+    /// force.
+    pub(super) fn might(&self, api: &Api, policies: &Policies, action: Action) -> bool {
+        api.rule
+            .would_permit(policies, &self.principal, action, None, self.address)
     }
 
     /// Whether the caller may hand on these roles and scopes: their own, or any where they may do

@@ -43,6 +43,7 @@ use crate::{
     grants::{Grants, Links},
     keys::Keys,
     pins::Pins,
+    registry::Registry,
     sessions::ClientSessions,
 };
 
@@ -66,6 +67,8 @@ pub struct Api {
     pub links: Arc<dyn Links>,
     /// Definitions of tools.
     pub pins: Pins,
+    /// Servers, policies and feature flags that are changed at run time.
+    pub registry: Registry,
     /// What callers have open.
     pub sessions: Arc<dyn ClientSessions>,
     /// Circuit breakers.
@@ -98,8 +101,11 @@ impl std::fmt::Debug for Api {
     tags(
         (name = "blocks", description = "Callers who are refused for a time, whatever credential they show"),
         (name = "breakers", description = "Circuit breakers of servers, as this gateway has them"),
+        (name = "flags", description = "Feature flags: those of the files, and those of the registry, which are changed here"),
         (name = "grants", description = "Grants: what people have allowed the gateway to do at servers in their name"),
         (name = "keys", description = "API keys: credentials that the gateway issues itself"),
+        (name = "policies", description = "Policies: those of the files, and those of the registry, which are changed here"),
+        (name = "servers", description = "MCP servers: those of the file, and those of the registry, which are changed here"),
         (name = "sessions", description = "What callers have open at this gateway: sessions, and streams of callers without"),
         (name = "tools", description = "Definitions of tools, and which of them were agreed to"),
     ),

@@ -16,6 +16,7 @@ use crate::{
     grants::{GrantError, LinkError},
     keys::KeyError,
     pins::PinError,
+    registry::RegistryError,
 };
 
 /// What went wrong.
@@ -161,6 +162,24 @@ impl From<PinError> for Problem {
             PinError::Store(PinStoreError::NotFound) => Kind::NOT_FOUND,
             PinError::Store(PinStoreError::Changed) => Kind::CHANGED,
             PinError::Store(PinStoreError::Failed(why)) => return Self::store(why),
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<RegistryError> for Problem {
+    fn from(error: RegistryError) -> Self {
+        let kind = match &error {
+            RegistryError::Off | RegistryError::InFile(_) | RegistryError::ShutsOut => {
+                Kind::CONFLICT
+            }
+            RegistryError::NotFound => Kind::NOT_FOUND,
+            RegistryError::Name(why) => return Self::invalid("id", *why),
+            RegistryError::TooMuch(why) | RegistryError::Refused(why) => {
+                return Self::invalid("text", why);
+            }
+            RegistryError::Busy => Kind::UNAVAILABLE,
+            RegistryError::Store(why) => return Self::store(why),
         };
         Self::new(kind, error.to_string())
     }

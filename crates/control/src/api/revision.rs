@@ -121,6 +121,66 @@ impl IfMatch {
     }
 }
 
+/// What a change is meant for that may make something, too: the revision that is there, or nothing. A
+/// request with neither is refused.
+#[derive(Debug, IntoParams)]
+#[into_params(names("If-Match", "If-None-Match"), parameter_in = Header)]
+#[expect(
+    clippy::doc_markdown,
+    reason = "the description of the API has it as plain text"
+)]
+pub(super) struct MeantOrNew(
+    /// The ETag of what was read, where something is changed
+    Option<String>,
+    /// `*`, where something is made
+    Option<String>,
+);
+
+impl<S: Send + Sync> FromRequestParts<S> for MeantOrNew {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let known = input::header(&parts.headers, "if-match")?.map(str::to_owned);
+        let new = input::header(&parts.headers, "if-none-match")?.map(str::to_owned);
+        match (&known, new.as_deref()) {
+            (Some(_), None) | (None, Some("*")) => Ok(Self(known, new)),
+            (None, None) => Err(Problem::new(
+                Kind::PRECONDITION,
+                "send If-Match with the ETag of what you have read, or If-None-Match: * to make something new",
+            )),
+            (_, Some(_)) => Err(Problem::invalid(
+                "If-None-Match",
+                "send `*` alone, and no If-Match beside it",
+            )),
+        }
+    }
+}
+
+impl From<IfMatch> for MeantOrNew {
+    fn from(IfMatch(known): IfMatch) -> Self {
+        Self(Some(known), None)
+    }
+}
+
+impl MeantOrNew {
+    /// Whether what is there, or that nothing is, is what the change is meant for.
+    pub(super) fn check(&self, there: Option<&Tag>) -> Result<(), Problem> {
+        let Self(known, new) = self;
+        match (known, there) {
+            (Some(known), Some(there)) => IfMatch(known.clone()).check(there),
+            (None, None) if new.is_some() => Ok(()),
+            (_, None) => Err(Problem::new(
+                Kind::CHANGED,
+                "there is nothing of that name; send If-None-Match: * to make it",
+            )),
+            (None, Some(Tag(there))) => Err(Problem::new(
+                Kind::CHANGED,
+                format!("there is one of that name, with the ETag {there}; read it"),
+            )),
+        }
+    }
+}
+
 /// The revision that a client has already (RFC 9110, 13.1.2).
 #[derive(Debug)]
 pub(super) struct IfNoneMatch(Option<String>);
@@ -160,6 +220,18 @@ mod tests {
         }
         for value in ["", "r3", "\"r2\"", "W/\"r3\"", "\"r33\""] {
             assert!(!matches(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_is_told_apart_from_what_is_changed() {
+        let there = Tag::of(3);
+        let change = |tag: &str| MeantOrNew::from(IfMatch(tag.into()));
+        let new = MeantOrNew(None, Some("*".into()));
+        assert!(new.check(None).is_ok() && new.check(Some(&there)).is_err());
+        for (tag, fine) in [("\"r3\"", true), ("*", true), ("\"r2\"", false)] {
+            assert_eq!(change(tag).check(Some(&there)).is_ok(), fine, "{tag}");
+            assert!(change(tag).check(None).is_err(), "{tag}");
         }
     }
 

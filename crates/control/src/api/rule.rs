@@ -38,10 +38,22 @@ impl Rule {
         tenant: Option<&str>,
         address: Option<IpAddr>,
     ) -> bool {
+        let policies = (self.in_force)();
+        self.would_permit(&policies, caller, action, tenant, address)
+    }
+
+    /// The same by these policies, if they were in force.
+    pub fn would_permit(
+        &self,
+        policies: &Policies,
+        caller: &Principal,
+        action: Action,
+        tenant: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> bool {
         if caller.is_anonymous() {
             return false;
         }
-        let policies = (self.in_force)();
         let circumstances = Circumstances {
             now: self.clock.now(),
             address,

@@ -67,6 +67,18 @@ actions! {
     AdminBreakersRead = "admin/breakers/read",
     /// Force them open or closed.
     AdminBreakersForce = "admin/breakers/force",
+    /// See the servers of the file and the registry.
+    AdminServersRead = "admin/servers/read",
+    /// Put servers into the registry, change them and take them away.
+    AdminServersManage = "admin/servers/manage",
+    /// See the policies of the registry.
+    AdminPoliciesRead = "admin/policies/read",
+    /// Put policies into the registry, change them and take them away.
+    AdminPoliciesManage = "admin/policies/manage",
+    /// See the feature flags of the registry.
+    AdminFlagsRead = "admin/flags/read",
+    /// Put feature flags into the registry, change them and take them away.
+    AdminFlagsManage = "admin/flags/manage",
     /// See the definitions of tools, and what waits for approval.
     AdminToolsRead = "admin/tools/read",
     /// Agree to definitions of tools, and forget those that are gone.

@@ -9,6 +9,7 @@ mod idempotency;
 mod key_store;
 mod limit_store;
 mod pin_store;
+mod registry_store;
 mod rendezvous;
 mod replay_store;
 mod secret_states;
@@ -28,6 +29,7 @@ pub use limit_store::{
     Due, LeasedLimitStore, Leases, LimitStore, LimitsKey, MemoryLimitStore, Tracked,
 };
 pub use pin_store::{MemoryPinStore, PinStore, PinStoreError};
+pub use registry_store::{MemoryRegistryStore, RegistryStore, RegistryStoreError};
 pub use rendezvous::{
     Guests, LONGEST_GREETING, Line, MemoryRendezvous, MemoryVenue, NotMet, Rendezvous,
     WAITING_MESSAGES,

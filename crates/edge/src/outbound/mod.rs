@@ -91,6 +91,18 @@ impl Outbound {
         Self::resolving(&self.0.config, tls, &names)
     }
 
+    /// The same client for an upstream that data has named, as the registry does: it reaches public
+    /// addresses and those that the operator allows, and uses no connection that was made to the
+    /// inside.
+    #[must_use]
+    pub fn for_named_by_data(&self) -> Self {
+        Self(Arc::new(Shared {
+            operator: self.0.found.clone(),
+            found: self.0.found.clone(),
+            config: self.0.config.clone(),
+        }))
+    }
+
     fn resolving(
         config: &OutboundConfig,
         upstream: &UpstreamTls,

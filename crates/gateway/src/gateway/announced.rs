@@ -81,6 +81,8 @@ impl Gateway {
             Announcement::AnswersOutdated { server, what } => {
                 self.heard_of_outdated(server, what);
             }
+            // Whoever reads the configuration reads the registry.
+            Announcement::RegistryChanged => {}
             Announcement::GrantWithdrawn { server, holder } => {
                 self.end_withdrawn_of(server, holder).await;
             }

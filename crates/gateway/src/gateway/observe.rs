@@ -11,7 +11,7 @@ use mcp_ultra_domain::{
 
 use crate::{
     limits::Exceeded,
-    metrics::{Gauges, UpstreamGauges},
+    metrics::{Gauges, RegistryState, UpstreamGauges},
     pipeline::Refusal,
     upstream::Upstream,
 };
@@ -54,6 +54,11 @@ impl Gateway {
             shared.force(upstream.name(), forced);
         }
         has_one
+    }
+
+    /// Takes note of how the registry is doing, for the metrics.
+    pub fn note_registry(&self, state: RegistryState) {
+        self.metrics.note_registry(state);
     }
 
     /// How every upstream is doing: name, whether it answers, and why not.

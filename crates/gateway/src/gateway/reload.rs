@@ -15,6 +15,9 @@ use crate::upstream::{Means, Settings as UpstreamSettings, Upstream};
 const DRAIN_PAUSE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The upstreams of a configuration, and of those that stay what they are configured with now.
+type Planned = (Vec<Arc<Upstream>>, Vec<(Arc<Upstream>, UpstreamSettings)>);
+
 impl Gateway {
     /// Takes over the parts of a new configuration that can change in flight, which are those that
     /// [`mcp_ultra_config::Changes`] calls live: servers, catalog, extensions, policies, flags, pins, trusted proxies, rates,
@@ -69,6 +72,15 @@ impl Gateway {
         Ok(())
     }
 
+    /// Whether a reload with this configuration would be taken. It changes nothing.
+    ///
+    /// # Errors
+    /// [`GatewayError`], as the reload would have it.
+    pub fn check(&self, config: &Config) -> Result<(), GatewayError> {
+        let config = &live_parts(&self.config.lock(), config);
+        self.planned(config).map(drop)
+    }
+
     /// Takes over the values of secrets that verify or seal; what those before have made is accepted
     /// for a while longer.
     fn rotate(self: &Arc<Self>, running: &Config, new: &Config) -> Result<(), GatewayError> {
@@ -101,6 +113,15 @@ impl Gateway {
 
     /// The upstreams of a configuration; those that did not change stay the ones they are.
     pub(super) fn upstreams(&self, config: &Config) -> Result<Vec<Arc<Upstream>>, GatewayError> {
+        let (upstreams, stay) = self.planned(config)?;
+        for (upstream, settings) in stay {
+            upstream.settings().take_secrets_of(&settings);
+        }
+        Ok(upstreams)
+    }
+
+    /// The same, and those that stay with what they are configured with now. Nothing is changed.
+    fn planned(&self, config: &Config) -> Result<Planned, GatewayError> {
         let before = self.snapshot();
         let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
         let mut stay = Vec::new();
@@ -132,10 +153,7 @@ impl Gateway {
                 None => Arc::new(Upstream::new(settings)),
             });
         }
-        for (upstream, settings) in stay {
-            upstream.settings().take_secrets_of(&settings);
-        }
-        Ok(upstreams)
+        Ok((upstreams, stay))
     }
 }
 

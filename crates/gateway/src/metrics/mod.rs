@@ -5,6 +5,7 @@
 mod cache;
 mod labels;
 mod register;
+mod registry;
 mod text;
 
 use std::{
@@ -33,6 +34,7 @@ use prometheus_client::{
 };
 
 pub(crate) use self::cache::CacheLevel;
+pub use self::registry::RegistryState;
 use self::{
     cache::CacheMetrics,
     labels::{
@@ -41,6 +43,7 @@ use self::{
         RetryLabels, SecretLabel, StandingLabels, StateLabel, StatusLabel, SwitchLabels,
         TokenLabels, UpstreamLabel,
     },
+    registry::RegistryGauges,
     text::prometheus_text,
 };
 use crate::{
@@ -97,6 +100,7 @@ pub struct Metrics {
     announcements_missed: Counter<u64, Mirror>,
     errands: Family<ErrandLabels, Counter>,
     parked_lost: Family<ReasonLabel, Counter>,
+    changeable: RegistryGauges,
     pins: Family<StandingLabels, Gauge>,
     findings: Family<FindingLabels, Gauge>,
     cache: CacheMetrics,
@@ -199,6 +203,11 @@ pub(crate) struct Watch {
 }
 
 impl Metrics {
+    /// Notes how the registry is doing.
+    pub(crate) fn note_registry(&self, state: RegistryState) {
+        self.changeable.set(state);
+    }
+
     pub(crate) fn new(listener: Arc<ListenerMetrics>) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
@@ -240,6 +249,7 @@ impl Metrics {
             announcements_missed: Counter::default(),
             errands: Family::default(),
             parked_lost: Family::default(),
+            changeable: RegistryGauges::default(),
             pins: Family::default(),
             findings: Family::default(),
             cache: CacheMetrics::new(),

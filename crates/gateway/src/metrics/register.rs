@@ -157,6 +157,7 @@ impl Metrics {
         self.cache.register(&mut self.registry);
         self.register_announcements();
         self.register_replicas();
+        self.changeable.register(&mut self.registry);
         self.register_flags();
         self.register_limits();
     }

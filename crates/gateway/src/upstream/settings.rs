@@ -113,7 +113,14 @@ impl Settings {
         section: &Section,
         means: &Means<'_>,
     ) -> Result<Self, SettingsError> {
-        let client = means.outbound;
+        let restricted = section
+            .from_registry
+            .then(|| means.outbound.for_named_by_data());
+        let client = restricted.as_ref().unwrap_or(means.outbound);
+        let means = &Means {
+            outbound: client,
+            ..*means
+        };
         let fail = |problem: String| SettingsError {
             server: section.name.clone(),
             problem,
@@ -149,6 +156,11 @@ impl Settings {
                     Some(tls) => client
                         .with_tls(&upstream_tls(tls))
                         .map_err(|error| fail(format!("tls: {error}")))?,
+                };
+                let client = if section.from_registry {
+                    client.for_named_by_data()
+                } else {
+                    client
                 };
                 let transport = HttpTransport::new(client, uri, &headers, max_message, timeout);
                 Reach::Http(Arc::new(match credentials {

@@ -1,18 +1,93 @@
 //! The admin API of a running gateway, for the commands that speak to it.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use mcp_ultra_config::{Config, Sources};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
-use super::exit::Failure;
-use crate::client::{Reply, Transport};
+use super::{config, exit::Failure, target};
+use crate::{
+    client::{Reply, Transport},
+    wiring::secrets::{self, Secrets},
+};
 
 /// The admin API, and whose things it is asked for.
 pub(super) struct AdminApi {
     transport: Transport,
     tenant: Option<String>,
+}
+
+/// Options of commands that do nothing without a running gateway.
+#[derive(Debug, clap::Args)]
+pub(super) struct AdminArgs {
+    /// Admin API of the running gateway, such as `http://127.0.0.1:9090`
+    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN", required = true)]
+    admin: String,
+    /// Environment variable that holds the credential for the admin API [default:
+    /// `MCP_ULTRA_TOKEN`, if set]
+    #[arg(long, value_name = "NAME")]
+    token_env: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl AdminArgs {
+    /// The admin API, for what is of no tenant.
+    pub(super) fn api(&self) -> Result<AdminApi, Failure> {
+        self.api_for(None)
+    }
+
+    /// The admin API, for the things of a tenant: the caller's own without one.
+    pub(super) fn api_for(&self, tenant: Option<&str>) -> Result<AdminApi, Failure> {
+        let transport = target::transport(&self.admin, self.token_env.as_deref())?;
+        Ok(AdminApi::new(transport, tenant.map(str::to_owned)))
+    }
+}
+
+/// Options of commands that speak to a running gateway, or work on its store themselves.
+#[derive(Debug, clap::Args)]
+pub(super) struct StoreArgs {
+    /// Configuration file that names the store [default: the one that `MCP_ULTRA_CONFIG` names]
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    config: Option<PathBuf>,
+    /// Admin API of a running gateway, such as `http://127.0.0.1:9090`, instead of the store itself
+    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN")]
+    admin: Option<String>,
+    /// Environment variable that holds the credential for the admin API [default:
+    /// `MCP_ULTRA_TOKEN`, if set]
+    #[arg(long, value_name = "NAME", requires = "admin")]
+    token_env: Option<String>,
+}
+
+impl StoreArgs {
+    /// Whether a gateway is asked.
+    pub(super) fn is_remote(&self) -> bool {
+        self.admin.is_some()
+    }
+
+    /// The admin API, where a gateway is asked.
+    pub(super) fn remote(&self, tenant: Option<&str>) -> Result<Option<AdminApi>, Failure> {
+        let Some(admin) = &self.admin else {
+            return Ok(None);
+        };
+        let transport = target::transport(admin, self.token_env.as_deref())?;
+        Ok(Some(AdminApi::new(transport, tenant.map(str::to_owned))))
+    }
+
+    /// The configuration that names the store.
+    pub(super) async fn load(&self) -> Result<(Config, Secrets), Failure> {
+        let sources = Sources::from_process(self.config.as_deref())
+            .map_err(|error| config::failure(&error))?;
+        let (loaded, secrets) = secrets::load(&sources)
+            .await
+            .map_err(config::load_failure)?;
+        Ok((loaded.config, secrets))
+    }
 }
 
 /// The admin API did not do it.

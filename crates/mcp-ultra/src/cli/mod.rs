@@ -21,6 +21,7 @@ mod migrate;
 mod policy;
 mod progress;
 mod quickstart;
+mod registry;
 mod secrets;
 mod serve;
 mod session;
@@ -77,6 +78,9 @@ enum Command {
     /// List the circuit breakers of a running gateway, and force them open or closed
     #[command(subcommand)]
     Breaker(breaker::Command),
+    /// List, put, delete and roll back servers, policies and flags of the registry
+    #[command(subcommand)]
+    Registry(registry::Command),
     /// List, call and check the tools of a running server; lock and approve their definitions
     #[command(subcommand)]
     Tools(tools::Command),
@@ -138,6 +142,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Grant(command) => wait_for(grant::run(command)),
         Command::Session(command) => wait_for(session::run(command)),
         Command::Breaker(command) => wait_for(breaker::run(command)),
+        Command::Registry(command) => wait_for(registry::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Secrets(command) => wait_for(secrets::run(command)),
         Command::Smoke(args) => wait_for(smoke::run(args)),

@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        let server = Server::start(loaded.config, Some(&secrets), level).await?;
+        let server = Server::start(loaded, Some((sources, secrets)), level).await?;
         tracing::info!(
             target: log::LISTENING,
             endpoint = server.endpoint(),
@@ -60,12 +60,13 @@ pub(super) fn run(args: &Args) -> CommandResult {
         if let Some(url) = server.admin() {
             tracing::info!(target: log::LISTENING, url, "the admin API listens");
         }
-        server.run(Some((sources, secrets))).await.map(Ok)
+        server.run().await.map(Ok)
     });
     serving.map_err(|error| match error {
         // As any other fault of the configuration.
         wiring::ServeError::Policy(_)
         | wiring::ServeError::Flags(_)
+        | wiring::ServeError::Registry(_)
         | wiring::ServeError::LockFile(_) => Failure::usage(error),
         error => Failure::failed(error),
     })?

@@ -16,6 +16,7 @@ use mcp_ultra_control::{
     grants::{Grants, LinkError, Links, MadeLink, Revoked, Withdraw},
     keys::Keys,
     pins::Pins,
+    registry::{Registry, Running},
     sessions::{ClientSessions, SessionView},
     time::timestamp,
 };
@@ -29,12 +30,22 @@ use mcp_ultra_domain::{
 use mcp_ultra_edge::{identity::Identity, listener::Listener, shutdown::Shutdown, tls::ServerTls};
 use mcp_ultra_gateway::{Gateway, Revocation};
 
-use super::{ServeError, listener_config};
+use super::{ServeError, listener_config, registry::Link};
 
 /// How long it is known what was asked under an idempotency key.
 const REMEMBERED: Duration = Duration::from_hours(24);
 /// How often what is older is forgotten.
 const FORGET: Duration = Duration::from_hours(1);
+
+/// What is around the gateway that is administered.
+pub(super) struct Around {
+    /// The other gateways.
+    pub(super) announcements: Arc<dyn Announcements>,
+    /// The registry, where there is one.
+    pub(super) registry: Option<Arc<Link>>,
+    /// The time.
+    pub(super) clock: Arc<dyn Clock>,
+}
 
 /// The admin API, bound.
 pub(super) struct Admin {
@@ -52,9 +63,13 @@ impl Admin {
         identity: Option<&Arc<Identity>>,
         storage: Option<&Database>,
         tls: Option<&Arc<ServerTls>>,
-        announcements: &Arc<dyn Announcements>,
-        clock: Arc<dyn Clock>,
+        around: Around,
     ) -> Result<Option<Self>, ServeError> {
+        let Around {
+            announcements,
+            registry,
+            clock,
+        } = around;
         let admin = &config.admin;
         let (Some(port), Some(identity), Some(storage)) = (admin.port, identity, storage) else {
             return Ok(None);
@@ -98,6 +113,10 @@ impl Admin {
             ),
             links: Arc::new(Connecting(gateway.clone())),
             pins,
+            registry: Registry::new(
+                registry.map(|link| (link.store(), link as Arc<dyn Running>)),
+                clock.clone(),
+            ),
             sessions: Arc::new(Callers(gateway.clone(), announcements.clone())),
             breakers: Arc::new(OfServers(gateway.clone())),
             blocks: Blocks::new(Arc::new(storage.clone()), clock.clone()),

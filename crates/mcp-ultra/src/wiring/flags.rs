@@ -8,22 +8,87 @@ use std::{
 };
 
 use mcp_ultra_config::{Config, FlagsSection};
-use mcp_ultra_domain::flags::{FlagErrors, FlagProblem, Flags, Source, Switches};
+use mcp_ultra_domain::{
+    flags::{FlagErrors, FlagProblem, Flags, Source, Switches},
+    registry::{Entry, Kind, Registry},
+};
+
+use super::candidate::Defined;
 
 /// The largest file of definitions, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// The flags of a configuration; `None` where it has none.
-pub(crate) fn flags(section: &FlagsSection) -> Result<Option<Arc<Flags>>, FlagErrors> {
-    if !section.is_on() {
-        return Ok(None);
-    }
+/// The flags of a configuration and of the registry; none where neither has any. What a file has is
+/// taken from there.
+pub(super) fn with_registry(
+    section: &FlagsSection,
+    registry: &Registry,
+) -> Result<Defined<Flags>, FlagErrors> {
     let paths: Vec<PathBuf> = section.files.iter().map(PathBuf::from).collect();
-    read(&paths).map(|flags| Some(Arc::new(flags)))
+    let mut sources = sources(&paths)?;
+    let files = Flags::read(&sources)?;
+    let place = |(file, line): (&str, usize)| format!("{file}:{line}");
+    let of_file = files
+        .iter()
+        .map(|flag| (flag.key().to_owned(), place(flag.place())))
+        .collect();
+    let (shadowed, rest): (Vec<&Entry>, Vec<&Entry>) = registry
+        .of(Kind::Flag)
+        .partition(|entry| files.get(&entry.name).is_some());
+    let all = if rest.is_empty() {
+        section.is_on().then_some(files)
+    } else {
+        for entry in rest {
+            sources.push(source_of(entry)?);
+        }
+        Some(Flags::read(&sources).map_err(|errors| as_written(errors, registry))?)
+    };
+    Ok(Defined {
+        all: all.map(Arc::new),
+        of_file,
+        shadowed: shadowed.iter().map(|entry| entry.name.clone()).collect(),
+    })
+}
+
+/// The flags of a configuration alone.
+pub(crate) fn flags(section: &FlagsSection) -> Result<Option<Arc<Flags>>, FlagErrors> {
+    Ok(with_registry(section, &Registry::default())?.all)
+}
+
+/// A flag of the registry as a file of its own, in which it begins on the second line.
+fn source_of(entry: &Entry) -> Result<Source, FlagErrors> {
+    // One definition, and nothing behind it that would be another flag.
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&entry.text) {
+        return Err(FlagErrors(vec![FlagProblem {
+            line: error.line(),
+            column: error.column(),
+            ..FlagProblem::whole(&entry.place(), format!("this is no JSON: {error}"))
+        }]));
+    }
+    let key = serde_json::Value::from(&*entry.name);
+    Ok(Source {
+        name: entry.place(),
+        text: format!("{{\"flags\":{{{key}:\n{}\n}}}}", entry.text),
+    })
+}
+
+/// The problems of entries with the lines that they have themselves.
+fn as_written(FlagErrors(mut problems): FlagErrors, registry: &Registry) -> FlagErrors {
+    let places: Vec<String> = registry.of(Kind::Flag).map(Entry::place).collect();
+    for problem in &mut problems {
+        if places.contains(&problem.file) {
+            problem.line = problem.line.saturating_sub(1);
+        }
+    }
+    FlagErrors(problems)
 }
 
 /// Reads files, and the files of definitions in folders.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Flags, FlagErrors> {
+    Flags::read(&sources(paths)?)
+}
+
+fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, FlagErrors> {
     let mut sources: Vec<Source> = Vec::new();
     let mut problems = Vec::new();
     for path in paths {
@@ -44,7 +109,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Flags, FlagErrors> {
         }
     }
     if problems.is_empty() {
-        Flags::read(&sources)
+        Ok(sources)
     } else {
         Err(FlagErrors(problems))
     }

@@ -67,6 +67,6 @@ fn filled() -> Result<u64, MessagingError> {
 }
 
 /// Jitter may be zero once there is no randomness.
-fn number() -> u64 {
+pub(super) fn number() -> u64 {
     filled().unwrap_or_default()
 }

@@ -1,9 +1,10 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], the configuration in flight in [`reload`], files in [`watch`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], files in [`watch`].
 
 mod admin;
+mod candidate;
 mod connect;
 pub(crate) mod flags;
 mod identity;
@@ -11,11 +12,13 @@ pub(crate) mod log;
 mod messaging;
 pub(crate) mod pinning;
 pub(crate) mod policy;
+mod registry;
 mod reload;
 pub(crate) mod secrets;
 mod shared;
 pub(crate) mod storage;
 mod tls;
+mod waiting;
 mod watch;
 
 use std::{
@@ -29,12 +32,13 @@ use std::{
 };
 
 use mcp_ultra_backends::{redis::RedisError, sql::Database};
-use mcp_ultra_config::{Config, LimitsSection, Sources};
+use mcp_ultra_config::{Config, LimitsSection, Loaded, Sources};
 use mcp_ultra_domain::{
     SystemClock,
     flags::FlagErrors,
     policy::PolicyErrors,
-    ports::{BlockStoreError, NoSecrets, SecretStates},
+    ports::{BlockStoreError, NoSecrets, RegistryStoreError, SecretStates},
+    registry::Registry,
 };
 use mcp_ultra_edge::{
     identity::{Identity, NoSanPattern},
@@ -48,7 +52,13 @@ use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) use self::identity::paths as claim_paths;
-use self::{messaging::Messaging, secrets::Secrets, shared::Shared};
+use self::{
+    candidate::{Candidate, CandidateError, with_servers},
+    messaging::Messaging,
+    reload::Origins,
+    secrets::Secrets,
+    shared::Shared,
+};
 
 /// Why the gateway can't run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -102,6 +112,19 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Messaging(#[from] messaging::MessagingError),
+    /// It was told to stop before there was anything to stop.
+    #[error("stopped by {0} while the database was waited for")]
+    StoppedWaiting(&'static str),
+    /// The registry can't be read.
+    #[error(transparent)]
+    #[diagnostic(help("check what storage names, and who may read it"))]
+    RegistryStore(#[from] RegistryStoreError),
+    /// What the registry has can't be used together with the file.
+    #[error("the configuration can't be used with what is in the registry: {0}")]
+    #[diagnostic(help(
+        "what is called registry/… is in the registry: change the file so that it goes with it, or take it out by the admin API of a gateway that still runs; with registry.enabled: false the gateway starts without it"
+    ))]
+    Registry(String),
     /// Who is blocked can't be read.
     #[error(transparent)]
     #[diagnostic(help("check what storage names, and who may read it"))]
@@ -127,18 +150,34 @@ pub(crate) struct Server {
     identity: Option<Arc<Identity>>,
     storage: Option<Database>,
     messaging: Messaging,
+    origins: Option<Origins>,
+}
+
+impl From<CandidateError> for ServeError {
+    fn from(error: CandidateError) -> Self {
+        match error {
+            error if error.is_of_registry() => Self::Registry(error.to_string()),
+            CandidateError::Config(error) => Self::Registry(error.to_string()),
+            CandidateError::Flags(error) => error.into(),
+            CandidateError::Policies(error) => error.into(),
+            CandidateError::LockFile(error) => error.into(),
+        }
+    }
 }
 
 impl Server {
-    /// Binds the address and makes the gateway. Nothing is served yet.
+    /// Binds the address and makes the gateway of what was loaded from `sources`; without these it
+    /// is never read again. Nothing is served yet.
     pub(crate) async fn start(
-        config: Config,
-        secrets: Option<&Secrets>,
+        loaded: Loaded,
+        sources: Option<(Sources, Secrets)>,
         log: log::Level,
     ) -> Result<Self, ServeError> {
+        let config = &loaded.config;
         let address = SocketAddr::new(config.server.host, config.server.port);
         let clock = Arc::new(SystemClock);
-        let tls = tls::of(&config, clock.clone())?;
+        let tls = tls::of(config, clock.clone())?;
+        let storage = Box::pin(waiting::for_storage(config, tls.as_ref())).await?;
         let mut listener = Listener::bind(listener_config(address, &config.limits))
             .map_err(|source| ServeError::Bind { address, source })?;
         if let Some(tls) = &tls {
@@ -146,11 +185,32 @@ impl Server {
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = Workers::start(threads).map_err(ServeError::System)?;
-        let to_outside = outbound_config(&config, workers.count());
+        let to_outside = outbound_config(config, workers.count());
         let outbound = Outbound::new(&to_outside)?;
         let certificates = identity::certificates(&config.auth)?;
-        let storage = storage::open(&config.storage).await?;
         let shared = Shared::start(config.storage.redis.as_ref()).await?;
+        let messaging = Messaging::start(&config.messaging)?;
+        let mut origins = sources.map(|(sources, secrets)| Origins {
+            sources,
+            secrets,
+            registry: None,
+        });
+        let (
+            Candidate {
+                config,
+                policies,
+                flags,
+                lock,
+                ..
+            },
+            registry,
+        ) = Box::pin(whole(
+            loaded,
+            origins.as_mut(),
+            storage.as_ref(),
+            &messaging,
+        ))
+        .await?;
         let connect = connect::parts(
             &config,
             to_outside.clone(),
@@ -172,10 +232,6 @@ impl Server {
         if let Some(identity) = &identity {
             identity.read_blocks().await?;
         }
-        let messaging = Messaging::start(&config.messaging)?;
-        let flags = flags::flags(&config.flags)?;
-        let policies = policy::policies(&config.policy, flags.as_ref())?;
-        let lock = pinning::lock_file(&config.pinning)?;
         let limits = shared.limits(&config, clock.clone()).await;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
@@ -190,9 +246,9 @@ impl Server {
             limits,
             cache: shared.answers(),
             clock: clock.clone(),
-            secrets: secrets.map_or_else(
+            secrets: origins.as_ref().map_or_else(
                 || Arc::new(NoSecrets) as Arc<dyn SecretStates>,
-                |secrets| secrets.store(),
+                |origins| origins.secrets.store(),
             ),
             announcements: messaging.announcements(),
             breakers: shared.breakers(),
@@ -205,8 +261,11 @@ impl Server {
             identity.as_ref(),
             storage.as_ref(),
             tls.as_ref(),
-            &messaging.announcements(),
-            clock,
+            admin::Around {
+                announcements: messaging.announcements(),
+                registry,
+                clock,
+            },
         )?;
         policy::tell_of_admin(&config, gateway.policies().as_deref());
         flags::tell_of_switches(gateway.flags().as_deref(), &config);
@@ -226,6 +285,7 @@ impl Server {
             identity,
             storage,
             messaging,
+            origins,
         })
     }
 
@@ -247,9 +307,9 @@ impl Server {
 
     /// Serves until SIGTERM or SIGINT, then drains: not ready at once, new work still taken for
     /// the drain delay, what is in flight finished within the deadline. A second signal ends the
-    /// process at once. What `sources` name is read again on SIGHUP and when their file or a secret
-    /// changes.
-    pub(crate) async fn run(self, sources: Option<(Sources, Secrets)>) -> Result<(), ServeError> {
+    /// process at once. What it was loaded from is read again on SIGHUP and when the file, a secret or
+    /// the registry changes.
+    pub(crate) async fn run(self) -> Result<(), ServeError> {
         let mut stop = Stop::new().map_err(ServeError::System)?;
         let shutdown = Shutdown::new();
         let ready = self.ready.clone();
@@ -263,9 +323,9 @@ impl Server {
         let administering = self
             .admin
             .map(|admin| tokio::spawn(admin.serve(shutdown.clone())));
-        let reloading = sources.map(|(sources, secrets)| {
+        let reloading = self.origins.map(|origins| {
             let (config, gateway) = (self.config.clone(), self.gateway.clone());
-            let task = reload::run(sources, secrets, config, gateway, self.log);
+            let task = reload::run(origins, config, gateway, self.log);
             tokio::spawn(task)
         });
 
@@ -333,6 +393,30 @@ impl Server {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// The configuration with what its files and the registry define, where there is one.
+async fn whole(
+    loaded: Loaded,
+    origins: Option<&mut Origins>,
+    storage: Option<&Database>,
+    messaging: &Messaging,
+) -> Result<(Candidate, Option<Arc<registry::Link>>), ServeError> {
+    let Some(origins) = origins else {
+        return Ok((Candidate::of(loaded, &Registry::default())?, None));
+    };
+    let section = &loaded.config.registry;
+    let opened = registry::open(section, storage, messaging.announcements()).await?;
+    let Some((link, mut follow)) = opened else {
+        return Ok((Candidate::of(loaded, &Registry::default())?, None));
+    };
+    let latest = follow.latest().clone();
+    let sources = with_servers(&origins.sources, &latest);
+    let loaded = origins.secrets.load_again(&sources).await;
+    let candidate = Candidate::of(loaded.map_err(CandidateError::from)?, &latest)?;
+    follow.in_force(&candidate.of_file, &candidate.shadowed);
+    origins.registry = Some(follow);
+    Ok((candidate, Some(link)))
 }
 
 fn listener_config(address: SocketAddr, limits: &LimitsSection) -> ListenerConfig {

@@ -11,24 +11,90 @@ use mcp_ultra_config::{Config, PolicySection};
 use mcp_ultra_domain::{
     flags::Flags,
     policy::{Policies, PolicyErrors, Problem, Source},
+    registry::{Entry, Kind, Registry},
 };
+
+use super::candidate::Defined;
 
 /// The largest file of policies, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// The policies of a configuration, which may read these flags; `None` where it has none, and everything is permitted.
+/// What the name of a file of policies ends with.
+const CEDAR: &str = ".cedar";
+
+/// The policies of a configuration and of the registry, which may read these flags; none where the
+/// configuration has none, and everything is permitted. What a file is called no entry of the registry is.
+pub(super) fn with_registry(
+    section: &PolicySection,
+    flags: Option<&Arc<Flags>>,
+    registry: &Registry,
+) -> Result<Defined<Policies>, PolicyErrors> {
+    if !section.is_on() {
+        return of_nothing(registry);
+    }
+    let paths: Vec<PathBuf> = section.files.iter().map(PathBuf::from).collect();
+    let mut sources = sources(&paths)?;
+    let of_file: Vec<(String, String)> = sources
+        .iter()
+        .filter_map(|source| Some((name_of(&source.name)?, source.name.clone())))
+        .collect();
+    let has = |entry: &&Entry| of_file.iter().any(|(name, _)| *name == entry.name);
+    let (shadowed, rest): (Vec<&Entry>, Vec<&Entry>) = registry.of(Kind::Policy).partition(has);
+    sources.extend(rest.iter().map(|entry| Source {
+        name: format!("{}{CEDAR}", entry.place()),
+        text: entry.text.clone(),
+    }));
+    let zone = section.time_zone.as_deref();
+    let policies = Policies::compile_with_flags(&sources, zone, flags.cloned())?;
+    Ok(Defined {
+        all: Some(Arc::new(policies)),
+        shadowed: shadowed.iter().map(|entry| entry.name.clone()).collect(),
+        of_file,
+    })
+}
+
+/// The policies of a configuration alone.
 pub(crate) fn policies(
     section: &PolicySection,
     flags: Option<&Arc<Flags>>,
 ) -> Result<Option<Arc<Policies>>, PolicyErrors> {
-    if !section.is_on() {
-        return Ok(None);
+    Ok(with_registry(section, flags, &Registry::default())?.all)
+}
+
+/// Without policies of the configuration everything is permitted. The first policy of all would turn
+/// that over for everybody, those who administer the gateway among them: that is the file's to say.
+fn of_nothing(registry: &Registry) -> Result<Defined<Policies>, PolicyErrors> {
+    let refused = registry.of(Kind::Policy).map(|entry| Problem {
+        file: entry.place(),
+        line: 0,
+        column: 0,
+        message: "the configuration has no policies, so everything is permitted, and the first policy would refuse everything else".to_owned(),
+        help: Some("name some in policy.files first, such as who may administer the gateway".to_owned()),
+    });
+    let refused: Vec<Problem> = refused.collect();
+    if refused.is_empty() {
+        return Ok(Defined {
+            all: None,
+            of_file: Vec::new(),
+            shadowed: Vec::new(),
+        });
     }
-    let paths: Vec<PathBuf> = section.files.iter().map(PathBuf::from).collect();
-    let sources = sources(&paths)?;
-    let zone = section.time_zone.as_deref();
-    let policies = Policies::compile_with_flags(&sources, zone, flags.cloned())?;
-    Ok(Some(Arc::new(policies)))
+    Err(PolicyErrors(refused))
+}
+
+/// The name of a file of policies without folder and ending; `None` for one of types.
+fn name_of(file: &str) -> Option<String> {
+    let file = Path::new(file);
+    let ending = file.extension()?.to_str()?;
+    let name = file.file_stem()?.to_str()?;
+    (ending == "cedar").then(|| name.to_owned())
+}
+
+/// The entry of the registry, where messages name one as a file.
+pub(super) fn entry_of(file: &str) -> String {
+    let is_entry = file.starts_with("registry/");
+    let name = file.strip_suffix(CEDAR).filter(|_| is_entry);
+    name.unwrap_or(file).to_owned()
 }
 
 /// What is odd about who may administer the gateway, in words: where it has an admin API, nobody by

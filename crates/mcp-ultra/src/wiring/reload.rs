@@ -1,25 +1,45 @@
-//! The configuration in flight: read again on SIGHUP and when one of its files or a secret changes.
+//! The configuration in flight: read again on SIGHUP, when one of its files or a secret changes, and when
+//! the registry does.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use mcp_ultra_config::{Changes, Config, ConfigError, SourceFile, Sources};
-use mcp_ultra_domain::flags::Flags;
-use mcp_ultra_gateway::Gateway;
+use mcp_ultra_config::{Changes, Config, SourceFile, Sources};
+use mcp_ultra_control::registry::Fault;
+use mcp_ultra_domain::{flags::Flags, registry::Registry};
+use mcp_ultra_gateway::{Gateway, GatewayError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    flags, log, pinning, policy,
+    candidate::{Candidate, CandidateError, with_servers},
+    flags, log, policy,
+    registry::{Checked, Event, Follow},
     secrets::Secrets,
     watch::{Place, Watch},
 };
 
+/// What the configuration is read from.
+pub(super) struct Origins {
+    /// Its file, the environment and flags.
+    pub(super) sources: Sources,
+    /// Its secrets.
+    pub(super) secrets: Secrets,
+    /// The registry, where there is one.
+    pub(super) registry: Option<Follow>,
+}
+
+/// Why it is read again.
+enum Why {
+    Said(&'static str),
+    Secrets,
+    Registry(Event),
+}
+
 /// Applies new configurations until the task is dropped. A bad one is refused: the old one stays.
 pub(super) async fn run(
-    sources: Sources,
-    mut secrets: Secrets,
+    mut origins: Origins,
     running: Config,
     gateway: Arc<Gateway>,
     log: log::Level,
@@ -27,45 +47,137 @@ pub(super) async fn run(
     let Ok(mut hangups) = signal(SignalKind::hangup()) else {
         return;
     };
-    let file = sources.file.as_ref().map(|file| PathBuf::from(&file.name));
+    let file = origins.file();
     let mut watch = self::watch(file.as_deref(), &running);
-    let mut secret_files = secrets.watch();
-    let mut ticks = tokio::time::interval(secrets.section().refresh.get());
+    let mut secret_files = origins.secrets.watch();
+    let mut ticks = tokio::time::interval(origins.secrets.section().refresh.get());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.reset();
     let started = running.clone();
     let mut running = running;
     loop {
+        if let Some(registry) = &origins.registry {
+            gateway.note_registry(registry.state());
+        }
         let why = tokio::select! {
-            _ = hangups.recv() => "SIGHUP",
-            () = watch.changed() => "a file changed",
-            () = secret_files.changed() => {
-                if !have_changed(&secrets).await {
-                    continue;
-                }
-                "secrets changed"
-            }
-            _ = ticks.tick(), if !secrets.is_empty() => {
-                if !have_changed(&secrets).await {
-                    continue;
-                }
-                "secrets changed"
-            }
+            _ = hangups.recv() => Why::Said("SIGHUP"),
+            () = watch.changed() => Why::Said("a file changed"),
+            () = secret_files.changed() => Why::Secrets,
+            _ = ticks.tick(), if !origins.secrets.is_empty() => Why::Secrets,
+            event = next(&mut origins.registry) => Why::Registry(event),
         };
-        match load(&sources, &mut secrets, file.as_deref()).await {
+        let Some(why) = origins.is_to_do(why, &gateway).await else {
+            continue;
+        };
+        match origins.load().await {
             Ok(new) => {
-                let other = new.policy != running.policy
-                    || new.flags != running.flags
-                    || new.pinning != running.pinning;
-                apply(why, &started, &mut running, new, &gateway, &log);
+                let other = new.config.policy != running.policy
+                    || new.config.flags != running.flags
+                    || new.config.pinning != running.pinning;
+                let (of_file, shadowed) = (new.of_file.clone(), new.shadowed.clone());
+                let is_in_force = apply(why, &started, &mut running, new, &gateway, &log);
+                match &mut origins.registry {
+                    Some(registry) if is_in_force => registry.in_force(&of_file, &shadowed),
+                    Some(registry) => registry.refused(),
+                    None => {}
+                }
                 if other {
                     watch = self::watch(file.as_deref(), &running);
                 }
             }
             Err(error) => {
-                tracing::error!(why, %error, "the new configuration is refused, the old one stays");
+                tracing::error!(why, %error, "{}", refusal(&error));
+                if let Some(registry) = &mut origins.registry {
+                    registry.refused();
+                }
             }
         }
+    }
+}
+
+/// In words that say what stays as it was.
+fn refusal(error: &CandidateError) -> &'static str {
+    match error {
+        CandidateError::Config(_) => "the new configuration is refused, the old one stays",
+        CandidateError::Flags(_) => "the new flags are refused, the old configuration stays",
+        CandidateError::Policies(_) => "the new policies are refused, the old configuration stays",
+        CandidateError::LockFile(_) => "the new lock file is refused, the old configuration stays",
+    }
+}
+
+/// What the registry has to do; never, where there is none.
+async fn next(registry: &mut Option<Follow>) -> Event {
+    match registry {
+        Some(registry) => registry.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Origins {
+    fn file(&self) -> Option<PathBuf> {
+        let file = self.sources.file.as_ref();
+        file.map(|file| PathBuf::from(&file.name))
+    }
+
+    /// Whether the configuration is to be read again, and why; what is asked meanwhile is answered.
+    async fn is_to_do(&mut self, why: Why, gateway: &Gateway) -> Option<&'static str> {
+        match why {
+            Why::Said(why) => Some(why),
+            Why::Secrets => have_changed(&self.secrets)
+                .await
+                .then_some("secrets changed"),
+            Why::Registry(Event::Look) => {
+                let registry = self.registry.as_mut()?;
+                registry.look().await.then_some("the registry changed")
+            }
+            Why::Registry(Event::Asked(ask)) => {
+                let (checked, changed) = self.check(&ask.candidate, gateway).await;
+                // Who has asked may have gone.
+                drop(ask.answer.send(checked));
+                changed.then_some("secrets changed")
+            }
+        }
+    }
+
+    /// Everything as it is now.
+    async fn load(&mut self) -> Result<Candidate, CandidateError> {
+        let registry = self.registry.as_ref().map(|one| one.latest().clone());
+        let registry = registry.unwrap_or_default();
+        let sources = with_servers(&self.sources_now()?, &registry);
+        let loaded = self.secrets.load_again(&sources).await?;
+        Candidate::of(loaded, &registry)
+    }
+
+    /// Whether the gateway could run with this registry; and whether a secret that is in use was seen to
+    /// have another value.
+    async fn check(&self, registry: &Registry, gateway: &Gateway) -> (Checked, bool) {
+        let mut changed = false;
+        let candidate = async {
+            let sources = with_servers(&self.sources_now()?, registry);
+            changed = self.secrets.read_besides(&sources).await?;
+            Candidate::of(self.secrets.load(&sources)?, registry)
+        };
+        let candidate: Result<_, CandidateError> = candidate.await;
+        let checked = candidate.map_err(|error| error.faults()).and_then(|new| {
+            let fault = |error: GatewayError| Fault {
+                place: String::new(),
+                line: 0,
+                column: 0,
+                message: error.to_string(),
+            };
+            let checked = gateway.check(&new.config);
+            checked.map_err(|error| vec![fault(error)])?;
+            Ok(new.policies)
+        });
+        (checked, changed)
+    }
+
+    fn sources_now(&self) -> Result<Sources, CandidateError> {
+        let file = self.file();
+        Ok(Sources {
+            file: file.as_deref().map(SourceFile::read).transpose()?,
+            ..self.sources.clone()
+        })
     }
 }
 
@@ -77,46 +189,23 @@ async fn have_changed(secrets: &Secrets) -> bool {
     !changed.is_empty()
 }
 
-async fn load(
-    sources: &Sources,
-    secrets: &mut Secrets,
-    file: Option<&Path>,
-) -> Result<Config, ConfigError> {
-    let mut sources = sources.clone();
-    sources.file = file.map(SourceFile::read).transpose()?;
-    Ok(secrets.load_again(&sources).await?.config)
-}
-
+/// Whether the new one is in force, or is the same.
 fn apply(
     why: &str,
     started: &Config,
     running: &mut Config,
-    new: Config,
+    new: Candidate,
     gateway: &Arc<Gateway>,
     log: &log::Level,
-) {
+) -> bool {
+    let Candidate {
+        config: new,
+        policies,
+        flags,
+        lock,
+        ..
+    } = new;
     let changes = Changes::between(running, &new);
-    let flags = match flags::flags(&new.flags) {
-        Ok(flags) => flags,
-        Err(error) => {
-            tracing::error!(why, %error, "the new flags are refused, the old configuration stays");
-            return;
-        }
-    };
-    let policies = match policy::policies(&new.policy, flags.as_ref()) {
-        Ok(policies) => policies,
-        Err(error) => {
-            tracing::error!(why, %error, "the new policies are refused, the old configuration stays");
-            return;
-        }
-    };
-    let lock = match pinning::lock_file(&new.pinning) {
-        Ok(lock) => lock,
-        Err(error) => {
-            tracing::error!(why, %error, "the new lock file is refused, the old configuration stays");
-            return;
-        }
-    };
     let revision = policies
         .as_ref()
         .map(|policies| policies.revision().clone());
@@ -130,11 +219,11 @@ fn apply(
     if changes.is_empty() && same_pins && same_rules {
         tracing::info!(why, "the configuration was read again: nothing differs");
         warn_of_restart(started, &new);
-        return;
+        return true;
     }
     if let Err(error) = gateway.reload(&new, policies, flags, lock) {
         tracing::error!(why, %error, "the new configuration is refused, the old one stays");
-        return;
+        return false;
     }
     // The admin API of before stays until a restart.
     policy::tell_of_admin(started, gateway.policies().as_deref());
@@ -153,6 +242,7 @@ fn apply(
     );
     warn_of_restart(started, &new);
     *running = new;
+    true
 }
 
 /// Names what differs from what the process was started with and is not in force: each time, until

@@ -72,6 +72,16 @@ impl Secrets {
         self.load(sources)
     }
 
+    /// Reads the secrets of `sources` besides those that are in use, which stay. Whether one of these
+    /// has another value, which is to be taken over.
+    pub(super) async fn read_besides(&self, sources: &Sources) -> Result<bool, ConfigError> {
+        let mut names = SecretsPlan::of(sources)?.names;
+        names.extend(self.names.iter().cloned());
+        // What can't be read is said to whoever has asked.
+        let changed = self.store.refresh(&names).await.changed;
+        Ok(changed.iter().any(|name| self.names.contains(name)))
+    }
+
     /// Reads all secrets again, and says in the log what could not be read.
     pub(crate) async fn refresh(&self) -> Refreshed {
         let refreshed = self.store.refresh(&self.names).await;

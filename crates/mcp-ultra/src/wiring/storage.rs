@@ -28,6 +28,13 @@ pub(crate) enum StorageError {
 }
 
 impl StorageError {
+    /// Whether it may be otherwise in a while, with nothing done here.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::File(error) | Self::Server(error) | Self::Unfit(error) => error.may_pass(),
+        }
+    }
+
     /// Of a server.
     pub(crate) fn of_server(error: OpenError) -> Self {
         match error {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use notify::Watcher;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// How long files must be quiet before they are read: editors write in several steps, a
 /// certificate and its key are two files, and Kubernetes swaps a link after it has written the
@@ -18,6 +18,8 @@ const QUIET: Duration = Duration::from_millis(150);
 /// Tells when files, or the links that lead to them, change.
 pub(super) struct Watch {
     changes: mpsc::Receiver<()>,
+    /// When what has changed is taken to be quiet.
+    quiet: Option<Instant>,
     /// Dropping it ends the watching.
     _watcher: Option<notify::RecommendedWatcher>,
 }
@@ -32,17 +34,24 @@ impl Watch {
         });
         Self {
             changes,
+            quiet: None,
             _watcher: watcher,
         }
     }
 
     /// Waits until something has changed and been quiet again; for ever where nothing is watched.
+    /// Dropping it loses nothing: the next one goes on waiting.
     pub(super) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            return std::future::pending().await;
-        }
-        tokio::time::sleep(QUIET).await;
+        let quiet = match self.quiet {
+            Some(quiet) => quiet,
+            None if self.changes.recv().await.is_none() => {
+                return std::future::pending().await;
+            }
+            None => *self.quiet.insert(Instant::now() + QUIET),
+        };
+        tokio::time::sleep_until(quiet).await;
         while self.changes.try_recv().is_ok() {}
+        self.quiet = None;
     }
 }
 

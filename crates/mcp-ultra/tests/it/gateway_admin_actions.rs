@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::gateway_admin::{Rig, rig_with};
 
 /// Every action of the admin API that an operation asks for.
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 20] = [
     "admin/keys/read",
     "admin/keys/manage",
     "admin/grants/read",
@@ -20,6 +20,12 @@ const ACTIONS: [&str; 14] = [
     "admin/blocks/manage",
     "admin/breakers/read",
     "admin/breakers/force",
+    "admin/servers/read",
+    "admin/servers/manage",
+    "admin/policies/read",
+    "admin/policies/manage",
+    "admin/flags/read",
+    "admin/flags/manage",
     "admin/tools/read",
     "admin/tools/approve",
 ];
@@ -32,7 +38,7 @@ async fn rig() -> Rig {
         format!("permit({of}, resource) unless {{ {elsewhere} }};\n")
     });
     let policies = policies.concat();
-    let files = "policy: { files: [\"FOLDER/p.cedar\"] }\n";
+    let files = "policy: { files: [\"FOLDER/p.cedar\"] }\nregistry: { enabled: true }\n";
     rig_with("", files, &[("p.cedar", &policies)]).await
 }
 
@@ -47,7 +53,11 @@ async fn may(rig: &Rig, token: &str, method: &Method, path: &str, body: Option<&
     let answer = ask.send().await;
     let status = answer.status.as_u16();
     let said = answer.text().await.unwrap();
-    assert!([200, 403, 404].contains(&status), "{method} {path}: {said}");
+    // Nothing is there that a change of the registry could be meant for.
+    assert!(
+        [200, 403, 404, 412].contains(&status),
+        "{method} {path}: {said}"
+    );
     status != 403
 }
 
@@ -58,6 +68,7 @@ async fn every_operation_needs_its_own_action_in_the_tenant_that_is_asked_about(
     let (post, patch, put) = (Method::POST, Method::PATCH, Method::PUT);
     let forced = json!({ "forced": "open" });
     let (key, some) = (json!({ "name": "k" }), json!({}));
+    let entry = json!({ "text": "x" });
     let somebody = json!({ "server": "up", "issuer": "https://idp.example", "subject": "bea" });
     let oneself = json!({ "server": "up" });
     for (method, path, body, needed) in [
@@ -97,6 +108,21 @@ async fn every_operation_needs_its_own_action_in_the_tenant_that_is_asked_about(
             Some(&forced),
             &["admin/breakers/force"],
         ),
+        (&get, "servers", None, &["admin/servers/read"]),
+        (&get, "servers/fix", None, &["admin/servers/read"]),
+        (&get, "servers/x/history", None, &["admin/servers/read"]),
+        (&delete, "servers/x", None, &["admin/servers/manage"]),
+        (&put, "servers/x", Some(&entry), &["admin/servers/manage"]),
+        (&get, "policies", None, &["admin/policies/read"]),
+        (&get, "policies/p", None, &["admin/policies/read"]),
+        (&get, "policies/x/history", None, &["admin/policies/read"]),
+        (&delete, "policies/x", None, &["admin/policies/manage"]),
+        (&put, "policies/x", Some(&entry), &["admin/policies/manage"]),
+        (&get, "flags", None, &["admin/flags/read"]),
+        (&get, "flags/x", None, &["admin/flags/read"]),
+        (&get, "flags/x/history", None, &["admin/flags/read"]),
+        (&delete, "flags/x", None, &["admin/flags/manage"]),
+        (&put, "flags/x", Some(&entry), &["admin/flags/manage"]),
         (&get, "tools", None, &["admin/tools/read"]),
         (&get, "tools/up/x", None, &["admin/tools/read"]),
         (&delete, "tools/up/x", None, &["admin/tools/approve"]),
@@ -118,7 +144,9 @@ async fn every_operation_needs_its_own_action_in_the_tenant_that_is_asked_about(
             let found = may(&rig, &token, method, &path, body).await;
             assert_eq!(found, expected, "{action}: {method} {path}");
         }
-        let of_gateway = path.contains("/tools") || path.contains("/breakers");
+        let of_gateway = ["/tools", "/breakers", "/servers", "/policies", "/flags"]
+            .iter()
+            .any(|one| path.contains(one));
         let of_tenants = !of_gateway && body != Some(&oneself);
         for action in needed.iter().filter(|_| of_tenants) {
             let token = rig.token("acme", "ana", &[action]);

@@ -75,6 +75,7 @@ mod gateway_rates;
 mod gateway_rates_subscriptions;
 mod gateway_recovery;
 mod gateway_redis;
+mod gateway_registry;
 mod gateway_replicas;
 mod gateway_retry;
 mod gateway_rig;

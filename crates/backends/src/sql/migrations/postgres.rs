@@ -24,15 +24,19 @@ const ALL: &[Tables] = tables!("postgres":
     4 "0004_tool_pins" "pins of tools",
     5 "0005_tools_gone" "tools that are gone",
     6 "0006_blocks" "blocked callers",
+    7 "0007_registry" "servers, policies and flags that are changed at run time",
 );
 
 /// The tables whose rows the gateway reads and changes.
-pub(in crate::sql) const TABLES: [&str; 7] = [
+pub(in crate::sql) const TABLES: [&str; 10] = [
     "api_keys",
     "api_key_secrets",
     "blocks",
     "grants",
     "idempotency_keys",
+    "registry_changes",
+    "registry_entries",
+    "registry_revision",
     "tool_approvals",
     "tool_pins",
 ];

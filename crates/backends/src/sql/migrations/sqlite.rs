@@ -14,6 +14,7 @@ const ALL: &[Tables] = tables!("sqlite":
     4 "0004_tool_pins" "pins of tools",
     5 "0005_tools_gone" "tools that are gone",
     6 "0006_blocks" "blocked callers",
+    7 "0007_registry" "servers, policies and flags that are changed at run time",
 );
 
 const IS_THERE: &str = "SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'";

@@ -9,4 +9,5 @@ mod api_keys;
 mod blocks;
 mod grants;
 mod idempotency;
+mod registry;
 mod tool_pins;

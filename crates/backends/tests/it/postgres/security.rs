@@ -7,7 +7,8 @@ use mcp_ultra_config::Secret;
 use mcp_ultra_domain::{
     Block, Grant,
     pinning::{Definition, Ground, Sighting},
-    ports::{BlockStore, GrantStore, IdempotencyStore, KeyStore, PinStore},
+    ports::{BlockStore, GrantStore, IdempotencyStore, KeyStore, PinStore, RegistryStore},
+    registry::{Change, Kind},
 };
 use mcp_ultra_testkit::stores::PASSWORD;
 
@@ -19,7 +20,14 @@ const AT: Duration = Duration::from_secs(10);
 /// Tables of which each row has a tenant, by a row's own word or its key's.
 const OF_TENANTS: [&str; 4] = ["api_keys", "api_key_secrets", "grants", "blocks"];
 /// Tables that are above tenants.
-const OF_ALL: [&str; 3] = ["idempotency_keys", "tool_pins", "tool_approvals"];
+const OF_ALL: [&str; 6] = [
+    "idempotency_keys",
+    "tool_pins",
+    "tool_approvals",
+    "registry_entries",
+    "registry_changes",
+    "registry_revision",
+];
 
 /// A row in each table, and for each of two tenants where there are tenants.
 async fn filled() -> (Site, Database) {
@@ -62,6 +70,14 @@ async fn filled() -> (Site, Database) {
         ground: Ground::FirstSight { suspicious: false },
     }];
     store.saw("crm", &seen, &[], AT).await.unwrap();
+    let change = Change {
+        kind: Kind::Server,
+        name: "crm".into(),
+        text: Some("url: https://crm.example.com/mcp".into()),
+        by: "ana".into(),
+        at: AT,
+    };
+    store.apply(0, &change).await.unwrap();
     (site, store)
 }
 

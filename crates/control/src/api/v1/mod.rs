@@ -5,6 +5,7 @@ mod breakers;
 mod grants;
 mod keys;
 mod openapi;
+mod registry;
 mod sessions;
 mod tools;
 
@@ -20,6 +21,9 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .nest("/keys", keys::routes())
         .nest("/blocks", blocks::routes())
         .nest("/breakers", breakers::routes())
+        .nest("/servers", registry::servers::routes())
+        .nest("/policies", registry::policies::routes())
+        .nest("/flags", registry::flags::routes())
         .nest("/sessions", sessions::routes())
         .nest("/tools", tools::routes())
 }

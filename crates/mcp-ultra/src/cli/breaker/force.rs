@@ -3,9 +3,9 @@
 use http::Method;
 use mcp_ultra_control::breakers::{BreakerView, Force};
 
-use super::{Common, PATH, state};
+use super::{PATH, state};
 use crate::cli::{
-    admin::{encoded, read},
+    admin::{AdminArgs, encoded, read},
     exit::{CommandResult, print},
 };
 
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[arg(value_enum)]
     to: To,
     #[command(flatten)]
-    common: Common,
+    common: AdminArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

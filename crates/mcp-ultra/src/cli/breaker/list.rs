@@ -3,14 +3,17 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use mcp_ultra_control::breakers::BreakerView;
 
-use super::{Common, PATH, state};
-use crate::cli::exit::{CommandResult, print};
+use super::{PATH, state};
+use crate::cli::{
+    admin::AdminArgs,
+    exit::{CommandResult, print},
+};
 
 /// Arguments of `breaker list`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    common: Common,
+    common: AdminArgs,
 }
 
 /// Prints the breakers.

@@ -6,11 +6,7 @@ mod list;
 
 use mcp_ultra_control::breakers::BreakerView;
 
-use super::{
-    admin::AdminApi,
-    exit::{CommandResult, Failure},
-    target,
-};
+use super::exit::CommandResult;
 
 const PATH: &str = "/api/v1/breakers";
 
@@ -23,33 +19,11 @@ pub(crate) enum Command {
     Force(force::Args),
 }
 
-/// Which gateway, and how to print.
-#[derive(Debug, clap::Args)]
-struct Common {
-    /// Admin API of the running gateway, such as `http://127.0.0.1:9090`
-    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN", required = true)]
-    admin: String,
-    /// Environment variable that holds the credential for the admin API [default:
-    /// `MCP_ULTRA_TOKEN`, if set]
-    #[arg(long, value_name = "NAME")]
-    token_env: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// Runs one of them.
 pub(crate) async fn run(command: Command) -> CommandResult {
     match command {
         Command::List(args) => list::run(args).await,
         Command::Force(args) => force::run(args).await,
-    }
-}
-
-impl Common {
-    fn api(&self) -> Result<AdminApi, Failure> {
-        let transport = target::transport(&self.admin, self.token_env.as_deref())?;
-        Ok(AdminApi::new(transport, None))
     }
 }
 

@@ -9,26 +9,20 @@ mod link;
 mod list;
 mod revoke;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use http::Method;
 use mcp_ultra_backends::sql::Database;
-use mcp_ultra_config::Sources;
 use mcp_ultra_control::grants::{GrantError, GrantView, Grants, NobodyThere};
 use mcp_ultra_domain::DEFAULT_TENANT;
 use mcp_ultra_edge::identity::NoRandomness;
 use serde::Deserialize;
 
 use super::{
-    admin::{self, AdminApi},
-    config,
+    admin::{self, AdminApi, StoreArgs},
     exit::{CommandResult, Failure},
-    target,
 };
-use crate::wiring::{
-    secrets,
-    storage::{self, StorageError},
-};
+use crate::wiring::storage::{self, StorageError};
 
 const PATH: &str = "/api/v1/grants";
 /// The grants of a page where all are looked at.
@@ -48,16 +42,8 @@ pub(crate) enum Command {
 /// Which grants.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Configuration file that names the store [default: the one that `MCP_ULTRA_CONFIG` names]
-    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
-    config: Option<PathBuf>,
-    /// Admin API of a running gateway, such as `http://127.0.0.1:9090`, instead of the store itself
-    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN")]
-    admin: Option<String>,
-    /// Environment variable that holds the credential for the admin API [default:
-    /// `MCP_ULTRA_TOKEN`, if set]
-    #[arg(long, value_name = "NAME", requires = "admin")]
-    token_env: Option<String>,
+    #[command(flatten)]
+    place: StoreArgs,
     /// Whose grants [default: `default` in a store, the caller's tenant through the admin API]
     #[arg(long)]
     tenant: Option<String>,
@@ -134,16 +120,11 @@ struct Withdrawn {
 
 impl Common {
     async fn open(&self) -> Result<Desk, Failure> {
-        if let Some(admin) = &self.admin {
-            let transport = target::transport(admin, self.token_env.as_deref())?;
-            return Ok(Desk::Remote(AdminApi::new(transport, self.tenant.clone())));
+        if let Some(api) = self.place.remote(self.tenant.as_deref())? {
+            return Ok(Desk::Remote(api));
         }
-        let sources = Sources::from_process(self.config.as_deref())
-            .map_err(|error| config::failure(&error))?;
-        let (loaded, _) = secrets::load(&sources)
-            .await
-            .map_err(config::load_failure)?;
-        let opened = storage::open(&loaded.config.storage).await;
+        let (config, _) = self.place.load().await?;
+        let opened = storage::open(&config.storage).await;
         let database = opened.map_err(GrantsError::Open)?;
         let database = database.ok_or(GrantsError::NoStore)?;
         let tenant = self.tenant.clone();

@@ -12,10 +12,9 @@ mod revoke;
 mod rotate;
 mod show;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_backends::sql::Database;
-use mcp_ultra_config::Sources;
 use mcp_ultra_control::{
     keys::{KeyError, KeyView, Keys, NewKey, Shown},
     time::timestamp,
@@ -26,15 +25,10 @@ use serde_json::json;
 
 use self::remote::Remote;
 use super::{
-    admin::AdminApi,
-    config,
+    admin::StoreArgs,
     exit::{CommandResult, Failure},
-    target,
 };
-use crate::wiring::{
-    secrets,
-    storage::{self, StorageError},
-};
+use crate::wiring::storage::{self, StorageError};
 
 /// The commands under `key`.
 #[derive(Debug, clap::Subcommand)]
@@ -52,16 +46,8 @@ pub(crate) enum Command {
 /// Which keys.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Configuration file that names the store [default: the one that `MCP_ULTRA_CONFIG` names]
-    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
-    config: Option<PathBuf>,
-    /// Admin API of a running gateway, such as `http://127.0.0.1:9090`, instead of the store itself
-    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN")]
-    admin: Option<String>,
-    /// Environment variable that holds the credential for the admin API [default:
-    /// `MCP_ULTRA_TOKEN`, if set]
-    #[arg(long, value_name = "NAME", requires = "admin")]
-    token_env: Option<String>,
+    #[command(flatten)]
+    place: StoreArgs,
     /// Whose keys [default: `default` in a store, the caller's tenant through the admin API]
     #[arg(long)]
     tenant: Option<String>,
@@ -143,17 +129,11 @@ struct Store {
 
 impl Common {
     async fn open(&self) -> Result<Desk, Failure> {
-        if let Some(admin) = &self.admin {
-            let transport = target::transport(admin, self.token_env.as_deref())?;
-            let api = AdminApi::new(transport, self.tenant.clone());
+        if let Some(api) = self.place.remote(self.tenant.as_deref())? {
             return Ok(Desk::Remote(Remote(api)));
         }
-        let sources = Sources::from_process(self.config.as_deref())
-            .map_err(|error| config::failure(&error))?;
-        let (loaded, _) = secrets::load(&sources)
-            .await
-            .map_err(config::load_failure)?;
-        let opened = storage::open(&loaded.config.storage).await;
+        let (config, _) = self.place.load().await?;
+        let opened = storage::open(&config.storage).await;
         let database = opened.map_err(KeysError::Open)?;
         let database = database.ok_or(KeysError::NoStore)?;
         let keys = Keys::new(

@@ -14,7 +14,7 @@ pub(crate) struct Args {
 
 /// Ends a key.
 pub(super) async fn run(args: Args) -> CommandResult {
-    let remote = args.common.admin.is_some();
+    let remote = args.common.place.is_remote();
     let desk = args.common.open().await?;
     let key = desk.find(&args.key).await?;
     let key = desk.revoke(&key).await?;

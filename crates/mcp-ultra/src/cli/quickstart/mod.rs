@@ -49,9 +49,9 @@ pub(super) fn run(args: &Args) -> CommandResult {
         None
     };
     let sources = sources(args);
-    let loaded = load(&sources, access.as_ref()).map_err(|error| config::failure(&error))?;
-    let config = loaded.config.with_server(demo);
-    let level = log::start(&config.log, log::Output::Stderr);
+    let mut loaded = load(&sources, access.as_ref()).map_err(|error| config::failure(&error))?;
+    loaded.config = loaded.config.with_server(demo);
+    let level = log::start(&loaded.config.log, log::Output::Stderr);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         );
     }
     let serving = wiring::block_on(async {
-        let server = Server::start(config, None, level).await?;
+        let server = Server::start(loaded, None, level).await?;
         drop(tokio::time::timeout(DEMO_TIME, server.gateway().warmed()).await);
         let [tools, prompts, resources] = server.gateway().listed();
         let offered = format!("{tools} tools, {prompts} prompts, {resources} resources");
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
             None => open_to_all(&program, &endpoint),
         };
         drop(print(&screen(&program, &endpoint, &offered, &how)));
-        server.run(None).await
+        server.run().await
     });
     serving.map_err(Failure::failed)
 }

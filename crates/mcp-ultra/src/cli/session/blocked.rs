@@ -18,7 +18,7 @@ pub(crate) struct Args {
 pub(super) async fn run(args: Args) -> CommandResult {
     let api = args.common.api()?;
     let blocks: Vec<BlockView> = api.all(BLOCKS).await?;
-    if args.common.json {
+    if args.common.gateway.json {
         return print(&serde_json::json!(blocks).to_string());
     }
     if blocks.is_empty() {

@@ -44,7 +44,7 @@ pub(super) async fn run(args: Args) -> CommandResult {
     let api = args.common.api()?;
     let Some(subject) = &args.subject else {
         let ended = one_by_one(&api, &args.ids).await?;
-        return shown(&ended, None, args.common.json);
+        return shown(&ended, None, args.common.gateway.json);
     };
     let mut path = path(&[
         ("subject", Some(subject)),
@@ -56,7 +56,7 @@ pub(super) async fn run(args: Args) -> CommandResult {
     let headers = [("if-match", "*")];
     let reply = api.send(Method::DELETE, &path, &headers, None).await?;
     let Ended { items, block } = read(reply).await?;
-    shown(&items, block.as_ref(), args.common.json)
+    shown(&items, block.as_ref(), args.common.gateway.json)
 }
 
 /// That time is too long.

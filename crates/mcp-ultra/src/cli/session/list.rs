@@ -28,7 +28,7 @@ pub(super) async fn run(args: Args) -> CommandResult {
         ("subject", args.subject.as_deref()),
     ]);
     let sessions: Vec<SessionView> = api.all(&path).await?;
-    if args.common.json {
+    if args.common.gateway.json {
         return print(&serde_json::json!(sessions).to_string());
     }
     if sessions.is_empty() {

@@ -7,9 +7,8 @@ mod list;
 mod unblock;
 
 use super::{
-    admin::{self, AdminApi},
+    admin::{self, AdminApi, AdminArgs},
     exit::{CommandResult, Failure},
-    target,
 };
 
 const PATH: &str = "/api/v1/sessions";
@@ -32,19 +31,11 @@ pub(crate) enum Command {
 /// Which gateway, and whose things.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Admin API of the running gateway, such as `http://127.0.0.1:9090`
-    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN", required = true)]
-    admin: String,
-    /// Environment variable that holds the credential for the admin API [default:
-    /// `MCP_ULTRA_TOKEN`, if set]
-    #[arg(long, value_name = "NAME")]
-    token_env: Option<String>,
+    #[command(flatten)]
+    gateway: AdminArgs,
     /// Whose tenant [default: the caller's]
     #[arg(long)]
     tenant: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs one of them.
@@ -59,8 +50,7 @@ pub(crate) async fn run(command: Command) -> CommandResult {
 
 impl Common {
     fn api(&self) -> Result<AdminApi, Failure> {
-        let transport = target::transport(&self.admin, self.token_env.as_deref())?;
-        Ok(AdminApi::new(transport, self.tenant.clone()))
+        self.gateway.api_for(self.tenant.as_deref())
     }
 }
 

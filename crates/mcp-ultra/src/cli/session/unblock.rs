@@ -26,7 +26,7 @@ pub(super) async fn run(args: Args) -> CommandResult {
     let headers = [("if-match", &*tag)];
     let reply = api.send(Method::DELETE, &path, &headers, None).await?;
     let block: BlockView = read(reply).await?;
-    if args.common.json {
+    if args.common.gateway.json {
         return print(&serde_json::json!(block).to_string());
     }
     print("The block is over. Other gateways with the same store know it within seconds.")

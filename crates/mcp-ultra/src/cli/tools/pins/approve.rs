@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args) -> CommandResult {
     if approved.is_empty() {
         return print("No tool waits for approval.");
     }
-    let in_store = args.common.admin.is_none();
+    let in_store = !args.common.place.is_remote();
     print(&format!(
         "{} approved.{}",
         match approved.len() {

@@ -52,12 +52,12 @@ impl From<ReadError> for Failure {
 
 /// Writes the fingerprints of what the servers offer, or compares them with the file.
 pub(crate) async fn run(args: Args) -> CommandResult {
-    let (file, tools) = if args.common.admin.is_some() {
+    let (file, tools) = if args.common.place.is_remote() {
         let file = args.file.clone().ok_or_else(|| Failure::usage(NoFile))?;
         let desk = args.common.open().await?;
         (file, desk.all(false).await?)
     } else {
-        let (config, _secrets) = args.common.load().await?;
+        let (config, _secrets) = args.common.place.load().await?;
         let named = config.pinning.lock_file.as_deref().map(PathBuf::from);
         let file = args.file.clone().or(named);
         let file = file.ok_or_else(|| Failure::usage(NoFile))?;

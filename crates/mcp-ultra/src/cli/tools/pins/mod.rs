@@ -11,25 +11,19 @@ pub(super) mod lock;
 pub(super) mod pending;
 mod show;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use http::Method;
 use mcp_ultra_backends::sql::Database;
-use mcp_ultra_config::{Config, Sources};
 use mcp_ultra_control::pins::{PinError, PinView, Pins};
 use mcp_ultra_domain::{SystemClock, ports::PinStoreError};
 
 use crate::{
     cli::{
-        admin::{AdminApi, read},
-        config,
+        admin::{AdminApi, StoreArgs, read},
         exit::Failure,
-        target,
     },
-    wiring::{
-        secrets::{self, Secrets},
-        storage::{self, StorageError},
-    },
+    wiring::storage::{self, StorageError},
 };
 
 const PATH: &str = "/api/v1/tools";
@@ -39,16 +33,8 @@ const BY: &str = "mcp-ultra tools approve";
 /// Which gateway's tools.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Configuration file that names the store [default: the one that `MCP_ULTRA_CONFIG` names]
-    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
-    config: Option<PathBuf>,
-    /// Admin API of a running gateway, such as `http://127.0.0.1:9090`, instead of the configuration
-    #[arg(long, value_name = "URL", env = "MCP_ULTRA_ADMIN")]
-    admin: Option<String>,
-    /// Environment variable that holds the credential for the admin API [default:
-    /// `MCP_ULTRA_TOKEN`, if set]
-    #[arg(long, value_name = "NAME", requires = "admin")]
-    token_env: Option<String>,
+    #[command(flatten)]
+    place: StoreArgs,
 }
 
 /// Tools can't be shown or approved.
@@ -103,11 +89,10 @@ enum Desk {
 
 impl Common {
     async fn open(&self) -> Result<Desk, Failure> {
-        if let Some(admin) = &self.admin {
-            let transport = target::transport(admin, self.token_env.as_deref())?;
-            return Ok(Desk::Remote(AdminApi::new(transport, None)));
+        if let Some(api) = self.place.remote(None)? {
+            return Ok(Desk::Remote(api));
         }
-        let (config, _) = self.load().await?;
+        let (config, _) = self.place.load().await?;
         let opened = storage::open(&config.storage).await;
         let database = opened.map_err(ToolsError::Open)?;
         let database = database.ok_or(ToolsError::NoStore)?;
@@ -119,15 +104,6 @@ impl Common {
             Arc::new(|| ()),
         );
         Ok(Desk::Store(pins, database))
-    }
-
-    async fn load(&self) -> Result<(Config, Secrets), Failure> {
-        let sources = Sources::from_process(self.config.as_deref())
-            .map_err(|error| config::failure(&error))?;
-        let (loaded, secrets) = secrets::load(&sources)
-            .await
-            .map_err(config::load_failure)?;
-        Ok((loaded.config, secrets))
     }
 }
 
