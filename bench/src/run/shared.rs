@@ -61,7 +61,7 @@ pub(crate) async fn calls(binary: &Path, effort: &Effort) -> Result<Vec<AccessRo
         let extra = Extra {
             sections,
             limits: LIMITS,
-            policies: None,
+            ..Extra::default()
         };
         let mut gateway = Gateway::start_with(binary, upstream.ports(), &extra).await?;
         wait_for_tools(&mut gateway, None, ECHOES).await?;

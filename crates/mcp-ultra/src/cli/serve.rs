@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        let server = Server::start(loaded, Some((sources, secrets)), level).await?;
+        let server = Box::pin(Server::start(loaded, Some((sources, secrets)), level)).await?;
         tracing::info!(
             target: log::LISTENING,
             endpoint = server.endpoint(),

@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         );
     }
     let serving = wiring::block_on(async {
-        let server = Server::start(loaded, None, level).await?;
+        let server = Box::pin(Server::start(loaded, None, level)).await?;
         drop(tokio::time::timeout(DEMO_TIME, server.gateway().warmed()).await);
         let [tools, prompts, resources] = server.gateway().listed();
         let offered = format!("{tools} tools, {prompts} prompts, {resources} resources");
