@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::StatusCode;
@@ -132,4 +132,21 @@ async fn retries_have_a_budget() {
     assert!((10..=20).contains(&made), "{made}");
     assert_eq!(server.seen("tools/call").len(), 50 + made);
     assert!(retries(&gateway, "no_budget").await > 0);
+}
+
+/// One time holds for all attempts and the waits between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_end_with_the_time_of_their_call() {
+    let server = failing(usize::MAX).await;
+    let yaml = format!(
+        "retry: {{ attempts: 10, backoff: 600ms, backoff_at_most: 600ms }}\nlimits: {{ call_timeout: 1s }}\nservers:\n  - {{ name: fix, url: \"{}\", prefix: none, era: modern, read_only: [\"*\"] }}\n",
+        server.url()
+    );
+    let gateway = gateway(&yaml).await;
+    let begun = Instant::now();
+    let reply = modern_tool(&gateway.caller(), "reads", json!({})).await;
+    assert_eq!(kind(&reply), "timeout", "{}", reply.message);
+    // Ten waits would be three seconds at least.
+    assert!(begun.elapsed() < Duration::from_millis(2500));
+    assert!(server.seen("tools/call").len() < 6);
 }
