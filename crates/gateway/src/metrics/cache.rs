@@ -9,9 +9,9 @@ use prometheus_client::{
 };
 
 use super::{
-    Metrics, Mirror,
+    Metrics,
+    gauges::{Mirror, mirror},
     labels::{CacheLabels, KindLabel, ReasonLabel},
-    mirror,
 };
 
 /// Upper bounds of ages in seconds.
