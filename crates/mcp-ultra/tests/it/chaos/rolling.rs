@@ -16,7 +16,7 @@ const THOUGHTS: [Duration; 4] = [
     Duration::from_millis(200),
     Duration::from_secs(1),
     Duration::from_secs(2),
-    Duration::from_secs(7),
+    Duration::from_secs(10),
 ];
 /// Between two replicas.
 const PAUSE: Duration = Duration::from_secs(1);
