@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// What the name of something begins with that the gateway itself needs, and that is no server behind
+/// it. No server is called so.
+pub const DEPENDENCY: &str = "dependency:";
+
 /// What an operator has decided for a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -27,7 +31,8 @@ impl Force {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = Breaker)]
 pub struct BreakerView {
-    /// The server's name in the configuration.
+    /// The server's name in the configuration; or what the gateway itself needs, as
+    /// `dependency:redis`, of which the breaker can't be forced.
     pub server: String,
     /// `closed`, `open` or `half_open`.
     pub state: String,

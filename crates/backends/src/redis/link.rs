@@ -16,7 +16,7 @@ use std::{
 };
 
 use mcp_ultra_config::RedisSettings;
-use mcp_ultra_domain::breaker::{Breaker, Pass, Rules, State, Verdict};
+use mcp_ultra_domain::breaker::{Breaker, Pass, Rules, State, Status, Verdict};
 use redis::{ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind};
 use tokio::{
     sync::{Notify, watch},
@@ -40,6 +40,7 @@ const RULES: Rules = Rules {
     open_for: Duration::from_millis(250),
     open_at_most: PAUSE_AT_MOST,
     probes: 1,
+    probe_for: Duration::ZERO,
 };
 /// The first pause between two tries to connect, which doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -71,6 +72,8 @@ pub(super) struct Link {
     known: watch::Sender<Known>,
     /// The number of the latest connection.
     latest: AtomicU64,
+    /// How often Redis went away.
+    times_away: AtomicU64,
     lost: Notify,
     /// A command was not answered in time.
     suspect: Notify,
@@ -85,6 +88,7 @@ impl Link {
             since: Instant::now(),
             known: watch::channel(Known::Coming).0,
             latest: AtomicU64::new(0),
+            times_away: AtomicU64::new(0),
             lost: Notify::new(),
             suspect: Notify::new(),
         });
@@ -101,6 +105,17 @@ impl Link {
 
     pub(super) fn is_reachable(&self) -> bool {
         !matches!(*self.known.borrow(), Known::Away)
+    }
+
+    /// How it is for those who would ask. While Redis is away nothing of theirs is sent, also where
+    /// that is for want of a connection and the breaker has not opened.
+    pub(super) fn status(&self) -> (Status, Option<Duration>) {
+        let (mut status, wait) = self.breaker.status_for(self.age());
+        status.opened = self.times_away.load(Ordering::Relaxed);
+        if !self.is_reachable() {
+            status.state = State::Open;
+        }
+        (status, wait)
     }
 
     /// The number of the connection: another one may be to a server that has lost something.
@@ -195,6 +210,7 @@ impl Link {
     fn away(&self, why: &str) {
         let before = self.known.send_replace(Known::Away);
         if !matches!(before, Known::Away) {
+            self.times_away.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 why,
                 "Redis is away: what gateways share is this one's alone until it is back"

@@ -17,9 +17,10 @@ mod random;
 mod replay;
 mod sessions;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mcp_ultra_config::RedisSettings;
+use mcp_ultra_domain::{breaker::Status, ports::Dependency};
 
 use self::link::Link;
 pub use self::{
@@ -72,5 +73,15 @@ impl Redis {
     /// Whether it answers, as far as is known.
     pub fn is_reachable(&self) -> bool {
         self.link.is_reachable()
+    }
+}
+
+impl Dependency for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn breaker(&self) -> (Status, Option<Duration>) {
+        self.link.status()
     }
 }

@@ -1,8 +1,9 @@
 //! A database of either engine: how it is opened, and how transactions begin.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use mcp_ultra_config::PostgresSettings;
+use mcp_ultra_domain::ports::Dependency;
 use sqlx::SqlitePool;
 
 use super::{
@@ -44,6 +45,14 @@ impl Database {
         match &self.0 {
             Engine::Sqlite(pool) => pool.close().await,
             Engine::Postgres(postgres) => postgres.close().await,
+        }
+    }
+
+    /// The server that it needs; `None` where it is a file.
+    pub fn dependency(&self) -> Option<Arc<dyn Dependency>> {
+        match &self.0 {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(postgres) => Some(postgres.breaker.clone()),
         }
     }
 

@@ -145,6 +145,9 @@ pub(super) enum SqlError {
         "no connection to the database could be had in time: it can't be reached, or all connections are in use"
     )]
     NoConnection,
+    /// Most transactions before this one could not be begun.
+    #[error("the database has failed again and again, and is not asked for a moment")]
+    LeftAlone,
     /// The server went silent in the middle.
     #[error("the database did not answer within {} ms", .0.as_millis())]
     Silent(Duration),

@@ -46,6 +46,9 @@ pub struct Rules {
     pub open_at_most: Duration,
     /// How many calls decide whether it closes again.
     pub probes: u64,
+    /// How long these are waited for before others are let pass in their place: for as long as it was
+    /// open, and this long at least. What comes of those that take longer decides nothing.
+    pub probe_for: Duration,
 }
 
 /// What a breaker does.
@@ -296,6 +299,13 @@ impl Breaker {
         self.settle(&inner);
     }
 
+    /// How it is at `now`, and for how long it is open from then, where it is.
+    pub fn status_for(&self, now: Duration) -> (Status, Option<Duration>) {
+        let status = self.status(now);
+        let wait = status.open_until.map(|until| until.saturating_sub(now));
+        (status, wait)
+    }
+
     /// Whether calls pass without a look at anything else.
     pub fn lets_all_pass(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
@@ -358,7 +368,7 @@ impl Breaker {
         inner.phase = Phase::HalfOpen {
             under_way: 0,
             succeeded: 0,
-            until: now.saturating_add(self.pause(inner.times)),
+            until: now.saturating_add(self.pause(inner.times).max(self.rules.probe_for)),
         };
     }
 

@@ -11,6 +11,7 @@ const RULES: Rules = Rules {
     open_for: secs(5),
     open_at_most: secs(15),
     probes: 2,
+    probe_for: Duration::ZERO,
 };
 
 const fn secs(seconds: u64) -> Duration {
@@ -67,6 +68,29 @@ fn few_calls_and_old_ones_open_nothing() {
         // Three within the window.
         assert_eq!(call(&breaker, Verdict::Failed, secs(second * 4)), None);
     }
+}
+
+#[test]
+fn probes_have_their_time() {
+    let breaker = Breaker::new(Rules {
+        probe_for: secs(30),
+        probes: 1,
+        ..RULES
+    });
+    for _ in 0..4 {
+        call(&breaker, Verdict::Failed, secs(0));
+    }
+    // Longer than it was open.
+    let probe = breaker.admit(secs(5)).expect("it passes");
+    assert!(breaker.admit(secs(34)).is_err());
+    let changed = breaker.note(probe, Verdict::Failed, secs(34));
+    assert_eq!(changed, Some(State::Open));
+    // It is given up in the end.
+    let probe = breaker.admit(secs(50)).expect("it passes");
+    let other = breaker.admit(secs(80)).expect("it passes");
+    assert_eq!(breaker.note(probe, QUICK, secs(81)), None);
+    let changed = breaker.note(other, QUICK, secs(82));
+    assert_eq!(changed, Some(State::Closed));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod announcements;
 mod block_store;
 mod breaker_board;
 mod cache_store;
+mod dependency;
 mod grant_store;
 mod idempotency;
 mod key_store;
@@ -22,6 +23,7 @@ pub use announcements::{
 pub use block_store::{BlockStore, BlockStoreError, MemoryBlockStore};
 pub use breaker_board::{BreakerBoard, BreakerNews, Decision, NoBoard, Posted};
 pub use cache_store::{CacheFound, CacheStore, MemoryCacheStore};
+pub use dependency::Dependency;
 pub use grant_store::{GrantStore, GrantStoreError, MemoryGrantStore};
 pub use idempotency::{Claim, IdempotencyError, IdempotencyStore, MemoryIdempotencyStore};
 pub use key_store::{KeyStore, KeyStoreError, MemoryKeyStore};

@@ -20,6 +20,9 @@ use super::{
 
 /// A secret is looked up again where a key was changed meanwhile, so often.
 const ATTEMPTS: usize = 3;
+/// Keys that could not be read again are read again after so long, so that a change is known soon after
+/// the store is back.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Where no more are held, one part in so many is dropped, which is not done for each new one then.
 const DROPPED: usize = 16;
 
@@ -190,14 +193,20 @@ impl ApiKeys {
     /// Reads keys in use again and notes when they were used, for as long as there is anyone to
     /// know them for.
     pub(super) async fn keep_up(keys: Weak<Self>) {
+        let mut are_known = true;
         loop {
-            let Some(pause) = keys.upgrade().map(|keys| keys.settings.recheck) else {
+            let Some(recheck) = keys.upgrade().map(|keys| keys.settings.recheck) else {
                 return;
+            };
+            let pause = if are_known {
+                recheck
+            } else {
+                recheck.min(AGAIN)
             };
             tokio::time::sleep(pause).await;
             let Some(keys) = keys.upgrade() else { return };
             keys.note_uses().await;
-            keys.recheck().await;
+            are_known = keys.recheck().await;
         }
     }
 

@@ -250,6 +250,28 @@ async fn known_keys_serve_while_the_store_is_down_until_their_maximum_age() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_is_known_soon_after_the_store_is_back() {
+    let rig = rig(100);
+    let (key, token) = rig.key("a").await;
+    rig.identity.warm();
+    let principal = rig.identity.identify(&token).await.unwrap();
+    rig.store.down.store(true, Ordering::SeqCst);
+    rig.pass(RECHECK + Duration::from_millis(500)).await;
+    rig.store.down.store(false, Ordering::SeqCst);
+    rig.revoke(key).await;
+    // It was just missed, and is not left for as long again.
+    rig.pass(RECHECK / 5).await;
+    assert!(is_withdrawn(&principal));
+    assert_eq!(rig.refused(&token).await, Some(Refused::Revoked));
+    // Then there is time again.
+    let (_, other) = rig.key("b").await;
+    rig.identity.identify(&other).await.unwrap();
+    let finds = rig.finds();
+    rig.pass(RECHECK / 2).await;
+    assert_eq!(rig.finds(), finds);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_keys_is_bounded_and_none_escapes_a_revocation() {
     let rig = rig(32);
     rig.identity.warm();

@@ -43,8 +43,8 @@ use mcp_ultra_domain::{
     pinning::{LockFile, Mode},
     policy::{Policies, PolicyName},
     ports::{
-        Announcements, BreakerBoard, CacheStore, LimitStore, PinStore, Rendezvous, SecretStates,
-        SessionStore,
+        Announcements, BreakerBoard, CacheStore, Dependency, LimitStore, PinStore, Rendezvous,
+        SecretStates, SessionStore,
     },
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
@@ -105,6 +105,8 @@ pub struct Gateway {
     pub(crate) limits: Arc<dyn LimitStore>,
     secrets: Arc<dyn SecretStates>,
     announcements: Arc<dyn Announcements>,
+    /// What it needs besides its upstreams.
+    dependencies: Vec<Arc<dyn Dependency>>,
     /// Where others say how their circuit breakers are.
     shared_breakers: Option<breakers::Shared>,
     /// The other replicas, where there may be any.
@@ -162,6 +164,8 @@ pub struct Parts {
     pub breakers: Option<Arc<dyn BreakerBoard>>,
     /// How other replicas are reached, where there may be any.
     pub rendezvous: Option<Arc<dyn Rendezvous>>,
+    /// What the gateway needs besides its upstreams, for the metrics and the admin API.
+    pub dependencies: Vec<Arc<dyn Dependency>>,
     /// What the listener counts, for the metrics.
     pub listener: Arc<ListenerMetrics>,
 }
@@ -212,6 +216,7 @@ impl Gateway {
             announcements,
             breakers,
             rendezvous,
+            dependencies,
             listener,
         } = parts;
         let settings = Settings::new(&config, lock);
@@ -246,6 +251,7 @@ impl Gateway {
             limits,
             secrets,
             announcements,
+            dependencies,
             shared_breakers: breakers.map(breakers::Shared::new),
             replicas,
             sessions: Registry::default(),

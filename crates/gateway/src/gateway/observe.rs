@@ -13,7 +13,7 @@ use crate::{
     limits::Exceeded,
     metrics::{Gauges, RegistryState, UpstreamGauges},
     pipeline::Refusal,
-    upstream::Upstream,
+    upstream::{Upstream, seconds},
 };
 
 use super::Gateway;
@@ -41,6 +41,16 @@ impl Gateway {
             Some((upstream.name().clone(), status, seconds))
         };
         upstreams.filter_map(of).collect()
+    }
+
+    /// The circuit breakers of what the gateway needs besides its upstreams: the same of each.
+    pub fn dependencies(&self) -> Vec<(&'static str, Status, Option<u64>)> {
+        let all = self.dependencies.iter();
+        all.map(|one| {
+            let (status, wait) = one.breaker();
+            (one.name(), status, wait.map(seconds))
+        })
+        .collect()
     }
 
     /// Forces the circuit breaker of an upstream, or no more; `false` where there is none.
@@ -122,6 +132,7 @@ impl Gateway {
             announcements: self.announcements.state(),
             cache: self.cache.size(),
             evicted: self.cache.evicted(),
+            dependencies: self.dependencies(),
             pins: self.pinning.tallies(),
             flags: self.tally_of_flags(),
             upstreams: snapshot

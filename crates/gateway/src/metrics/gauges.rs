@@ -18,9 +18,9 @@ use prometheus_client::metrics::counter::{Atomic, Counter};
 use super::{
     Metrics,
     labels::{
-        AnnouncementLabels, BreakerLabels, FindingLabels, FlagLabel, LimitLabel, ListLabel,
-        ReasonLabel, ResultLabel, RetryLabels, SecretLabel, StandingLabels, StateLabel,
-        UpstreamLabel,
+        AnnouncementLabels, BreakerLabels, DependencyLabel, DependencyLabels, FindingLabels,
+        FlagLabel, LimitLabel, ListLabel, ReasonLabel, ResultLabel, RetryLabels, SecretLabel,
+        StandingLabels, StateLabel, UpstreamLabel,
     },
 };
 use crate::{gateway::FlagTally, pinning::Tally};
@@ -62,6 +62,8 @@ pub(crate) struct Gauges {
     pub shared: Option<bool>,
     /// `None` where there are no others.
     pub announcements: Option<AnnouncementState>,
+    /// The breakers of what the gateway needs besides its upstreams.
+    pub dependencies: Vec<(&'static str, Status, Option<u64>)>,
     pub pins: Vec<(Arc<str>, Tally)>,
     /// How many answers are kept, and in how many bytes.
     pub cache: (usize, usize),
@@ -93,6 +95,21 @@ impl Metrics {
             ] {
                 let labels = AnnouncementLabels { kind, outcome };
                 mirror(&self.announcements.get_or_create(&labels), count);
+            }
+        }
+    }
+
+    fn depended(&self, dependencies: &[(&'static str, Status, Option<u64>)]) {
+        for (dependency, status, _) in dependencies {
+            let label = DependencyLabel { dependency };
+            mirror(&self.dependency_opened.get_or_create(&label), status.opened);
+            for state in State::ALL {
+                let labels = DependencyLabels {
+                    dependency,
+                    state: state.as_str(),
+                };
+                let is_in = i64::from(status.state == state);
+                self.dependencies.get_or_create(&labels).set(is_in);
             }
         }
     }
@@ -130,6 +147,7 @@ impl Metrics {
         if let Some(state) = &gauges.announcements {
             self.announced(state);
         }
+        self.depended(&gauges.dependencies);
         self.pinned(&gauges.pins);
         self.cache.gauges(gauges.cache, &gauges.evicted);
         self.flagged(&gauges.flags);

@@ -62,6 +62,16 @@ impl Metrics {
             self.breaker_opened.clone(),
         );
         registry.register(
+            "mcp_dependency_breaker",
+            "What the circuit breaker of something that the gateway needs does: 1 for its state",
+            self.dependencies.clone(),
+        );
+        registry.register(
+            "mcp_dependency_breaker_opened",
+            "How often the circuit breaker of something that the gateway needs has opened",
+            self.dependency_opened.clone(),
+        );
+        registry.register(
             "mcp_upstream_retries",
             "Calls of an upstream that failed and could be made again: made, or not for want of budget",
             self.retries.clone(),

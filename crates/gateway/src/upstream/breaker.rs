@@ -37,8 +37,7 @@ impl Upstream {
 
     /// How its breaker is, and in how many seconds it lets a call through where it is open.
     pub(crate) fn breaker_for(&self) -> Option<(Status, Option<u64>)> {
-        let (status, now) = (self.breaker()?, self.age());
-        let wait = status.open_until.map(|until| until.saturating_sub(now));
+        let (status, wait) = self.breaker.as_ref()?.status_for(self.age());
         Some((status, wait.map(seconds)))
     }
 
@@ -142,6 +141,6 @@ fn open(refused: Refused) -> UpstreamError {
 }
 
 /// Rounded up: who comes back then is not too early.
-fn seconds(time: Duration) -> u64 {
+pub(crate) fn seconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }

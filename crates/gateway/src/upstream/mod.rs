@@ -40,7 +40,7 @@ use tokio::{
 };
 
 pub use behalf::{Behalf, OnBehalf};
-pub(crate) use breaker::Trial;
+pub(crate) use breaker::{Trial, seconds};
 pub(crate) use credentials::Means;
 pub use eras::Eras;
 pub use error::UpstreamError;

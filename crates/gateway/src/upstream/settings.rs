@@ -295,6 +295,7 @@ fn breaker(section: &BreakerSection) -> Option<Rules> {
         open_for: section.open_for.get(),
         open_at_most: section.open_at_most.get(),
         probes: section.probes.get().into(),
+        probe_for: Duration::ZERO,
     })
 }
 

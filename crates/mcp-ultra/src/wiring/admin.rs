@@ -12,7 +12,7 @@ use mcp_ultra_control::{
         rule::{InForce, Rule},
     },
     blocks::Blocks,
-    breakers::{BreakerView, Breakers, Force},
+    breakers::{BreakerView, Breakers, DEPENDENCY, Force},
     grants::{Grants, LinkError, Links, MadeLink, Revoked, Withdraw},
     keys::Keys,
     pins::Pins,
@@ -22,7 +22,7 @@ use mcp_ultra_control::{
 };
 use mcp_ultra_domain::{
     Announcement, Clock, Grant, Principal,
-    breaker::Forced,
+    breaker::{Forced, Status},
     holder,
     policy::Policies,
     ports::{Announcements, IdempotencyStore},
@@ -239,24 +239,13 @@ struct OfServers(Arc<Gateway>);
 
 impl Breakers for OfServers {
     fn list(&self) -> Vec<BreakerView> {
-        let mut all: Vec<BreakerView> = self
-            .0
-            .breakers()
-            .into_iter()
-            .map(|(server, status, retry_after)| BreakerView {
-                server: server.to_string(),
-                state: status.state.as_str().to_owned(),
-                forced: status.forced.map(|forced| match forced {
-                    Forced::Open => Force::Open,
-                    Forced::Closed => Force::Closed,
-                }),
-                retry_after,
-                calls: status.tally.calls,
-                failed: status.tally.failed,
-                slow: status.tally.slow,
-                opened: status.opened,
-            })
-            .collect();
+        let servers = self.0.breakers().into_iter();
+        let servers =
+            servers.map(|(server, status, wait)| shown(server.to_string(), &status, wait));
+        let others = self.0.dependencies().into_iter();
+        let others =
+            others.map(|(name, status, wait)| shown(format!("{DEPENDENCY}{name}"), &status, wait));
+        let mut all: Vec<BreakerView> = servers.chain(others).collect();
         all.sort_by(|one, other| one.server.cmp(&other.server));
         all
     }
@@ -267,6 +256,22 @@ impl Breakers for OfServers {
             Force::Closed => Forced::Closed,
         });
         self.0.force_breaker(server, forced)
+    }
+}
+
+fn shown(server: String, status: &Status, retry_after: Option<u64>) -> BreakerView {
+    BreakerView {
+        server,
+        state: status.state.as_str().to_owned(),
+        forced: status.forced.map(|forced| match forced {
+            Forced::Open => Force::Open,
+            Forced::Closed => Force::Closed,
+        }),
+        retry_after,
+        calls: status.tally.calls,
+        failed: status.tally.failed,
+        slow: status.tally.slow,
+        opened: status.opened,
     }
 }
 

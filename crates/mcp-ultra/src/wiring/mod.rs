@@ -37,7 +37,7 @@ use mcp_ultra_domain::{
     SystemClock,
     flags::FlagErrors,
     policy::PolicyErrors,
-    ports::{BlockStoreError, NoSecrets, RegistryStoreError, SecretStates},
+    ports::{BlockStoreError, Dependency, NoSecrets, RegistryStoreError, SecretStates},
     registry::Registry,
 };
 use mcp_ultra_edge::{
@@ -253,6 +253,7 @@ impl Server {
             announcements: messaging.announcements(),
             breakers: shared.breakers(),
             rendezvous: messaging.rendezvous(),
+            dependencies: dependencies(storage.as_ref(), &shared),
             listener: listener.metrics(),
         })?;
         let admin = admin::Admin::bind(
@@ -417,6 +418,11 @@ async fn whole(
     follow.in_force(&candidate.of_file, &candidate.shadowed);
     origins.registry = Some(follow);
     Ok((candidate, Some(link)))
+}
+
+fn dependencies(storage: Option<&Database>, shared: &Shared) -> Vec<Arc<dyn Dependency>> {
+    let database = storage.and_then(Database::dependency);
+    database.into_iter().chain(shared.dependency()).collect()
 }
 
 fn listener_config(address: SocketAddr, limits: &LimitsSection) -> ListenerConfig {

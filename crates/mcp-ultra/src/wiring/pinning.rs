@@ -131,6 +131,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         announcements: Arc::new(MemoryAnnouncements::default().replica()),
         breakers: None,
         rendezvous: None,
+        dependencies: Vec::new(),
         listener: Arc::default(),
     })?;
     gateway.start();

@@ -10,7 +10,7 @@ use mcp_ultra_config::{Config, RedisSettings};
 use mcp_ultra_domain::{
     Clock,
     ports::{
-        BreakerBoard, CacheStore, LimitStore, MemoryLimitStore, MemoryReplayStore,
+        BreakerBoard, CacheStore, Dependency, LimitStore, MemoryLimitStore, MemoryReplayStore,
         MemorySessionStore, ReplayStore, SessionStore,
     },
 };
@@ -49,6 +49,12 @@ impl Shared {
             Some(redis) => redis::limits::start(redis, limits_secret(config), tracked, clock).await,
             None => Arc::new(MemoryLimitStore::new(tracked)),
         }
+    }
+
+    /// What is needed for that.
+    pub(super) fn dependency(&self) -> Option<Arc<dyn Dependency>> {
+        let redis = self.redis.clone()?;
+        Some(Arc::new(redis))
     }
 
     /// Where replicas say how their circuit breakers are.

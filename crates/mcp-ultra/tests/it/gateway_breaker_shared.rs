@@ -37,6 +37,13 @@ async fn state(gateway: &Gateway) -> String {
     states.next().unwrap_or_default().to_owned()
 }
 
+/// The servers that a list says do not answer.
+async fn marked(caller: &Caller) -> Value {
+    let listed = caller.call("tools/list", json!({})).await.unwrap();
+    let meta = &listed.result()["_meta"];
+    meta["io.github.vertikon.mcp-ultra/unavailable"].clone()
+}
+
 /// Calls until the breaker is open; how many calls that took.
 async fn open(caller: &Caller) -> usize {
     for calls in 1..20 {
@@ -67,6 +74,7 @@ async fn gateways_open_and_close_together_and_one_probes() {
         begun.elapsed()
     );
     assert_eq!(called(&there).await, "circuit_open");
+    assert_eq!(marked(&there).await, json!(["fix"]));
 
     // Both are asked all the time: of all calls that pass, there is one that fails in each phase.
     let mut failed = 0;
@@ -106,7 +114,7 @@ async fn gateways_open_and_close_together_and_one_probes() {
 }
 
 /// A gateway with an admin API, and where that is.
-async fn with_admin(yaml: &str) -> (Gateway, String) {
+pub(crate) async fn with_admin(yaml: &str) -> (Gateway, String) {
     let mut gateway = gateway(yaml).await;
     let line = gateway.logged(&["the admin API listens"], SOON).await;
     let line: Value = serde_json::from_str(&line.unwrap()).unwrap();

@@ -14,8 +14,7 @@ use crate::{
 };
 
 /// A configuration for a database of its own, and what the owner of its tables has besides.
-async fn configuration() -> (String, String) {
-    let server = Postgres::shared().await.unwrap();
+pub(crate) async fn configuration(server: &Postgres) -> (String, String) {
     let admin = server.database().await.unwrap();
     let (database, port) = (&admin.database, admin.address.port());
     let roles = format!(
@@ -32,7 +31,7 @@ async fn configuration() -> (String, String) {
     (yaml, owner)
 }
 
-async fn status(gateway: &Gateway, token: &str) -> u16 {
+pub(crate) async fn status(gateway: &Gateway, token: &str) -> u16 {
     let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     let mut caller = gateway.caller();
     caller.extra_headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
@@ -45,7 +44,7 @@ async fn tables_are_made_first_and_keys_are_known_to_all() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let (owners, gateways) = (file("owner.yaml"), file("gateway.yaml"));
-    let (yaml, owner) = configuration().await;
+    let (yaml, owner) = configuration(Postgres::shared().await.unwrap()).await;
     std::fs::write(&owners, format!("{yaml}{owner}")).unwrap();
     std::fs::write(&gateways, &yaml).unwrap();
 

@@ -35,6 +35,7 @@ mod gateway_asking;
 mod gateway_blocks;
 mod gateway_breaker;
 mod gateway_breaker_admin;
+mod gateway_breaker_dependencies;
 mod gateway_breaker_shared;
 mod gateway_cache;
 mod gateway_connect;

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_testkit::raw::{Client, modern::Caller};
+use mcp_ultra_testkit::{
+    raw::{Client, modern::Caller},
+    stores::Redis,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -17,6 +20,7 @@ use tokio::{
 };
 
 use super::cli::{command, run};
+use crate::gateway_redis::sections;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -82,10 +86,11 @@ const FLAGS: &str = r#"{"flags": {"tool.demo_add_note.enabled": {
   "state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "off",
   "metadata": {"owner": "ops", "expires": "2020-01-01"}}}}"#;
 
-/// A gateway with the demo server behind it.
+/// A gateway with the demo server behind it, and with a Redis, whose breaker has a series.
 struct Serving {
     process: Child,
     endpoint: String,
+    _redis: Redis,
     _folder: tempfile::TempDir,
 }
 
@@ -97,10 +102,11 @@ impl Serving {
         fs::write(&flags, FLAGS).unwrap();
         let flags = flags.display();
         let program = env!("CARGO_BIN_EXE_mcp-ultra");
+        let redis = Redis::start().await.unwrap();
         let text = format!(
             "server: {{ port: 0 }}\nflags: {{ files: ['{flags}'] }}\nservers:\n  - name: demo\n    command: {program}\n    args: [demo-server]\n    env: {{ DEMO_KEY: '${{secret:demo}}' }}\n  - name: gone\n    url: http://127.0.0.1:1/mcp\n    credentials: {{ kind: client_credentials, token_endpoint: http://127.0.0.1:1/token, client_id: a, client_secret: '${{secret:demo}}' }}\n"
         );
-        fs::write(&file, text).unwrap();
+        fs::write(&file, text + &sections(&redis)).unwrap();
         let mut process = command(&["serve", "--config", &file.to_string_lossy()])
             .env("MCP_ULTRA_SECRET_DEMO", "not-a-secret")
             .stderr(std::process::Stdio::null())
@@ -122,6 +128,7 @@ impl Serving {
         let gateway = Self {
             process,
             endpoint,
+            _redis: redis,
             _folder: folder,
         };
         for _ in 0..200 {

@@ -1,6 +1,7 @@
 //! PostgreSQL, directly or behind a PgBouncer in transaction mode: pools of connections, and the
 //! transactions on them.
 
+mod breaker;
 mod check;
 pub(super) mod connect;
 mod replica;
@@ -17,6 +18,7 @@ use super::{
     transaction::{Access, Scope},
 };
 
+pub(super) use breaker::PrimaryBreaker;
 pub(super) use session::Session;
 
 /// How long a connection lives at most, so that a server that was replaced, or a password that was
@@ -31,6 +33,7 @@ pub(super) struct Postgres {
     primary: PgPool,
     replica: Option<Arc<Replica>>,
     statement_timeout: Duration,
+    pub(super) breaker: Arc<PrimaryBreaker>,
 }
 
 impl Postgres {
@@ -52,6 +55,7 @@ impl Postgres {
             primary,
             replica: replica.map(|server| Arc::new(Replica::new(settings, server))),
             statement_timeout: settings.statement_timeout.get(),
+            breaker: Arc::new(PrimaryBreaker::new(settings)),
         })
     }
 
@@ -66,8 +70,15 @@ impl Postgres {
         {
             return Ok(session);
         }
-        let connection = self.primary.acquire().await?;
-        Session::begin(connection, scope, access, self.statement_timeout).await
+        // The gateway is ending, which says nothing of the server.
+        if self.primary.is_closed() {
+            return Err(sqlx::Error::PoolClosed.into());
+        }
+        let begun = async {
+            let connection = self.primary.acquire().await?;
+            Session::begin(connection, scope, access, self.statement_timeout).await
+        };
+        self.breaker.pass(begun).await
     }
 
     pub(super) async fn close(&self) {

@@ -12,9 +12,9 @@ use super::key;
 use crate::site::Site;
 
 /// What a call may take at most with the timeouts of [`quick`], on a machine that is busy.
-const BOUND: Duration = Duration::from_secs(8);
+pub(super) const BOUND: Duration = Duration::from_secs(8);
 
-fn quick(settings: &PostgresSettings) -> PostgresSettings {
+pub(super) fn quick(settings: &PostgresSettings) -> PostgresSettings {
     let mut settings = settings.clone();
     settings.statement_timeout = Period::from_secs(1);
     settings.pool.acquire_timeout = Period::from_secs(2);
@@ -51,7 +51,7 @@ async fn another_password_is_refused_and_not_told() {
 }
 
 /// Keeps everybody else from the table of keys until it is told to let go.
-struct Hold {
+pub(super) struct Hold {
     admin: Login,
     holder: JoinHandle<Result<String, StoreError>>,
 }
@@ -60,7 +60,7 @@ const HELD: &str = "from pg_locks where mode = 'AccessExclusiveLock' and granted
     and relation = 'api_keys'::regclass";
 
 impl Hold {
-    async fn start(site: &Site) -> Self {
+    pub(super) async fn start(site: &Site) -> Self {
         let admin = site.admin.clone();
         let holder = tokio::spawn(async move {
             let hold = "begin; lock table api_keys; select pg_sleep(60)";
@@ -74,7 +74,7 @@ impl Hold {
         Self { admin, holder }
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         let end = format!("select pg_terminate_backend(pid) {HELD}");
         self.admin.sql(&end).await.unwrap();
         assert!(self.holder.await.unwrap().is_err(), "it is cut off");

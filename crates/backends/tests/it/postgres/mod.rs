@@ -1,5 +1,6 @@
 //! What holds of PostgreSQL alone.
 
+mod breaker;
 mod failures;
 mod migrations;
 mod replica;

@@ -13,7 +13,7 @@ const PATH: &str = "/api/v1/breakers";
 /// The commands under `breaker`.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// List the circuit breakers of all servers
+    /// List the circuit breakers of all servers, and of what the gateway itself needs
     List(list::Args),
     /// Force the breaker of a server open or closed, or let it decide by itself again
     Force(force::Args),

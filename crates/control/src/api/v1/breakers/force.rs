@@ -9,10 +9,10 @@ use crate::{
         Api,
         caller::Caller,
         input::{DryRun, Identifier, Input, Parameters},
-        problem::Problem,
+        problem::{Kind, Problem},
         revision::{IfMatch, Shown},
     },
-    breakers::{BreakerView, Force},
+    breakers::{BreakerView, DEPENDENCY, Force},
 };
 
 /// What the breaker is to do.
@@ -51,6 +51,12 @@ pub(super) async fn force(
     caller.may_for_all(&api, Action::AdminBreakersForce)?;
     let there = find(&api, &server)?;
     meant.check(&tag(&there))?;
+    if server.starts_with(DEPENDENCY) {
+        return Err(Problem::new(
+            Kind::CONFLICT,
+            "the circuit breaker of what the gateway itself needs decides by itself",
+        ));
+    }
     if query.dry_run {
         return Ok(shown(there));
     }

@@ -28,7 +28,7 @@ pub(super) struct Which {
 /// A page of them.
 type Breakers = List<BreakerView>;
 
-/// The circuit breakers of all servers that have one, as this gateway has them.
+/// The circuit breakers of servers and of what the gateway itself needs, as this gateway has them.
 #[utoipa::path(
     get,
     path = "/",
