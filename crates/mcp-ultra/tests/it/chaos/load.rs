@@ -29,6 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How a call fails whose gateway has not waited for its person.
 pub(super) const NOT_WAITING: &str = "not_waiting";
 
+/// How the answer to a question fails while the gateway that waits for it can't be reached. It can be sent
+/// again, unlike everything else.
+const UNREACHABLE: &str = "unreachable";
+/// For how long it is, and how often.
+const PERSISTENCE: Duration = Duration::from_mins(2);
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What a call asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -203,15 +210,16 @@ async fn modern(common: Arc<Common>, caller: Caller, name: String) {
         }
         let (kind, upstream) = next(number);
         let nonce = format!("{name}-{number}");
-        let call = modern_call(&caller, (kind, upstream), &nonce, Duration::ZERO);
+        let call = modern_call(&common, &caller, (kind, upstream), &nonce, Duration::ZERO);
         common.note(nonce.clone(), (kind, upstream), call).await;
     }
 }
 
 /// One call; what is asked on the way is answered after a thought.
 async fn modern_call(
+    common: &Common,
     caller: &Caller,
-    (kind, upstream): (Kind, &str),
+    (kind, upstream): (Kind, &'static str),
     nonce: &str,
     thought: Duration,
 ) -> Outcome {
@@ -224,7 +232,28 @@ async fn modern_call(
         params["inputResponses"] = Value::Object(answers.collect());
         params["requestState"] = asked.result()["requestState"].clone();
         tokio::time::sleep(thought).await;
-        reply = caller.call("tools/call", params).await;
+        let answered = Instant::now();
+        loop {
+            let begun = Instant::now();
+            reply = caller.call("tools/call", params.clone()).await;
+            let is_told_to_come_again = reply
+                .as_ref()
+                .is_ok_and(|reply| reply.message["error"]["data"]["reason"] == UNREACHABLE);
+            if !is_told_to_come_again || answered.elapsed() > PERSISTENCE {
+                break;
+            }
+            // It has failed all the same, and the call still waits.
+            common.records.lock().push(Record {
+                nonce: nonce.to_owned(),
+                kind,
+                upstream,
+                begun,
+                ended: Instant::now(),
+                thought,
+                outcome: Outcome::Failed(UNREACHABLE.to_owned()),
+            });
+            tokio::time::sleep(AGAIN).await;
+        }
     }
     judge(reply, nonce)
 }
@@ -237,7 +266,7 @@ async fn thinking(common: Arc<Common>, caller: Caller, name: String, thought: Du
         }
         let nonce = format!("{name}-{number}");
         let what = (Kind::Asked, FAR);
-        let call = modern_call(&caller, what, &nonce, thought);
+        let call = modern_call(&common, &caller, what, &nonce, thought);
         let noted = common.note_thought(nonce.clone(), what, thought, call);
         noted.await;
     }

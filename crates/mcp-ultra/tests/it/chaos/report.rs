@@ -22,7 +22,7 @@ pub(super) struct Cell {
     pub unrelated: usize,
     /// From the first call that failed until the last one had.
     failing: Duration,
-    /// From when the part was brought back until the last call had failed.
+    /// From when the part was brought back until a call was begun for the last time that failed.
     pub heals_after: Duration,
     /// The longest that a call took that failed.
     longest: Duration,
@@ -53,6 +53,7 @@ impl Cell {
         }
         let first = failed.iter().map(|(record, _)| record.begun).min();
         let last = failed.iter().map(|(record, _)| record.ended).max();
+        let last_begun = failed.iter().map(|(record, _)| record.begun).max();
         let took = failed.iter().map(|(record, _)| record.ended - record.begun);
         let unrelated = failed
             .iter()
@@ -65,7 +66,7 @@ impl Cell {
             failing: last.zip(first).map_or(Duration::ZERO, |(last, first)| {
                 last.saturating_duration_since(first.max(broken))
             }),
-            heals_after: last.map_or(Duration::ZERO, |last| {
+            heals_after: last_begun.map_or(Duration::ZERO, |last| {
                 last.saturating_duration_since(mended)
             }),
             longest: took.max().unwrap_or_default(),
@@ -115,10 +116,10 @@ are answered at once, after progress, and after a question to the user, and call
 back. Every call carries a nonce that the upstream notes when it does its work.
 
 - **calls**: begun and ended while it was broken. **failed**: from the fault until all is well again, and for how long. A call is not made
-  again by its caller. **elsewhere**: those of them that have nothing to do with the part: calls to the other upstream; with Redis all; with
+  again by its caller; the answer to a question is sent again where the gateway says that it can be (`unreachable`), and each time counts. **elsewhere**: those of them that have nothing to do with the part: calls to the other upstream; with Redis all; with
   PostgreSQL all but those with a key that was withdrawn, which can't be looked up and is refused by 503; with NATS all but answers to
   questions.
-- **healed after**: from when the part was there again until the last call had failed.
+- **healed after**: from when the part was there again until a call was begun for the last time that failed.
 - **wrong**: answers of another call, calls that were answered and not done exactly once, that failed and were done twice, that were done
   though they are forbidden or their key was withdrawn.
 - **left**: parked calls, sessions, streams, upstream sessions and breakers of the replicas, open transactions and locks of PostgreSQL, and
