@@ -281,10 +281,12 @@ impl Talk {
                 Outcome::Cancelled
             }
             Ended::Failed(error) => {
+                // The client first: an upstream that is late may not take this in time either.
+                let outcome = fail(&self.gateway, &self.routed, &error, reply).await;
                 if matches!(error, UpstreamError::Timeout(_)) {
                     self.exchange.cancel("the request took too long").await;
                 }
-                fail(&self.gateway, &self.routed, &error, reply).await
+                outcome
             }
         }
     }

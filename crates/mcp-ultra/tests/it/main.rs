@@ -42,6 +42,7 @@ mod gateway_connect;
 mod gateway_connect_ended;
 mod gateway_connect_scopes;
 mod gateway_credentials;
+mod gateway_cut_off;
 mod gateway_eras;
 mod gateway_federation;
 mod gateway_flags;
