@@ -21,7 +21,8 @@ pub(crate) use rate::RateLease;
 pub const LEASE: Duration = Duration::from_secs(1);
 /// How long to wait for an answer that is on its way.
 const ROUND: Duration = Duration::from_millis(10);
-/// How many events of a quota a process may be ahead by, at most: a quota may be in the millions.
+/// How many events of a quota a process may be ahead by: its share of a small one, and no more of one that
+/// is in the millions than this, or its hundredth, which is what may come before an answer is there.
 const MOST_OF_QUOTA: u32 = 64;
 
 /// Those that share a limit, as one of them knows it.
@@ -79,6 +80,11 @@ fn ahead(most: u32, replicas: u32) -> u32 {
     most.div_ceil(replicas.max(1))
 }
 
+/// The same of a quota of `most` a day.
+fn ahead_of_quota(most: u32, replicas: u32) -> u32 {
+    ahead(most, replicas).min(MOST_OF_QUOTA.max(most / 100))
+}
+
 /// How many events one of them holds at most.
 fn held(ahead: u32) -> u32 {
     (ahead / 8).max(1)
@@ -94,7 +100,7 @@ pub fn most_beyond(burst: u32, replicas: u32) -> u64 {
 
 /// The same of a quota of `most` a day: nothing that was held from before counts then.
 pub fn most_beyond_quota(most: u32, replicas: u32) -> u64 {
-    u64::from(replicas) * u64::from(ahead(most, replicas).min(MOST_OF_QUOTA))
+    u64::from(replicas) * u64::from(ahead_of_quota(most, replicas))
 }
 
 /// The next number of events to lease: none for a key that is asked for seldom, and twice as many

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Against, Answer, Ask, Fleet, LEASE, MOST_OF_QUOTA, ROUND, ahead, held, next_batch};
+use super::{Against, Answer, Ask, Fleet, LEASE, ROUND, ahead, ahead_of_quota, held, next_batch};
 use crate::limits::{day_of, quota::until_tomorrow, rate::nanos};
 
 /// How long to wait for more while the place that counts does not answer: it may be back then.
@@ -44,7 +44,7 @@ impl QuotaLease {
         if fleet.apart && self.debt >= ahead(left, fleet.replicas) {
             return Err(until_tomorrow(now).min(APART));
         }
-        if !fleet.apart && self.debt >= ahead(most, fleet.replicas).min(MOST_OF_QUOTA) {
+        if !fleet.apart && self.debt >= ahead_of_quota(most, fleet.replicas) {
             return Err(ROUND);
         }
         self.debt += 1;
@@ -91,7 +91,7 @@ impl QuotaLease {
     pub(crate) fn ask(&mut self, most: u32, fleet: Fleet, now: Duration) -> Ask {
         self.turn(now);
         let now = nanos(now);
-        let at_most = held(ahead(most, fleet.replicas).min(MOST_OF_QUOTA));
+        let at_most = held(ahead_of_quota(most, fleet.replicas));
         self.batch = next_batch(self.batch, now.saturating_sub(self.asked), at_most);
         self.asked = now;
         self.telling = self.debt;

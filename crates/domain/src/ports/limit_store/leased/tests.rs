@@ -185,9 +185,9 @@ proptest! {
     #[test]
     fn a_quota_is_kept_to_what_is_stated_and_all_of_it_can_be_used(
         replicas in 1_u32..6,
-        most in 1_u32..400,
+        most in prop_oneof![1_u32..400, 6_000_u32..12_000],
         delay in 0_u64..30,
-        events in prop::collection::vec((0_usize..6, 0_u64..40, 1_usize..12), 1..200),
+        events in prop::collection::vec((0_usize..6, 0_u64..40, 1_usize..40), 1..200),
     ) {
         let mut world = World::new(replicas);
         let mut admitted = 0_u64;
@@ -343,6 +343,18 @@ fn a_quota_that_is_used_up_is_so_at_all_and_begins_anew_tomorrow() {
     world.now += wait;
     world.center = Center::default();
     assert!(world.quota(0, 60));
+}
+
+#[test]
+fn nobody_is_refused_while_most_of_a_large_quota_is_left() {
+    let most = 4_000_000;
+    let mut world = World::new(3);
+    for _ in 0..20 {
+        // Within one millisecond, before anything is answered.
+        let admitted = (0..10_000).filter(|_| world.quota(0, most)).count();
+        assert_eq!(admitted, 10_000);
+        world.pass(10, 3);
+    }
 }
 
 #[test]
