@@ -32,13 +32,13 @@ impl Force {
 #[schema(as = Breaker)]
 pub struct BreakerView {
     /// The server's name in the configuration; or what the gateway itself needs, as
-    /// `dependency:redis`, of which the breaker can't be forced.
+    /// `dependency:redis`.
     pub server: String,
     /// `closed`, `open` or `half_open`.
     pub state: String,
     /// What an operator has decided; null where it decides by itself. It lasts until it is taken
     /// back: of all gateways that share a Redis; else of this one, until the server is configured anew
-    /// or the gateway ends.
+    /// or the gateway ends. That of a dependency is of this gateway, and ends after an hour.
     pub forced: Option<Force>,
     /// In how many seconds a call is let through to see how the server is; null where it is not open
     /// by itself.

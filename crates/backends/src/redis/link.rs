@@ -16,7 +16,7 @@ use std::{
 };
 
 use mcp_ultra_config::RedisSettings;
-use mcp_ultra_domain::breaker::{Breaker, Pass, Rules, State, Status, Verdict};
+use mcp_ultra_domain::breaker::{Breaker, Forced, Pass, Rules, State, Status, Verdict};
 use redis::{ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind};
 use tokio::{
     sync::{Notify, watch},
@@ -116,6 +116,18 @@ impl Link {
             status.state = State::Open;
         }
         (status, wait)
+    }
+
+    /// An operator decides whether Redis is used, or no more. Forced closed, it is not used either
+    /// while there is no connection.
+    pub(super) fn force(&self, forced: Option<Forced>) {
+        self.breaker.force(forced);
+        if forced == Some(Forced::Open) {
+            self.away("an administrator has decided so");
+            self.lost.notify_one();
+        } else {
+            self.suspect.notify_one();
+        }
     }
 
     /// The number of the connection: another one may be to a server that has lost something.
@@ -255,7 +267,10 @@ impl Link {
         if self.try_once().await {
             return PAUSE;
         }
-        sleep(jittered(pause)).await;
+        tokio::select! {
+            () = self.suspect.notified() => return PAUSE,
+            () = sleep(jittered(pause)) => {}
+        }
         (pause * 2).min(PAUSE_AT_MOST)
     }
 

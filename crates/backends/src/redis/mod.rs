@@ -20,7 +20,10 @@ mod sessions;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mcp_ultra_config::RedisSettings;
-use mcp_ultra_domain::{breaker::Status, ports::Dependency};
+use mcp_ultra_domain::{
+    breaker::{Forced, Status},
+    ports::Dependency,
+};
 
 use self::link::Link;
 pub use self::{
@@ -83,5 +86,9 @@ impl Dependency for Redis {
 
     fn breaker(&self) -> (Status, Option<Duration>) {
         self.link.status()
+    }
+
+    fn force(&self, forced: Option<Forced>) {
+        self.link.force(forced);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::breaker::Status;
+use crate::breaker::{Forced, Status};
 
 /// Something that the gateway needs and that it leaves alone while it keeps failing.
 pub trait Dependency: Send + Sync {
@@ -11,4 +11,8 @@ pub trait Dependency: Send + Sync {
 
     /// How its breaker is, and for how long it is open from now, where it is.
     fn breaker(&self) -> (Status, Option<Duration>);
+
+    /// An operator decides whether it is left alone, or no more. Where it is forced closed it may still
+    /// be away.
+    fn force(&self, forced: Option<Forced>);
 }

@@ -16,6 +16,7 @@
 
 mod announced;
 mod breakers;
+mod dependencies;
 mod flags;
 mod link;
 mod observe;
@@ -106,7 +107,7 @@ pub struct Gateway {
     secrets: Arc<dyn SecretStates>,
     announcements: Arc<dyn Announcements>,
     /// What it needs besides its upstreams.
-    dependencies: Vec<Arc<dyn Dependency>>,
+    dependencies: dependencies::Dependencies,
     /// Where others say how their circuit breakers are.
     shared_breakers: Option<breakers::Shared>,
     /// The other replicas, where there may be any.
@@ -251,7 +252,7 @@ impl Gateway {
             limits,
             secrets,
             announcements,
-            dependencies,
+            dependencies: dependencies::Dependencies::new(dependencies),
             shared_breakers: breakers.map(breakers::Shared::new),
             replicas,
             sessions: Registry::default(),

@@ -45,12 +45,15 @@ impl Gateway {
 
     /// The circuit breakers of what the gateway needs besides its upstreams: the same of each.
     pub fn dependencies(&self) -> Vec<(&'static str, Status, Option<u64>)> {
-        let all = self.dependencies.iter();
-        all.map(|one| {
-            let (status, wait) = one.breaker();
-            (one.name(), status, wait.map(seconds))
-        })
-        .collect()
+        let all = self.dependencies.states();
+        all.map(|(name, status, wait)| (name, status, wait.map(seconds)))
+            .collect()
+    }
+
+    /// Forces the circuit breaker of what the gateway needs, or no more; `false` where there is none.
+    /// It ends by itself after an hour: who would take it back may need what is left alone.
+    pub fn force_dependency(&self, name: &str, forced: Option<Forced>) -> bool {
+        self.dependencies.force(name, forced)
     }
 
     /// Forces the circuit breaker of an upstream, or no more; `false` where there is none.

@@ -255,7 +255,10 @@ impl Breakers for OfServers {
             Force::Open => Forced::Open,
             Force::Closed => Forced::Closed,
         });
-        self.0.force_breaker(server, forced)
+        match server.strip_prefix(DEPENDENCY) {
+            Some(dependency) => self.0.force_dependency(dependency, forced),
+            None => self.0.force_breaker(server, forced),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Circuit breakers of what the gateway itself needs: they are shown, decide by themselves, and keep
+//! Circuit breakers of what the gateway itself needs: they are shown, and forced for a time; they keep
 //! nobody out, or in, for longer than the failure does.
 
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ async fn has_line(gateway: &Gateway, line: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_is_shown_and_decides_by_itself() {
+async fn redis_is_shown_as_it_is() {
     let mut redis = Redis::start().await.unwrap();
     let upstream = fixture(Era::Dual).await;
     let folder = tempfile::tempdir().unwrap();
@@ -60,11 +60,6 @@ async fn redis_is_shown_and_decides_by_itself() {
     assert_eq!(state(&admin, "dependency:redis").await, "closed");
     let closed = "mcp_dependency_breaker{dependency=\"redis\",state=\"closed\"} 1";
     assert!(has_line(&gateway, closed).await);
-    for to in ["open", "closed", "auto"] {
-        let refused = breaker(&admin, &["force", "dependency:redis", to]).await;
-        assert_ne!(refused.code, 0);
-        assert!(refused.err.contains("decides by itself"), "{}", refused.err);
-    }
     redis.server_mut().kill().await.unwrap();
     until("it is open", async || {
         state(&admin, "dependency:redis").await == "open"
@@ -75,6 +70,56 @@ async fn redis_is_shown_and_decides_by_itself() {
     assert!(!has_line(&gateway, closed).await);
     redis.restart().await.unwrap();
     until("it is closed", async || has_line(&gateway, closed).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_takes_redis_and_postgres_out_of_use_and_back() {
+    let (redis, postgres) = tokio::join!(Redis::start(), Postgres::start());
+    let (redis, postgres) = (redis.unwrap(), postgres.unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (yaml, owner) = gateway_postgres::configuration(&postgres).await;
+    let owners = folder.path().join("owner.yaml");
+    std::fs::write(&owners, format!("{yaml}{owner}")).unwrap();
+    let owners = owners.to_string_lossy();
+    let ran = run(&["migrate", "--config", &owners]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let made = run(&["key", "create", "one", "--config", &owners]).await;
+    assert_eq!(made.code, 0, "{}", made.err);
+    let key = made.out.trim_end();
+    let upstream = fixture(Era::Dual).await;
+    let (_, storage) = yaml.split_once("storage:").unwrap();
+    let shared = sections(&redis).replace("storage:\n", &format!("storage:{storage}"));
+    let yaml = configuration(&upstream.url(), &format!("admin: {{ port: 0 }}\n{shared}"));
+    let keys = "claims: { tenant: org }, api_keys: { enabled: true }";
+    let yaml = yaml.replace("claims: { tenant: org }", keys);
+    let (gateway, admin) = with_admin(&yaml).await;
+    let force = async |of: &str, to: &str| {
+        let forced = breaker(&admin, &["force", of, to]).await;
+        assert_eq!(forced.code, 0, "{}", forced.err);
+        forced.out
+    };
+    let said = force("dependency:redis", "open").await;
+    assert!(
+        said.contains("at this gateway, for an hour at most"),
+        "{said}"
+    );
+    assert!(has_line(&gateway, "mcp_redis_up 0").await);
+    assert_eq!(state(&admin, "dependency:redis").await, "open");
+    // It tries to connect after a tenth of a second, and must not.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(has_line(&gateway, "mcp_redis_up 0").await);
+    force("dependency:redis", "auto").await;
+    until("Redis is used again", async || {
+        has_line(&gateway, "mcp_redis_up 1").await
+    })
+    .await;
+
+    force("dependency:postgres", "open").await;
+    assert_eq!(status(&gateway, key).await, 503);
+    force("dependency:postgres", "closed").await;
+    assert_eq!(status(&gateway, key).await, 200);
+    let unknown = breaker(&admin, &["force", "dependency:tape", "open"]).await;
+    assert_ne!(unknown.code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::{
 
 use mcp_ultra_config::PostgresSettings;
 use mcp_ultra_domain::{
-    breaker::{Breaker, Pass, Rules, State, Status, Verdict},
+    breaker::{Breaker, Forced, Pass, Rules, State, Status, Verdict},
     ports::Dependency,
 };
 use tokio::time::Instant;
@@ -126,6 +126,10 @@ impl Dependency for PrimaryBreaker {
     fn breaker(&self) -> (Status, Option<Duration>) {
         self.breaker.status_for(self.since.elapsed())
     }
+
+    fn force(&self, forced: Option<Forced>) {
+        self.breaker.force(forced);
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +210,21 @@ mod tests {
         sleep(RULES.open_for).await;
         assert!(is_left_alone(&breaker).await);
         sleep(RULES.open_for).await;
+        assert!(!is_left_alone(&breaker).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_has_it_left_alone_or_asked_whatever_comes_of_it() {
+        let breaker = breaker();
+        breaker.force(Some(Forced::Open));
+        assert!(is_left_alone(&breaker).await);
+        sleep(RULES.open_at_most).await;
+        assert!(is_left_alone(&breaker).await);
+        breaker.force(Some(Forced::Closed));
+        for _ in 0..50 {
+            assert!(matches!(fail(&breaker).await, SqlError::NoConnection));
+        }
+        breaker.force(None);
         assert!(!is_left_alone(&breaker).await);
     }
 

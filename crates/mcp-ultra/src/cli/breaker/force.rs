@@ -1,7 +1,7 @@
 //! `mcp-ultra breaker force`.
 
 use http::Method;
-use mcp_ultra_control::breakers::{BreakerView, Force};
+use mcp_ultra_control::breakers::{BreakerView, DEPENDENCY, Force};
 
 use super::{PATH, state};
 use crate::cli::{
@@ -12,7 +12,7 @@ use crate::cli::{
 /// Arguments of `breaker force`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Name of the server in the configuration
+    /// Name of the server in the configuration; or what the gateway itself needs, as `dependency:redis`
     server: String,
     /// What its breaker is to do
     #[arg(value_enum)]
@@ -48,9 +48,15 @@ pub(super) async fn run(args: Args) -> CommandResult {
     if args.common.json {
         return print(&serde_json::json!(breaker).to_string());
     }
+    let of_dependency = breaker.server.starts_with(DEPENDENCY) && forced.is_some();
     print(&format!(
-        "The circuit breaker of {} is {} now.",
+        "The circuit breaker of {} is {} now{}.",
         breaker.server,
-        state(&breaker)
+        state(&breaker),
+        if of_dependency {
+            ", at this gateway, for an hour at most"
+        } else {
+            ""
+        }
     ))
 }

@@ -15,7 +15,7 @@ const PATH: &str = "/api/v1/breakers";
 pub(crate) enum Command {
     /// List the circuit breakers of all servers, and of what the gateway itself needs
     List(list::Args),
-    /// Force the breaker of a server open or closed, or let it decide by itself again
+    /// Force the breaker of a server, or of what the gateway needs, open or closed, or let it decide by itself again
     Force(force::Args),
 }
 

@@ -9,10 +9,10 @@ use crate::{
         Api,
         caller::Caller,
         input::{DryRun, Identifier, Input, Parameters},
-        problem::{Kind, Problem},
+        problem::Problem,
         revision::{IfMatch, Shown},
     },
-    breakers::{BreakerView, DEPENDENCY, Force},
+    breakers::{BreakerView, Force},
 };
 
 /// What the breaker is to do.
@@ -26,7 +26,8 @@ pub(super) struct Wanted {
 }
 
 /// Forces the circuit breaker of a server open or closed, or lets it decide by itself again. A breaker
-/// that is forced closed forgets what has failed.
+/// that is forced closed forgets what has failed. One of what the gateway itself needs is forced at this
+/// gateway alone, for an hour at most.
 #[utoipa::path(
     put,
     path = "/{id}",
@@ -51,12 +52,6 @@ pub(super) async fn force(
     caller.may_for_all(&api, Action::AdminBreakersForce)?;
     let there = find(&api, &server)?;
     meant.check(&tag(&there))?;
-    if server.starts_with(DEPENDENCY) {
-        return Err(Problem::new(
-            Kind::CONFLICT,
-            "the circuit breaker of what the gateway itself needs decides by itself",
-        ));
-    }
     if query.dry_run {
         return Ok(shown(there));
     }
