@@ -13,7 +13,7 @@ pub(crate) mod log;
 mod messaging;
 pub(crate) mod pinning;
 pub(crate) mod policy;
-mod registry;
+pub(crate) mod registry;
 mod reload;
 pub(crate) mod secrets;
 mod shared;
