@@ -1,5 +1,6 @@
 //! The control plane: what administers a gateway, beside the calls that go through it.
 //!
+//! - [`answers`]: answers that are kept are forgotten
 //! - [`api`]: the admin API, over HTTP
 //! - [`keys`]: API keys are made, changed and ended
 //! - [`breakers`]: circuit breakers of servers are shown and forced
@@ -13,6 +14,7 @@
 //! Nothing here knows where things are kept (that is `backends`, behind the ports of the domain)
 //! nor how calls are answered (`gateway`).
 
+pub mod answers;
 pub mod api;
 pub mod blocks;
 pub mod breakers;

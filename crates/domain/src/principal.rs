@@ -181,6 +181,12 @@ impl Principal {
         self.shared.attributes.id.clone()
     }
 
+    /// The identifiers that a caller may have of whom everything is known but what kind it is.
+    pub fn ids_of(tenant: &str, issuer: &str, subject: &str) -> [String; 3] {
+        use PrincipalKind::{Agent, User, Workload};
+        [User, Agent, Workload].map(|kind| identifier(kind, tenant, issuer, subject))
+    }
+
     /// All that is known of it.
     pub fn attributes(&self) -> &Attributes {
         &self.shared.attributes
@@ -236,6 +242,17 @@ mod tests {
     fn id(tenant: &str, issuer: &str, subject: &str) -> String {
         let attributes = Attributes::new(PrincipalKind::User, tenant, issuer, subject);
         Principal::from(attributes).id().to_owned()
+    }
+
+    #[test]
+    fn a_caller_of_any_kind_has_one_of_the_identifiers() {
+        let ids = Principal::ids_of("acme", "idp", "ana");
+        for kind in ["user", "agent", "workload"] {
+            let kind = PrincipalKind::parse(kind).unwrap();
+            let principal = Principal::from(Attributes::new(kind, "acme", "idp", "ana"));
+            assert!(ids.iter().any(|id| id == principal.id()), "{kind:?}");
+        }
+        assert!(!ids.contains(&id("acme", "idp", "bea")));
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod stages;
 pub mod upstream;
 
 pub use connect::{ConnectLink, ConnectParts, NoLink, Revocation};
-pub use gateway::{Gateway, GatewayError, Parts};
+pub use gateway::{Forget, Gateway, GatewayError, Parts, Whose};
 pub use metrics::{Metrics, RegistryState};
 pub use session::ClientSession;
 

@@ -52,6 +52,34 @@ macro_rules! contracts {
     };
 }
 
+/// Makes a test of each contract for each way that replicas reach each other: in the memory that is
+/// named, over one NATS, and over three.
+macro_rules! contracts_of_replicas {
+    ($memory:ty, $($name:ident),* $(,)?) => {
+        mod memory {
+            use super::*;
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&<$memory>::default()).await;
+            })*
+        }
+        mod one_nats {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let server = mcp_ultra_testkit::stores::Nats::start().await.unwrap();
+                super::$name(&server).await;
+            })*
+        }
+        mod three_nats {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let servers = mcp_ultra_testkit::stores::nats::Cluster::start().await.unwrap();
+                super::$name(&servers).await;
+            })*
+        }
+    };
+}
+
 mod announcements;
 mod api_keys;
 mod blocks;

@@ -24,33 +24,8 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::announcements::{SOON, is_connected, settings, until};
 
-/// Makes a test of each contract for each way.
-macro_rules! rendezvous_contracts {
-    ($($name:ident),* $(,)?) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(&mcp_ultra_domain::ports::MemoryVenue::default()).await;
-            })*
-        }
-        mod one_nats {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let server = mcp_ultra_testkit::stores::Nats::start().await.unwrap();
-                super::$name(&server).await;
-            })*
-        }
-        mod three_nats {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let servers = mcp_ultra_testkit::stores::nats::Cluster::start().await.unwrap();
-                super::$name(&servers).await;
-            })*
-        }
-    };
-}
-
-rendezvous_contracts!(
+contracts_of_replicas!(
+    MemoryVenue,
     a_line_carries_messages_of_any_size_both_ways_in_order,
     who_takes_nothing_slows_the_one_who_sends_and_nobody_else,
     an_end_that_is_dropped_is_noticed_at_the_other,

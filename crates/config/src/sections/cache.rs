@@ -29,6 +29,9 @@ pub struct CacheSection {
     pub ttl_at_most: Period,
     /// For how long after that an answer is still given where its server fails. 0s: never.
     pub stale: Period,
+    /// Whether a call of a tool that may change something ends what is kept of its server for its
+    /// caller, and for everyone of the tenant. What is kept for others alone stays until its time.
+    pub writes_outdate: bool,
     /// Whether gateways on one `storage.redis` keep answers for each other, encrypted by a key of each
     /// tenant that is made from `session.keys`. Without these nothing is shared.
     pub shared: bool,
@@ -44,7 +47,7 @@ pub struct CacheTtls {
     pub prompts: Period,
     /// Completions of arguments.
     pub completions: Period,
-    /// Results of tools that change nothing. So long they may show what was before another tool has
+    /// Results of tools that change nothing. So long they may show what was before somebody else has
     /// changed it.
     pub tools: Period,
 }
@@ -61,6 +64,9 @@ pub struct ServerCacheSection {
     pub ttl_at_most: Option<Period>,
     /// For how long after that an answer is still given where the server fails.
     pub stale: Option<Period>,
+    /// Whether a call of a tool that may change something ends what is kept for its caller, and for
+    /// everyone of the tenant.
+    pub writes_outdate: Option<bool>,
 }
 
 /// Nothing is kept for longer: what marks it as outdated lasts only a little longer itself.
@@ -90,6 +96,7 @@ impl Default for CacheSection {
             ttl: CacheTtls::default(),
             ttl_at_most: Period::from_secs(3600),
             stale: Period::from_secs(0),
+            writes_outdate: true,
             shared: true,
         }
     }
@@ -121,6 +128,7 @@ impl CacheSection {
             ttl: server.ttl.unwrap_or(self.ttl),
             ttl_at_most: server.ttl_at_most.unwrap_or(self.ttl_at_most),
             stale: server.stale.unwrap_or(self.stale),
+            writes_outdate: server.writes_outdate.unwrap_or(self.writes_outdate),
             ..self.clone()
         }
     }

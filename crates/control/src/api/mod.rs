@@ -38,6 +38,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::rule::Rule;
 use crate::{
+    answers::KeptAnswers,
     blocks::Blocks,
     breakers::Breakers,
     grants::{Grants, Links},
@@ -71,6 +72,8 @@ pub struct Api {
     pub registry: Registry,
     /// What callers have open.
     pub sessions: Arc<dyn ClientSessions>,
+    /// Answers that are kept.
+    pub answers: Arc<dyn KeptAnswers>,
     /// Circuit breakers.
     pub breakers: Arc<dyn Breakers>,
     /// Who is blocked.
@@ -101,6 +104,7 @@ impl std::fmt::Debug for Api {
     tags(
         (name = "blocks", description = "Callers who are refused for a time, whatever credential they show"),
         (name = "breakers", description = "Circuit breakers of servers, as this gateway has them"),
+        (name = "cache", description = "Answers of servers that are kept, to be given again"),
         (name = "flags", description = "Feature flags: those of the files, and those of the registry, which are changed here"),
         (name = "grants", description = "Grants: what people have allowed the gateway to do at servers in their name"),
         (name = "keys", description = "API keys: credentials that the gateway issues itself"),

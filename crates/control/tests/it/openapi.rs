@@ -50,5 +50,5 @@ fn every_operation_is_described_in_full() {
             }
         }
     }
-    assert_eq!(ids.len(), 40);
+    assert_eq!(ids.len(), 41);
 }

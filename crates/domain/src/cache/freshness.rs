@@ -11,6 +11,8 @@ pub struct Freshness {
     pub at_most: Duration,
     /// For how long after that, where the server fails.
     pub stale: Duration,
+    /// Whether a call of a tool that may change something outdates what its caller was answered before.
+    pub writes_outdate: bool,
 }
 
 impl Freshness {
@@ -34,6 +36,11 @@ impl Freshness {
         let tenth = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX) / 10;
         let less = Duration::from_millis(random % tenth.saturating_add(1));
         Some(ttl.saturating_sub(less)).filter(|ttl| !ttl.is_zero())
+    }
+
+    /// Whether any answer may be kept where its server does not say so.
+    pub fn keeps_any_unasked(&self) -> bool {
+        Kind::ALL.iter().any(|kind| self.keeps_unasked(*kind))
     }
 
     fn unasked(&self, kind: Kind) -> Duration {
@@ -66,7 +73,7 @@ mod tests {
             let rules = Freshness {
                 ttl: [Duration::from_millis(unasked); 4],
                 at_most: Duration::from_millis(at_most),
-                stale: Duration::ZERO,
+                ..Freshness::default()
             };
             let kind = Kind::ALL[kind];
             let lasts = rules.lasts(kind, hints(said), random);
@@ -96,6 +103,7 @@ mod tests {
             assert_eq!(rules.lasts(kind, hints(Some(0)), 7), None);
             assert!(!rules.keeps_unasked(kind));
         }
+        assert!(!rules.keeps_any_unasked());
         assert!(rules.lasts(Kind::Resource, hints(Some(1)), 7).is_some());
         assert_eq!(rules.lasts(Kind::Tool, hints(Some(1000)), 7), None);
     }

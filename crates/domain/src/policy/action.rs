@@ -67,6 +67,8 @@ actions! {
     AdminBreakersRead = "admin/breakers/read",
     /// Force them open or closed.
     AdminBreakersForce = "admin/breakers/force",
+    /// Have what is kept of answers to a tenant forgotten.
+    AdminCachePurge = "admin/cache/purge",
     /// See the servers of the file and the registry.
     AdminServersRead = "admin/servers/read",
     /// Put servers into the registry, change them and take them away.

@@ -6,27 +6,15 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_domain::cache::{Freshness, Hints, Kind};
+use mcp_ultra_domain::cache::{Freshness, Hints};
 use mcp_ultra_protocol::{Era, Outcome, json::Object};
 
 use super::{
-    Entry, Keys, Place, Tags,
+    Asked, Entry, Place,
     entry::Times,
     flights::{Flight, Landed},
 };
 use crate::{Gateway, random};
-
-/// What a request asks for, as far as answers that are kept are concerned.
-#[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    pub keys: Keys,
-    pub tenant: Arc<str>,
-    pub server: Arc<str>,
-    pub kind: Kind,
-    pub tags: Tags,
-    /// Of the server as it is configured: gateways that have it otherwise keep nothing for each other.
-    pub fingerprint: [u8; 32],
-}
 
 /// What goes with a call whose answer may be kept: it is kept when the answer has come, if nothing on
 /// the way speaks against it. Dropped before, it lets those go on who wait for the answer.

@@ -51,5 +51,6 @@ fn freshness(section: &CacheSection) -> Freshness {
         ttl,
         at_most: section.ttl_at_most.get(),
         stale: section.stale.get(),
+        writes_outdate: section.writes_outdate,
     }
 }

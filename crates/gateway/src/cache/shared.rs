@@ -1,17 +1,19 @@
 //! What gateways keep for each other: the second level. It is asked only where this process has nothing.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     time::Duration,
 };
 
-use mcp_ultra_domain::{cache::Outdated, ports::CacheStore};
+use mcp_ultra_domain::{
+    cache::{Outdated, Tag},
+    ports::CacheStore,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 
-use super::{Asked, Entry, Key, entry::Restored, vault::Vault};
+use super::{Asked, Entry, Key, asked::of_those, entry::Restored, untold::Others, vault::Vault};
 use crate::random;
 
 /// How long one of many gateways is waited for that asks a server, and how long it may take before
@@ -20,8 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const CLAIM: Duration = Duration::from_secs(10);
 /// How often it is looked meanwhile, at first and at least.
 const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
-/// How long it is waited before what could not be told the store is told again.
-pub(crate) const AGAIN: Duration = Duration::from_millis(500);
 
 /// The second level.
 pub(crate) struct Shared {
@@ -32,10 +32,8 @@ pub(crate) struct Shared {
     claims: AtomicU64,
     /// What this process has kept there, as long as it lasts.
     kept: Mutex<Kept>,
-    /// What the store has to be told is outdated. Nothing is taken from there meanwhile.
-    /// Counted, so that what is outdated once more meanwhile is told once more.
-    untold: Mutex<HashMap<(Arc<str>, Outdated), u64>>,
-    pub(crate) told: Notify,
+    /// What the store does not know yet to be outdated. That is not taken from there meanwhile.
+    pub(super) others: Arc<Others>,
 }
 
 /// What was found out before a server is asked, without which its answer is kept for nobody else.
@@ -80,8 +78,7 @@ impl Shared {
                 bytes: 0,
                 most,
             }),
-            untold: Mutex::default(),
-            told: Notify::new(),
+            others: Arc::default(),
         }
     }
 
@@ -122,7 +119,7 @@ impl Shared {
 
     /// `None` where nothing is known now.
     async fn look(&self, asked: &Asked, moment: u64) -> Option<(Place, Option<Entry>)> {
-        if self.is_untold(&asked.server) {
+        if self.others.have_yet_to_know(&asked.server, asked.tags()) {
             return None;
         }
         let group = self.group(&asked.server);
@@ -133,7 +130,7 @@ impl Shared {
             .map(|key| self.key(asked, key))
             .collect();
         let tags: Vec<String> = asked
-            .tags
+            .tags()
             .iter()
             .flatten()
             .map(ToString::to_string)
@@ -141,9 +138,10 @@ impl Shared {
         let refs: Vec<&str> = names.iter().map(|name| &**name).collect();
         let found = self.store.find(&group, &refs, &tags).await?;
         let entries = names.iter().zip(found.values).filter_map(|(name, value)| {
-            let opened = self.vault.open(&asked.tenant, name, &value?)?;
+            let opened = self.vault.open(asked.tenant(), name, &value?)?;
             let (entry, generations) = read(&opened, moment)?;
-            (generations == found.generations).then_some(entry)
+            let now = of_those(asked.tags(), &found.generations, entry.is_public);
+            (generations == now).then_some(entry)
         });
         let entry = entries.max_by_key(|entry| entry.fresh_until);
         let place = Place {
@@ -162,8 +160,9 @@ impl Shared {
             return;
         };
         let lasts = entry.stale_until.saturating_sub(now);
-        let content = written(entry, &place.generations);
-        let sealed = content.and_then(|content| self.vault.seal(&asked.tenant, name, &content));
+        let generations = of_those(asked.tags(), &place.generations, entry.is_public);
+        let content = written(entry, generations);
+        let sealed = content.and_then(|content| self.vault.seal(asked.tenant(), name, &content));
         if let Some(sealed) = sealed
             && !lasts.is_zero()
             && self
@@ -182,46 +181,11 @@ impl Shared {
         }
     }
 
-    /// Notes that something is outdated, for [`Shared::tell`]. From here on nothing of the server is
-    /// taken from the store until that has been told it.
-    pub(crate) fn outdate(&self, server: &Arc<str>, what: Outdated) {
-        *self
-            .untold
-            .lock()
-            .entry((server.clone(), what))
-            .or_default() += 1;
-        self.told.notify_one();
-    }
-
-    /// What the store does not know yet to be outdated.
-    pub(crate) fn untold(&self) -> Vec<(Arc<str>, Outdated)> {
-        self.untold.lock().keys().cloned().collect()
-    }
-
-    /// Tells the store what is outdated; whether it knows all of it. What it does not know yet is told
-    /// it when this is called again.
-    pub(crate) async fn tell(&self) -> bool {
-        let untold: Vec<_> = {
-            let untold = self.untold.lock();
-            let all = untold.iter().map(|(what, times)| (what.clone(), *times));
-            all.collect()
-        };
-        for ((server, what), times) in untold {
-            let tags: Vec<String> = what.tags().map(|tag| tag.to_string()).collect();
-            if self.store.outdate(&self.group(&server), &tags).await {
-                let mut untold = self.untold.lock();
-                let key = (server, what);
-                if untold.get(&key) == Some(&times) {
-                    untold.remove(&key);
-                }
-            }
-        }
-        self.untold.lock().is_empty()
-    }
-
-    fn is_untold(&self, server: &str) -> bool {
-        let untold = self.untold.lock();
-        untold.keys().any(|(name, _)| **name == *server)
+    /// Tells the store what is outdated of a server; whether it knows.
+    pub(crate) async fn outdate(&self, server: &str, what: &[Outdated]) -> bool {
+        let tags: BTreeSet<Tag> = what.iter().flat_map(|what| what.tags()).collect();
+        let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
+        self.store.outdate(&self.group(server), &tags).await
     }
 
     pub(super) fn store(&self) -> &dyn CacheStore {
@@ -268,7 +232,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn written(entry: &Entry, generations: &[String]) -> Option<Vec<u8>> {
+fn written(entry: &Entry, generations: Vec<String>) -> Option<Vec<u8>> {
     let parts = entry.parts();
     let head = Head {
         asked: millis(entry.asked),
@@ -276,7 +240,7 @@ fn written(entry: &Entry, generations: &[String]) -> Option<Vec<u8>> {
         stale: millis(entry.stale_until),
         hinted: parts.1.map(millis),
         public: entry.is_public,
-        generations: generations.to_vec(),
+        generations,
     };
     let mut bytes = serde_json::to_vec(&head).ok()?;
     bytes.push(b'\n');

@@ -243,11 +243,14 @@ impl Talk {
         }
     }
 
-    /// What is kept of a resource is outdated when its server says so, whoever is told.
+    /// What is kept of a resource, or of a list, is outdated when its server says so, whoever is told.
     fn note_update(&self, notification: &Notification) {
+        let upstream = &self.routed.upstream;
         if notification.method == listen::UPDATED {
-            self.gateway
-                .resource_outdated(&self.routed.upstream, notification);
+            self.gateway.resource_outdated(upstream, notification);
+        } else if let Some(kind) = listen::changed_list(&notification.method) {
+            self.gateway.list_outdated(upstream.name(), kind);
+            self.gateway.keepers.list_changed(upstream.name(), kind);
         }
     }
 

@@ -9,7 +9,7 @@
 //! - `link`: links that are made before anybody calls
 //! - `parked`: calls that wait for their callers while the gateway ends
 //! - `withdraw`: what ends with a grant
-//! - `outdated`: what marks answers that are kept as outdated
+//! - `outdated`: what marks answers that are kept as outdated; `forget`: what is to be forgotten of them
 //! - `settings`: what a running call reads from the configuration
 //! - `reload`: a new configuration in flight
 //! - `sealing`: the keys that seal what clients carry
@@ -18,6 +18,7 @@ mod announced;
 mod breakers;
 mod dependencies;
 mod flags;
+mod forget;
 mod link;
 mod observe;
 mod outdated;
@@ -72,6 +73,7 @@ use crate::{
 };
 
 pub(crate) use self::flags::FlagTally;
+pub use self::forget::{Forget, Whose};
 use self::sealing::{sealer, sealing_secrets};
 pub(crate) use self::settings::Settings;
 
@@ -244,7 +246,11 @@ impl Gateway {
             draining: CancellationToken::new(),
             keepers: Keepers::default(),
             pinning: Pinning::new(pins, clock.clone()),
-            cache: Cache::new(&config.cache, shared_cache(&config, cache)),
+            cache: Cache::new(
+                &config.cache,
+                shared_cache(&config, cache),
+                announcements.state().is_some(),
+            ),
             identity,
             anonymous: Principal::anonymous(),
             clock,

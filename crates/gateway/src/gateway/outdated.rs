@@ -1,6 +1,6 @@
 //! What marks answers that are kept as outdated.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mcp_ultra_domain::{
     Announcement,
@@ -13,9 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use crate::{
-    cache::{AGAIN, Shared},
+    cache::{Others, Shared, Told},
     upstream::Upstream,
 };
+
+/// How long it is waited before what could not be told the store is told again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long it is waited before more is told, so that many changes in a row are told together.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Gateway {
     /// Where gateways keep answers and lists for each other, if they do.
@@ -25,7 +30,7 @@ impl Gateway {
     }
 
     /// A server says that a list has changed: what it answers of that may be another thing now.
-    pub(crate) fn list_outdated(&self, server: &str, list: catalog::Kind) {
+    pub(crate) fn list_outdated(&self, server: &Arc<str>, list: catalog::Kind) {
         for what in of_list(list) {
             self.outdate(server, what);
         }
@@ -49,24 +54,18 @@ impl Gateway {
         self.outdate(upstream.name(), Outdated::Tagged(what));
     }
 
-    /// Nothing is left of what was answered to a principal, by its id, or is about a person.
-    pub fn forget_subject(&self, subject: &str) {
-        let what = Outdated::Tagged(Tag::Subject(cache::bucket(subject)));
-        for upstream in &self.snapshot().upstreams {
-            self.outdate(upstream.name(), what);
+    /// Answers of a server are outdated, here and at all other gateways, unless nothing of it is kept.
+    pub(crate) fn outdate(&self, server: &Arc<str>, what: Outdated) {
+        if self.settings().cache.of(server).is_some() {
+            self.outdate_in_any_case(server, what);
         }
     }
 
-    /// Answers of a server are outdated, here and at all other gateways.
-    pub(crate) fn outdate(&self, server: &str, what: Outdated) {
+    /// The same for what may have been kept before, too.
+    pub(super) fn outdate_in_any_case(&self, server: &Arc<str>, what: Outdated) {
         self.outdate_here(server, what);
-        if self.settings().cache.of(server).is_none() {
-            return;
-        }
-        match &self.cache.shared {
-            // Others are told once nothing can be found there any more.
-            Some(shared) => shared.outdate(&server.into(), what),
-            None => self.announce_outdated(server, what),
+        if let Some(others) = &self.cache.others {
+            others.note(server, what);
         }
     }
 
@@ -99,31 +98,46 @@ fn of_list(list: catalog::Kind) -> impl Iterator<Item = Outdated> {
 }
 
 /// Tells the store that gateways share what is outdated, and then the gateways, until the gateway is
-/// gone. What the store can't be told is told it again; gateways are told at once all the same.
+/// gone. What the store can't be told is told it again; gateways are told at once all the same, and again
+/// when it knows, since they may have taken from there what is outdated.
 pub(super) fn tell(gateway: &Arc<Gateway>, stop: &CancellationToken) {
-    let Some(shared) = gateway.cache.shared.clone() else {
+    let Some(others) = gateway.cache.others.clone() else {
         return;
     };
+    let shared = gateway.cache.shared.clone();
     let gateway = Arc::downgrade(gateway);
     let task = async move {
         loop {
-            shared.told.notified().await;
+            others.noted().await;
             loop {
-                let untold = shared.untold();
-                let all = shared.tell().await;
+                let (announce, all) = tell_store(&others, shared.as_deref()).await;
                 let Some(gateway) = gateway.upgrade() else {
                     return;
                 };
-                for (server, what) in untold {
+                for (server, what) in announce {
                     gateway.announce_outdated(&server, what);
                 }
                 drop(gateway);
+                tokio::time::sleep(if all { PAUSE } else { AGAIN }).await;
                 if all {
                     break;
                 }
-                tokio::time::sleep(AGAIN).await;
             }
         }
     };
     tokio::spawn(stop.clone().run_until_cancelled_owned(task));
+}
+
+/// Tells the store, if there is one. What gateways are to be told now, and whether the store knows all.
+async fn tell_store(others: &Others, shared: Option<&Shared>) -> (Vec<Told>, bool) {
+    let news = others.news();
+    let mut away = HashSet::new();
+    if let Some(shared) = shared {
+        for (server, what) in news.by_server() {
+            if !shared.outdate(&server, &what).await {
+                away.insert(server);
+            }
+        }
+    }
+    others.told(news, |server| !away.contains(server))
 }

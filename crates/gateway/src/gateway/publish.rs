@@ -39,6 +39,9 @@ impl Gateway {
         told: &[Kind],
     ) {
         self.metrics.upstream_up(upstream.name(), found.is_ok());
+        if let Ok(offer) = &found {
+            upstream.declares(&offer.capabilities);
+        }
         let before = self.snapshot();
         if let Some(published) = self.board.report(upstream, found, &before) {
             self.snapshot.store(published.snapshot);
@@ -64,6 +67,7 @@ impl Gateway {
 
     /// Takes over that another part of what an upstream has is offered.
     pub(crate) fn publish_again(&self, upstream: &Arc<Upstream>, offer: Offer) {
+        upstream.declares(&offer.capabilities);
         let before = self.snapshot();
         if let Some(published) = self.board.offer(upstream, offer, &before) {
             self.snapshot.store(published.snapshot);

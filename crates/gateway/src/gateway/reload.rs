@@ -57,7 +57,7 @@ impl Gateway {
         self.set(wanted, Rules::new(policies, flags));
         self.cache.resize(&config.cache);
         for name in others {
-            self.outdate(&name, Outdated::All);
+            self.outdate(&name.into(), Outdated::All);
         }
         self.tell_of_expired_flags();
         let names = config.enabled_servers().map(|server| &*server.name);

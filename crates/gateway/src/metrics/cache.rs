@@ -97,7 +97,7 @@ impl CacheMetrics {
         );
         registry.register(
             "mcp_cache_evictions",
-            "Answers that were let go from memory, by why: for want of room, or too old",
+            "Answers that were let go from memory, by why: for want of room, too old, or outdated",
             self.evictions.clone(),
         );
         for kind in Kind::ALL.map(Kind::as_str) {

@@ -68,7 +68,7 @@ pub(crate) struct Gauges {
     /// How many answers are kept, and in how many bytes.
     pub cache: (usize, usize),
     /// How many were let go, by why.
-    pub evicted: [(&'static str, u64); 2],
+    pub evicted: [(&'static str, u64); 3],
     pub flags: FlagTally,
 }
 

@@ -13,7 +13,7 @@ use mcp_ultra_protocol::{Era, Id, Outcome, Response, WireError, error, json::Obj
 use tokio::sync::mpsc;
 
 use crate::{
-    cache::Keep,
+    cache::{Keep, Wrote},
     limits::Exceeded,
     room::{Place, Room},
 };
@@ -72,6 +72,8 @@ pub(crate) struct Reply {
     room: Room,
     /// Where the answer may be kept.
     keep: Option<Box<Keep>>,
+    /// What is outdated once the call has come to its end, or to an answer.
+    wrote: Option<Box<Wrote>>,
 }
 
 /// The other end: what the HTTP side sends on.
@@ -125,6 +127,7 @@ pub(crate) fn channel(id: Id) -> (Reply, Replies) {
             sender,
             room: Room::default(),
             keep: None,
+            wrote: None,
         },
         Replies(Source::Call(receiver)),
     )
@@ -148,6 +151,14 @@ impl Reply {
     pub(crate) fn keeping(self, keep: Box<Keep>) -> Self {
         Self {
             keep: Some(keep),
+            ..self
+        }
+    }
+
+    /// The same way back of a call that may change something.
+    pub(crate) fn writing(self, wrote: Box<Wrote>) -> Self {
+        Self {
+            wrote: Some(wrote),
             ..self
         }
     }
@@ -293,7 +304,9 @@ impl Reply {
         self.send_answer(answer).await;
     }
 
-    async fn send_answer(self, answer: Answer) {
+    async fn send_answer(mut self, answer: Answer) {
+        // Before it is sent: who looks at once sees what has changed.
+        drop(self.wrote.take());
         // A client that is gone is told nothing, and for one that does not read the answer does
         // not wait for ever.
         if let Err(way::Refused::Full(answer)) = self.sender.try_send(Down::Answer(answer)) {

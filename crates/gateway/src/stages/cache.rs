@@ -7,15 +7,15 @@ use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
 use mcp_ultra_config::CredentialsKind;
 use mcp_ultra_domain::{
-    cache::{self, Freshness, Kind, Tag},
+    cache::{Freshness, Kind},
     catalog::Effect,
 };
-use mcp_ultra_protocol::Era;
+use mcp_ultra_protocol::{Era, Method};
 
 use super::{authorize::Permitted, protect::Protected};
 use crate::{
     Gateway,
-    cache::{Asked, Entry, Flight, Found, Joined, Keep, Keys, Landed, Worth},
+    cache::{Asked, Entry, Flight, Found, Joined, Keep, Keys, Landed, Worth, Wrote},
     call::Routed,
     era::InFlight,
     metrics::CacheLevel,
@@ -45,9 +45,13 @@ pub(crate) async fn call(
 ) -> Looked {
     let routed = call.get();
     let settings = gateway.settings();
-    let Some((kind, freshness)) = kept_as(&settings.cache, routed) else {
+    let Some(freshness) = settings.cache.of(routed.upstream.name()) else {
         return Looked::Ask(reply);
     };
+    let Some(kind) = kept_as(freshness, routed) else {
+        return Looked::Ask(writing(gateway, freshness, routed, reply));
+    };
+    let freshness = *freshness;
     let what = What {
         kind,
         freshness,
@@ -68,11 +72,10 @@ struct What {
     shared: bool,
 }
 
-/// As what its answer may be kept, and how long; `None` where it may not be.
-fn kept_as(rules: &crate::cache::Rules, routed: &Routed) -> Option<(Kind, Freshness)> {
+/// As what its answer may be kept; `None` where it may not be.
+fn kept_as(freshness: &Freshness, routed: &Routed) -> Option<Kind> {
     let call = &routed.call;
     let kind = Kind::of(call.method)?;
-    let freshness = rules.of(routed.upstream.name())?;
     // What it answers to input is meant for that alone (2026-07-28, Caching, Cache Key).
     if call.continues {
         return None;
@@ -84,17 +87,50 @@ fn kept_as(rules: &crate::cache::Rules, routed: &Routed) -> Option<(Kind, Freshn
             unasked || routed.upstream.known_era_for(Era::Modern) != Some(Era::Legacy)
         }
         Kind::Prompt | Kind::Completion => unasked,
-        Kind::Tool => {
-            let effect = routed.item.as_ref().map(|item| item.effect);
-            unasked && effect == Some(Effect::ReadOnly)
-        }
+        Kind::Tool => unasked && reads_alone(routed),
     };
-    // Whether what somebody has granted still holds is known by using it alone.
-    let is_granted = || {
-        let kind = routed.upstream.settings().credentials_kind();
-        kind == Some(CredentialsKind::AuthorizationCode)
+    (may_be && !is_granted(routed)).then_some(kind)
+}
+
+/// Whether what somebody has granted still holds is known by using it alone: nothing is kept then.
+fn is_granted(routed: &Routed) -> bool {
+    let kind = routed.upstream.settings().credentials_kind();
+    kind == Some(CredentialsKind::AuthorizationCode)
+}
+
+fn reads_alone(routed: &Routed) -> bool {
+    let effect = routed.item.as_ref().map(|item| item.effect);
+    effect == Some(Effect::ReadOnly)
+}
+
+/// The way back of a call that may change something: what its caller could see that by is outdated
+/// before it has the answer. Nothing of that is done where nothing can have been kept.
+fn writing(gateway: &Arc<Gateway>, freshness: &Freshness, routed: &Routed, reply: Reply) -> Reply {
+    use Method::{TasksCancel, TasksGet, TasksUpdate, ToolsCall};
+
+    let upstream = &routed.upstream;
+    // What a task has changed is known by asking for it.
+    let is_of_tool = matches!(
+        routed.call.method,
+        ToolsCall | TasksGet | TasksUpdate | TasksCancel
+    );
+    let may_change = freshness.writes_outdate && is_of_tool && !reads_alone(routed);
+    let keeps = freshness.keeps_any_unasked();
+    if !may_change || !(keeps || upstream.has_resources()) || is_granted(routed) {
+        return reply;
+    }
+    let is_kept_elsewhere = || {
+        let says = || upstream.known_era_for(Era::Modern) != Some(Era::Legacy);
+        gateway.cache.others.is_some() && (keeps || says())
     };
-    (may_be && !is_granted()).then_some((kind, *freshness))
+    if !gateway.cache.knows(upstream.name()) && !is_kept_elsewhere() {
+        return reply;
+    }
+    reply.writing(Box::new(Wrote {
+        gateway: gateway.clone(),
+        server: upstream.name().clone(),
+        principal: routed.call.caller.principal.clone(),
+    }))
 }
 
 async fn look(
@@ -129,7 +165,7 @@ async fn look(
     }
     // Before it is looked once more: what was kept in between is found, and what changes from here on
     // is known to have changed.
-    let moment = cache.moment();
+    let moment = cache.moment(&asked.server);
     let known = cache.find(&asked, gateway.clock.now());
     if let Some(entry) = fresh(gateway, known.as_ref()) {
         land(flight, entry);
@@ -219,19 +255,14 @@ async fn join(
 }
 
 fn asked(snapshot: &Snapshot, routed: &Routed, kind: Kind) -> Option<Asked> {
-    let principal = &routed.call.caller.principal;
-    let of_resource = (kind == Kind::Resource).then(|| cache::bucket(&routed.original));
     Some(Asked {
         keys: Keys::of(snapshot, routed)?,
-        tenant: principal.tenant().clone(),
+        principal: routed.call.caller.principal.clone(),
         server: routed.upstream.name().clone(),
         kind,
-        tags: [
-            Some(Tag::Kind(kind)),
-            of_resource.map(Tag::Resource),
-            Some(Tag::Subject(cache::bucket(principal.id()))),
-        ],
+        resource: (kind == Kind::Resource).then(|| routed.original.clone()),
         fingerprint: *routed.upstream.settings().fingerprint(),
+        tags: OnceLock::new(),
     })
 }
 

@@ -29,9 +29,12 @@ mod settings;
 pub mod stdio;
 mod subscriptions;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
-use mcp_ultra_domain::breaker::Breaker;
+use mcp_ultra_domain::{breaker::Breaker, catalog::ServerCapabilities};
 use mcp_ultra_protocol::{Era, Id, names::Naming};
 use parking_lot::Mutex;
 use tokio::{
@@ -88,6 +91,8 @@ pub struct Upstream {
     since: Instant,
     /// What tells it from others of its name.
     epoch: u64,
+    /// Whether it has resources, as far as is known.
+    has_resources: AtomicBool,
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
@@ -132,7 +137,8 @@ impl Upstream {
             breaker: settings.breaker.map(Breaker::new),
             retries: settings.retry.as_ref().map(Retries::new),
             since: Instant::now(),
-            epoch: EPOCHS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            epoch: EPOCHS.fetch_add(1, Ordering::Relaxed),
+            has_resources: AtomicBool::new(true),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),
             shared_opened: Notify::new(),
@@ -161,6 +167,17 @@ impl Upstream {
     /// its name before or is after.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether it may have resources: unless it was read and has said otherwise.
+    pub(crate) fn has_resources(&self) -> bool {
+        self.has_resources.load(Ordering::Relaxed)
+    }
+
+    /// Takes what it has declared.
+    pub(crate) fn declares(&self, capabilities: &ServerCapabilities) {
+        let resources = capabilities.resources;
+        self.has_resources.store(resources, Ordering::Relaxed);
     }
 
     /// How its names become public.

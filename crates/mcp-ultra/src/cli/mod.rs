@@ -6,6 +6,7 @@
 
 mod admin;
 mod breaker;
+mod cache;
 mod completions;
 mod config;
 mod connect;
@@ -78,6 +79,9 @@ enum Command {
     /// List the circuit breakers of a running gateway, and force them open or closed
     #[command(subcommand)]
     Breaker(breaker::Command),
+    /// Have answers forgotten that a running gateway keeps
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// List, put, delete and roll back servers, policies and flags of the registry
     #[command(subcommand)]
     Registry(registry::Command),
@@ -142,6 +146,7 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Grant(command) => wait_for(grant::run(command)),
         Command::Session(command) => wait_for(session::run(command)),
         Command::Breaker(command) => wait_for(breaker::run(command)),
+        Command::Cache(command) => wait_for(cache::run(command)),
         Command::Registry(command) => wait_for(registry::run(command)),
         Command::Tools(command) => wait_for(tools::run(command)),
         Command::Secrets(command) => wait_for(secrets::run(command)),

@@ -7,6 +7,7 @@ use hyper_util::service::TowerToHyperService;
 use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{AdminSection, Config};
 use mcp_ultra_control::{
+    answers::{Forget, KeptAnswers},
     api::{
         self, Api,
         rule::{InForce, Rule},
@@ -118,6 +119,7 @@ impl Admin {
                 clock.clone(),
             ),
             sessions: Arc::new(Callers(gateway.clone(), announcements.clone())),
+            answers: Arc::new(Kept(gateway.clone())),
             breakers: Arc::new(OfServers(gateway.clone())),
             blocks: Blocks::new(Arc::new(storage.clone()), clock.clone()),
             idempotency: Arc::new(storage.clone()),
@@ -231,6 +233,30 @@ impl ClientSessions for Callers {
 
     async fn end(&self, tenant: &str, id: &str) -> bool {
         self.0.end_client_session(tenant, id).await
+    }
+}
+
+/// The answers that the gateway keeps.
+struct Kept(Arc<Gateway>);
+
+impl KeptAnswers for Kept {
+    fn forget(&self, what: &Forget) -> Option<usize> {
+        self.0.forget(&of_gateway(what))
+    }
+
+    fn count(&self, what: &Forget) -> Option<usize> {
+        self.0.count_kept(&of_gateway(what))
+    }
+}
+
+fn of_gateway(what: &Forget) -> mcp_ultra_gateway::Forget<'_> {
+    mcp_ultra_gateway::Forget {
+        tenant: &what.tenant,
+        server: what.server.as_deref(),
+        whose: what.whose.as_ref().map(|whose| mcp_ultra_gateway::Whose {
+            issuer: &whose.issuer,
+            subject: &whose.subject,
+        }),
     }
 }
 

@@ -1,18 +1,19 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], files in [`watch`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], files in [`watch`]; why it can't run is a [`ServeError`].
 
 mod admin;
 mod candidate;
 mod connect;
+mod error;
 pub(crate) mod flags;
 mod identity;
 pub(crate) mod log;
 mod messaging;
 pub(crate) mod pinning;
 pub(crate) mod policy;
-mod registry;
+pub(crate) mod registry;
 mod reload;
 pub(crate) mod secrets;
 mod shared;
@@ -31,27 +32,24 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_backends::{redis::RedisError, sql::Database};
+use mcp_ultra_backends::sql::Database;
 use mcp_ultra_config::{Config, LimitsSection, Loaded, Sources};
 use mcp_ultra_domain::{
     SystemClock,
-    flags::FlagErrors,
-    policy::PolicyErrors,
-    ports::{BlockStoreError, Dependency, NoSecrets, RegistryStoreError, SecretStates},
+    ports::{Dependency, NoSecrets, SecretStates},
     registry::Registry,
 };
 use mcp_ultra_edge::{
-    identity::{Identity, NoSanPattern},
+    identity::Identity,
     listener::{Listener, ListenerConfig},
-    outbound::{Outbound, OutboundConfig, OutboundConfigError},
+    outbound::{Outbound, OutboundConfig},
     shutdown::Shutdown,
-    tls::{ServerTls, TlsError},
+    tls::ServerTls,
     workers::Workers,
 };
-use mcp_ultra_gateway::{Gateway, GatewayError, Parts, http::Service};
+use mcp_ultra_gateway::{Gateway, Parts, http::Service};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub(crate) use self::identity::paths as claim_paths;
 use self::{
     candidate::{Candidate, CandidateError, with_servers},
     messaging::Messaging,
@@ -59,83 +57,7 @@ use self::{
     secrets::Secrets,
     shared::Shared,
 };
-
-/// Why the gateway can't run.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub(crate) enum ServeError {
-    /// The address can't be listened on.
-    #[error("{address} can't be listened on: {source}")]
-    #[diagnostic(help(
-        "another program may use the port, or the address is not of this machine; choose another with --port or server.port (0 takes any free one)"
-    ))]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The client towards upstreams can't be set up.
-    #[error("the HTTP client for upstreams can't be set up")]
-    Outbound(#[from] OutboundConfigError),
-    /// The files of `server.tls` can't be used.
-    #[error("TLS can't be spoken: {0}")]
-    #[diagnostic(help("check the files that server.tls names"))]
-    Tls(#[from] TlsError),
-    /// A rule of `auth.certificates` is none.
-    #[error("auth.certificates can't be used: {0}")]
-    Certificates(#[from] NoSanPattern),
-    /// The client towards identity providers can't be set up.
-    #[error("the HTTP client for the issuers of auth.issuers can't be set up")]
-    #[diagnostic(help("check auth.ca_file"))]
-    Issuers(#[source] OutboundConfigError),
-    /// The policies can't be used.
-    #[error("the policies of policy.files can't be used: {0}")]
-    #[diagnostic(help("`mcp-ultra policy check FILE…` checks them without a gateway"))]
-    Policy(#[from] PolicyErrors),
-    /// The feature flags can't be used.
-    #[error("the flags of flags.files can't be used: {0}")]
-    #[diagnostic(help("`mcp-ultra flags check FILE…` checks them without a gateway"))]
-    Flags(#[from] FlagErrors),
-    /// The lock file of tools can't be used.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    LockFile(#[from] pinning::LockError),
-    /// The database can't be used.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Storage(#[from] storage::StorageError),
-    /// The Redis of `storage.redis` can't even be tried.
-    #[error("storage.redis can't be used: {0}")]
-    #[diagnostic(help("check the files that storage.redis.tls names"))]
-    Redis(#[from] RedisError),
-    /// NATS can't be used as it is configured.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Messaging(#[from] messaging::MessagingError),
-    /// It was told to stop before there was anything to stop.
-    #[error("stopped by {0} while the database was waited for")]
-    StoppedWaiting(&'static str),
-    /// The registry can't be read.
-    #[error(transparent)]
-    #[diagnostic(help("check what storage names, and who may read it"))]
-    RegistryStore(#[from] RegistryStoreError),
-    /// What the registry has can't be used together with the file.
-    #[error("the configuration can't be used with what is in the registry: {0}")]
-    #[diagnostic(help(
-        "what is called registry/… is in the registry: change the file so that it goes with it, or take it out by the admin API of a gateway that still runs; with registry.enabled: false the gateway starts without it"
-    ))]
-    Registry(String),
-    /// Who is blocked can't be read.
-    #[error(transparent)]
-    #[diagnostic(help("check what storage names, and who may read it"))]
-    Blocks(#[from] BlockStoreError),
-    /// The configuration can't be used.
-    #[error("the configuration can't be used: {0}")]
-    Gateway(#[from] GatewayError),
-    /// The system refused a signal handler, a thread or a poller.
-    #[error("the process could not be set up: {0}")]
-    System(#[source] std::io::Error),
-}
+pub(crate) use self::{error::ServeError, identity::paths as claim_paths};
 
 /// A gateway that listens.
 pub(crate) struct Server {
@@ -151,18 +73,6 @@ pub(crate) struct Server {
     storage: Option<Database>,
     messaging: Messaging,
     origins: Option<Origins>,
-}
-
-impl From<CandidateError> for ServeError {
-    fn from(error: CandidateError) -> Self {
-        match error {
-            error if error.is_of_registry() => Self::Registry(error.to_string()),
-            CandidateError::Config(error) => Self::Registry(error.to_string()),
-            CandidateError::Flags(error) => error.into(),
-            CandidateError::Policies(error) => error.into(),
-            CandidateError::LockFile(error) => error.into(),
-        }
-    }
 }
 
 impl Server {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mcp_ultra_backends::sql::Database;
-use mcp_ultra_config::RegistrySection;
+use mcp_ultra_config::{Config, RegistrySection, Sources};
 use mcp_ultra_control::registry::{Fault, FileEntry, Running};
 use mcp_ultra_domain::{
     Announcement,
@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::messaging;
+use super::{ServeError, candidate::with_servers, messaging, storage};
 
 /// How many changes may wait for being checked.
 const WAITING: usize = 16;
@@ -71,6 +71,26 @@ pub(super) struct Link {
     heard: Arc<Notify>,
     known: watch::Receiver<Known>,
     announcements: Arc<dyn Announcements>,
+}
+
+/// `sources` with the servers that the registry has now, where this configuration, which they make, has
+/// one; for the commands that work without a gateway.
+///
+/// # Errors
+/// [`ServeError`]: the database that it names can't be used, or the registry not be read.
+pub(crate) async fn with_servers_of_store(
+    sources: &Sources,
+    config: &Config,
+) -> Result<Sources, ServeError> {
+    if !config.registry.enabled {
+        return Ok(sources.clone());
+    }
+    let Some(store) = storage::open(&config.storage).await? else {
+        return Ok(sources.clone());
+    };
+    let registry = RegistryStore::read(&store).await;
+    store.close().await;
+    Ok(with_servers(sources, &registry?))
 }
 
 /// Reads the registry, where the configuration has one.

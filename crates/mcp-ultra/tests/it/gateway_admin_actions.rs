@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::gateway_admin::{Rig, rig_with};
 
 /// Every action of the admin API that an operation asks for.
-const ACTIONS: [&str; 20] = [
+const ACTIONS: [&str; 21] = [
     "admin/keys/read",
     "admin/keys/manage",
     "admin/grants/read",
@@ -20,6 +20,7 @@ const ACTIONS: [&str; 20] = [
     "admin/blocks/manage",
     "admin/breakers/read",
     "admin/breakers/force",
+    "admin/cache/purge",
     "admin/servers/read",
     "admin/servers/manage",
     "admin/policies/read",
@@ -107,6 +108,13 @@ async fn every_operation_needs_its_own_action_in_the_tenant_that_is_asked_about(
             "breakers/up",
             Some(&forced),
             &["admin/breakers/force"],
+        ),
+        (&delete, "cache", None, &["admin/cache/purge"]),
+        (
+            &delete,
+            "cache?server=fix&subject=x&issuer=y",
+            None,
+            &["admin/cache/purge"],
         ),
         (&get, "servers", None, &["admin/servers/read"]),
         (&get, "servers/fix", None, &["admin/servers/read"]),

@@ -1,8 +1,13 @@
 //! Answers that are given again: which, to whom, for how long, and what ends them.
 
+mod forgotten;
+mod registry;
 mod rig;
 mod safety;
 mod shared;
+mod site;
+mod told;
+mod written;
 
 use std::time::{Duration, Instant};
 
@@ -249,7 +254,7 @@ async fn a_change_that_the_server_tells_of_ends_what_is_kept_of_it() {
     let server = server(60_000, PRIVATE).await;
     let gateway = gateway(&yaml(
         &server,
-        "cache: { ttl: { tools: 1m } }\n",
+        "cache: { ttl: { tools: 1m }, writes_outdate: false }\n",
         ", read_only: [looks]",
     ))
     .await;
@@ -275,8 +280,9 @@ async fn a_change_that_the_server_tells_of_ends_what_is_kept_of_it() {
 async fn what_is_too_old_stands_in_for_a_server_that_fails_where_the_operator_says_so() {
     for (stale, stands_in) in [("0s", false), ("1m", true)] {
         let server = server(60_000, PRIVATE).await;
-        let general =
-            format!("cache: {{ ttl_at_most: 500ms, stale: {stale} }}\nretry: {{ attempts: 0 }}\n");
+        let general = format!(
+            "cache: {{ ttl_at_most: 500ms, stale: {stale}, writes_outdate: false }}\nretry: {{ attempts: 0 }}\n"
+        );
         let gateway = gateway(&yaml(
             &server,
             &general,

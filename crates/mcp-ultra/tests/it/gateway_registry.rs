@@ -12,7 +12,7 @@ use http::Method;
 use mcp_ultra_testkit::fixture::Era;
 use serde_json::{Value, json};
 
-pub(crate) use self::site::Site;
+pub(crate) use self::site::{Site, beside_postgres};
 use crate::gateway_rig::{SOON, fixture, until};
 
 /// What is announced is in force elsewhere within.

@@ -81,6 +81,7 @@ mod gateway_registry;
 mod gateway_replicas;
 mod gateway_retry;
 mod gateway_rig;
+mod gateway_round_trips;
 mod gateway_secrets;
 mod gateway_sessions;
 mod gateway_sessions_admin;

@@ -1,7 +1,18 @@
 //! A network that breaks: a proxy for bytes in front of one address, which delays, swallows, ends and
-//! resets what passes through it, as it is told and when.
+//! resets what passes through it, as it is told and when; and counts how often anything is asked.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::mpsc as std_mpsc, thread, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc as std_mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use socket2::SockRef;
 use tokio::{
@@ -32,6 +43,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Fault {
     address: SocketAddr,
     orders: mpsc::UnboundedSender<(Order, std_mpsc::Sender<()>)>,
+    asked: Arc<AtomicUsize>,
 }
 
 /// What the proxy is told.
@@ -62,11 +74,13 @@ impl Fault {
     pub fn before(target: SocketAddr) -> Result<Self, StoreError> {
         let (orders, received) = mpsc::unbounded_channel();
         let (listening, listens) = std_mpsc::channel();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
         let started = thread::Builder::new().name("fault".to_owned());
         let started = started.spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(serve(target, received, &listening)),
+                Ok(runtime) => runtime.block_on(serve(target, received, &listening, counted)),
                 // Whoever waits for the address gets the error.
                 Err(error) => drop(listening.send(Err(error))),
             }
@@ -79,7 +93,16 @@ impl Fault {
             path: PathBuf::from("a port of a proxy"),
             source,
         })?;
-        Ok(Self { address, orders })
+        Ok(Self {
+            address,
+            orders,
+            asked,
+        })
+    }
+
+    /// How often clients have sent anything, on all connections: what is sent at once counts once.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     /// Where it listens.
@@ -127,12 +150,14 @@ impl Fault {
 struct Told {
     passing: watch::Receiver<Passing>,
     end: watch::Receiver<End>,
+    asked: Arc<AtomicUsize>,
 }
 
 async fn serve(
     target: SocketAddr,
     mut orders: mpsc::UnboundedReceiver<(Order, std_mpsc::Sender<()>)>,
     listening: &std_mpsc::Sender<io::Result<SocketAddr>>,
+    asked: Arc<AtomicUsize>,
 ) {
     let (address, mut listener) = match listen().await {
         Ok((address, listener)) => (address, Some(listener)),
@@ -169,7 +194,11 @@ async fn serve(
                 let _ = done.send(());
             }
             client = accepted(listener.as_ref()) => {
-                let told = Told { passing: passing_told.clone(), end: end.subscribe() };
+                let told = Told {
+                    passing: passing_told.clone(),
+                    end: end.subscribe(),
+                    asked: asked.clone(),
+                };
                 connections.spawn(connection(client, target, told));
             }
             Some(_) = connections.join_next() => {}
@@ -215,7 +244,14 @@ async fn accepted(listener: Option<&TcpListener>) -> TcpStream {
 
 /// Carries one connection until both sides have ended it, or it is ended.
 async fn connection(mut client: TcpStream, target: SocketAddr, told: Told) {
-    let Told { passing, mut end } = told;
+    let Told {
+        passing,
+        mut end,
+        asked,
+    } = told;
+    let counts = || {
+        asked.fetch_add(1, Ordering::SeqCst);
+    };
     let server = tokio::select! {
         server = reach(target, passing.clone()) => Ok(server),
         how = ended(&mut end) => Err(how),
@@ -230,8 +266,8 @@ async fn connection(mut client: TcpStream, target: SocketAddr, told: Told) {
     let (from_server, to_server) = server.split();
     let both = async {
         tokio::join!(
-            carry(from_client, to_server, passing.clone()),
-            carry(from_server, to_client, passing.clone()),
+            carry(from_client, to_server, passing.clone(), counts),
+            carry(from_server, to_client, passing.clone(), || ()),
         );
         End::NotYet
     };
@@ -251,7 +287,12 @@ async fn reach(target: SocketAddr, mut passing: watch::Receiver<Passing>) -> Opt
 }
 
 /// Passes on what comes from one side, when it is due. A side that has ended its half is told on.
-async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, passing: watch::Receiver<Passing>) {
+async fn carry(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    passing: watch::Receiver<Passing>,
+    counts: impl Fn(),
+) {
     let (queue, mut queued) = mpsc::channel::<(Instant, Vec<u8>)>(CHUNKS);
     let mut told = passing.clone();
     let read = async move {
@@ -260,6 +301,7 @@ async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, passing: watch::Re
             let Ok(1..) = from.read_buf(&mut chunk).await else {
                 return;
             };
+            counts();
             let delay = match *passing.borrow() {
                 Passing::After(delay) => delay,
                 Passing::Never => Duration::ZERO,

@@ -40,6 +40,20 @@ async fn ask(stream: &mut TcpStream, byte: u8) -> io::Result<u8> {
 }
 
 #[tokio::test]
+async fn what_clients_send_is_counted() {
+    let fault = Fault::before(echo().await).expect("a proxy");
+    assert_eq!(fault.asked(), 0);
+    for connection in 0..2 {
+        let mut stream = TcpStream::connect(fault.address()).await.expect("there");
+        for byte in 0..5 {
+            let answer = timeout(LIMIT, ask(&mut stream, byte)).await;
+            assert_eq!(answer.expect("in time").expect("an answer"), byte);
+            assert_eq!(fault.asked(), connection * 5 + usize::from(byte) + 1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_network_that_works_carries_much_and_ends_in_order() {
     let fault = Fault::before(echo().await).expect("a proxy");
     let mut stream = TcpStream::connect(fault.address()).await.expect("there");

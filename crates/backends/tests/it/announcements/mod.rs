@@ -24,34 +24,8 @@ use parking_lot::Mutex;
 /// An upper bound for what should come at once.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// Makes a test of each contract for each way.
-macro_rules! announcement_contracts {
-    ($($name:ident),* $(,)?) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $name() {
-                let all = mcp_ultra_domain::ports::MemoryAnnouncements::default();
-                super::$name(&all).await;
-            })*
-        }
-        mod one_nats {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let server = mcp_ultra_testkit::stores::Nats::start().await.unwrap();
-                super::$name(&server).await;
-            })*
-        }
-        mod three_nats {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let servers = mcp_ultra_testkit::stores::nats::Cluster::start().await.unwrap();
-                super::$name(&servers).await;
-            })*
-        }
-    };
-}
-
-announcement_contracts!(
+contracts_of_replicas!(
+    MemoryAnnouncements,
     others_hear_each_once_in_order_and_the_sender_never,
     all_subscribers_of_a_replica_hear,
     what_was_before_is_not_heard,

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod breakers;
+mod cache;
 mod grants;
 mod keys;
 mod openapi;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .nest("/keys", keys::routes())
         .nest("/blocks", blocks::routes())
         .nest("/breakers", breakers::routes())
+        .nest("/cache", cache::routes())
         .nest("/servers", registry::servers::routes())
         .nest("/policies", registry::policies::routes())
         .nest("/flags", registry::flags::routes())

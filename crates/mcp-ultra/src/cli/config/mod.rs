@@ -48,12 +48,16 @@ pub(crate) async fn run(command: &Command) -> CommandResult {
 }
 
 impl SourceArgs {
-    async fn load(&self) -> Result<Loaded, LoadError> {
+    fn sources(&self) -> Result<Sources, ConfigError> {
         let mut sources = Sources::from_process(self.config.as_deref())?;
         if self.without_secrets {
             sources.missing = MissingReferences::Accept;
         }
-        Ok(secrets::load(&sources).await?.0)
+        Ok(sources)
+    }
+
+    async fn load(&self) -> Result<Loaded, LoadError> {
+        Ok(secrets::load(&self.sources()?).await?.0)
     }
 }
 

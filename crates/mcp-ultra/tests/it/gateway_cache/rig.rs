@@ -91,6 +91,7 @@ fn tools() -> Value {
         tool("asks", true),
         tool("touches", false),
         tool("breaks", false),
+        tool("lists", false),
     ])
 }
 
@@ -138,6 +139,10 @@ fn called_with(fails: &AtomicBool, seen: &Seen, number: usize) -> Scene {
             r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"test://a"}}"#.into(),
             format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{result}}}"#),
         ]),
+        "lists" => Scene::Events(vec![
+            r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#.into(),
+            format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{result}}}"#),
+        ]),
         "breaks" => {
             fails.store(true, Ordering::SeqCst);
             Scene::Result(result.to_string())
@@ -154,6 +159,12 @@ pub(super) async fn fail(caller: &Caller) {
         json!({ "name": "breaks", "arguments": {} }),
     )
     .await;
+}
+
+/// Has the server say that its tools are other ones now, on the stream of a call.
+pub(super) async fn change_list(caller: &Caller) {
+    let params = json!({ "name": "lists", "arguments": {} });
+    caller.call("tools/call", params).await.unwrap();
 }
 
 /// `of_server` stands at the server, `general` before it.
@@ -232,6 +243,10 @@ impl Rig {
         let mut caller = self.gateway.caller();
         caller.extra_headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
         caller
+    }
+
+    pub(super) fn issuer(&self) -> &str {
+        self.claims["iss"].as_str().unwrap()
     }
 
     pub(super) fn set_policy(&self, policy: &str) {

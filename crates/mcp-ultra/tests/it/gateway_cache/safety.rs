@@ -1,5 +1,6 @@
-//! Nobody gets what they could not have fetched themselves: random principals, tenants, policies, scopes
-//! and changes, beside a model that knows who fetched what and when.
+//! Nobody gets what they could not have fetched themselves, through either of two gateways on one Redis and
+//! one NATS: random principals, tenants, policies, scopes and changes, beside a model that knows who
+//! fetched what and when.
 
 use std::{
     collections::HashMap,
@@ -18,6 +19,7 @@ use mcp_ultra_testkit::{
     identity::{Discovery, IdentityProvider, SigningKey},
     raw::modern::Caller,
     scripted::{Scene, Scripted},
+    stores::{Nats, Redis},
 };
 use proptest::{
     prelude::*,
@@ -26,10 +28,17 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use super::rig::yaml;
-use crate::gateway_rig::{gateway, until};
+use super::{
+    rig::{metric, yaml},
+    shared::sections,
+};
+use crate::{
+    gateway_announced::messaging,
+    gateway_rig::{gateway, until},
+};
 
 const RESOURCE: &str = "https://mcp.example.com/mcp";
+const GATEWAYS: usize = 2;
 /// Tenant and name of everyone. Two tenants have a person of one name.
 const PEOPLE: [(&str, &str); 4] = [
     ("acme", "ana"),
@@ -45,26 +54,39 @@ const URIS: [(&str, bool); 4] = [
     ("test://q1", false),
 ];
 
+/// What everyone may read, by which it is seen that a gateway has been told of what went before.
+const MARK: &str = "test://mark";
+
 /// What may be read: a bit for each person and URI.
 type Permits = u16;
 
+/// Each but the last two goes through one of the gateways, the first number.
 #[derive(Debug, Clone)]
 enum Step {
     /// Somebody reads something.
-    Read(usize, usize),
+    Read(usize, usize, usize),
     /// Everyone reads it at once.
-    All(usize),
+    All(usize, usize),
     /// Its server says that it is another one now.
-    Touch(usize),
+    Touch(usize, usize),
+    /// Somebody changes it, and its server says nothing of that.
+    Write(usize, usize, usize),
+    /// Each gateway has been told of what has gone through the other.
+    Settle,
     /// Other policies.
     Policy(Permits),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (who, what) = (0..PEOPLE.len(), 0..URIS.len());
+    let of_all = (0..GATEWAYS, who, what.clone());
+    let of_one = (0..GATEWAYS, what);
     let step = prop_oneof![
-        12 => (0..PEOPLE.len(), 0..URIS.len()).prop_map(|(who, what)| Step::Read(who, what)),
-        3 => (0..URIS.len()).prop_map(Step::All),
-        2 => (0..URIS.len()).prop_map(Step::Touch),
+        16 => of_all.clone().prop_map(|(at, who, what)| Step::Read(at, who, what)),
+        3 => of_one.clone().prop_map(|(at, what)| Step::All(at, what)),
+        2 => of_one.prop_map(|(at, what)| Step::Touch(at, what)),
+        2 => of_all.prop_map(|(at, who, what)| Step::Write(at, who, what)),
+        2 => Just(Step::Settle),
         1 => any::<Permits>().prop_map(Step::Policy),
     ];
     proptest::collection::vec(step, 120)
@@ -78,7 +100,7 @@ fn permits(permits: Permits, who: usize, what: usize) -> bool {
 /// they hold.
 fn policies(of: Permits, number: usize) -> String {
     let mut text = format!(
-        "permit(principal, action, resource == Tool::\"touch\");\npermit(principal, action in Action::\"resources\", resource == Resource::\"test://round{}\");\n",
+        "permit(principal, action in Action::\"tools\", resource);\npermit(principal, action in Action::\"resources\", resource == Resource::\"{MARK}\");\npermit(principal, action in Action::\"resources\", resource == Resource::\"test://round{}\");\n",
         number % 2
     );
     for (who, (tenant, name)) in PEOPLE.iter().enumerate() {
@@ -103,7 +125,8 @@ struct Answered {
 }
 
 async fn server(answered: Arc<Answered>) -> Scripted {
-    let tools = json!([{ "name": "touch", "inputSchema": { "type": "object" } }]);
+    let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object" } });
+    let tools = json!([tool("touch"), tool("write")]);
     Scripted::start(tools, move |seen| {
         let message = seen.message();
         let params = &message["params"];
@@ -115,7 +138,7 @@ async fn server(answered: Arc<Answered>) -> Scripted {
                 "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "s", "version": "0" } },
             })),
             "resources/list" => {
-                let rounds = ["test://round0", "test://round1"];
+                let rounds = ["test://round0", "test://round1", MARK];
                 let uris = URIS.iter().map(|(uri, _)| *uri).chain(rounds);
                 let resources: Vec<Value> =
                     uris.map(|uri| json!({ "uri": uri, "name": uri })).collect();
@@ -138,6 +161,9 @@ async fn server(answered: Arc<Answered>) -> Scripted {
                 *answered.touched.lock().unwrap().entry(uri.to_owned()).or_default() += 1;
                 let update = json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": { "uri": uri } });
                 let result = json!({ "resultType": "complete", "content": [] });
+                if params["name"] == "write" {
+                    return text(&result);
+                }
                 Some(Scene::Events(vec![
                     update.to_string(),
                     format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{result}}}"#),
@@ -160,18 +186,50 @@ struct Model {
     /// there were others in between.
     first: HashMap<usize, (usize, String)>,
     given_again: usize,
+    /// Through each gateway, for everyone: of which change of each URI an answer has to be at least.
+    least: [[[usize; URIS.len()]; PEOPLE.len()]; GATEWAYS],
 }
 
 impl Model {
-    /// Judges what `who` got of `what`; `None` is a refusal.
-    fn judge(&mut self, who: usize, what: usize, got: Option<usize>, answered: &Answered) {
+    /// Somebody has changed something through a gateway; `told`: its server has said so.
+    fn changed(&mut self, at: usize, who: usize, what: usize, times: usize, told: bool) {
+        for (other, (tenant, _)) in PEOPLE.iter().enumerate() {
+            let is_everyones = URIS[what].1 && *tenant == PEOPLE[who].0;
+            if told || is_everyones || other == who {
+                self.least[at][other][what] = times;
+            }
+        }
+    }
+
+    /// What one gateway knows the other does.
+    fn settle(&mut self) {
+        let [one, other] = &mut self.least;
+        let both = one.iter_mut().flatten().zip(other.iter_mut().flatten());
+        for (one, other) in both {
+            *one = (*one).max(*other);
+            *other = *one;
+        }
+    }
+
+    /// Judges what `who` got of `what` through a gateway; `None` is a refusal.
+    fn judge(
+        &mut self,
+        at: usize,
+        who: usize,
+        what: usize,
+        got: Option<usize>,
+        answered: &Answered,
+    ) {
         let may = permits(self.permits, who, what);
         assert_eq!(got.is_some(), may, "{:?} {:?}", PEOPLE[who], URIS[what]);
         let Some(number) = got else { return };
         let (uri, touched) = answered.answers.lock().unwrap()[&number].clone();
         assert_eq!(uri, URIS[what].0, "the answer to another question");
-        let now = answered.touched.lock().unwrap().get(&uri).copied();
-        assert_eq!(touched, now.unwrap_or_default(), "an outdated answer");
+        let least = self.least[at][who][what];
+        assert!(
+            touched >= least,
+            "an outdated answer: {touched}, not {least}"
+        );
         let policies = policies(self.permits, self.revision);
         let Some((first, by)) = self.first.get(&number).cloned() else {
             self.first.insert(number, (who, policies));
@@ -215,9 +273,12 @@ struct Rig {
     _provider: IdentityProvider,
     _server: Scripted,
     answered: Arc<Answered>,
-    gateway: Gateway,
-    callers: Vec<Caller>,
+    gateways: [Gateway; GATEWAYS],
+    /// Through each gateway everyone.
+    callers: [Vec<Caller>; GATEWAYS],
     folder: tempfile::TempDir,
+    _redis: Redis,
+    _nats: Nats,
 }
 
 async fn rig() -> Rig {
@@ -228,14 +289,18 @@ async fn rig() -> Rig {
     let server = server(answered.clone()).await;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("p.cedar"), policies(0, 0)).unwrap();
+    let (redis, nats) = (Redis::start().await.unwrap(), Nats::start().await.unwrap());
     let general = format!(
-        "auth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\npolicy: {{ files: [\"{}\"] }}\n",
+        "auth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\npolicy: {{ files: [\"{}\"] }}\n{}{}",
         provider.issuer(),
         folder.path().display(),
+        sections(&redis, "c"),
+        messaging(&nats),
     );
-    let gateway = gateway(&yaml(&server, &general, "")).await;
+    let yaml = yaml(&server, &general, "");
+    let gateways = [gateway(&yaml).await, gateway(&yaml).await];
     let claims = provider.claims(RESOURCE, "", SystemClock.now().as_secs());
-    let callers = PEOPLE.iter().map(|(tenant, name)| {
+    let caller = |gateway: &Gateway, (tenant, name): &(&str, &str)| {
         let mut claims = claims.clone();
         claims["sub"] = (*name).into();
         claims["tenant"] = (*tenant).into();
@@ -245,14 +310,17 @@ async fn rig() -> Rig {
         let mut caller = gateway.caller();
         caller.extra_headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
         caller
-    });
+    };
+    let all = |gateway| PEOPLE.iter().map(|who| caller(gateway, who)).collect();
     Rig {
-        callers: callers.collect(),
+        callers: gateways.each_ref().map(all),
         _provider: provider,
         _server: server,
         answered,
-        gateway,
+        gateways,
         folder,
+        _redis: redis,
+        _nats: nats,
     }
 }
 
@@ -265,52 +333,89 @@ impl Rig {
         let text = policies(permits, model.revision);
         fs::write(self.folder.path().join("p.cedar"), text).unwrap();
         let round = format!("test://round{}", model.revision % 2);
-        for number in 0.. {
-            let caller = &self.callers[number % PEOPLE.len()];
-            let (uri, _) = URIS[number / PEOPLE.len() % URIS.len()];
-            let before = listed(caller).await;
-            let got = read(caller, uri).await;
-            let after = listed(caller).await;
-            if before == after {
-                let is_listed = before.iter().any(|listed| listed == uri);
-                assert_eq!(is_listed, got.is_some(), "{uri} in {before:?}");
+        for callers in &self.callers {
+            for number in 0.. {
+                let caller = &callers[number % PEOPLE.len()];
+                let (uri, _) = URIS[number / PEOPLE.len() % URIS.len()];
+                let before = listed(caller).await;
+                let got = read(caller, uri).await;
+                let after = listed(caller).await;
+                if before == after {
+                    let is_listed = before.iter().any(|listed| listed == uri);
+                    assert_eq!(is_listed, got.is_some(), "{uri} in {before:?}");
+                }
+                if after.contains(&round) {
+                    break;
+                }
+                assert!(number < 10_000, "the policies never hold");
             }
-            if after.contains(&round) {
-                break;
-            }
-            assert!(number < 10_000, "the policies never hold");
         }
         // What was fetched meanwhile, by whom nobody knows and under which policies, is outdated.
-        for (uri, _) in URIS {
-            self.touch(uri).await;
+        for what in 0..URIS.len() {
+            self.touch(model, 0, what).await;
         }
+        self.settle(model).await;
     }
 
-    async fn touch(&self, uri: &str) {
-        let touch = json!({ "name": "touch", "arguments": { "uri": uri } });
-        let reply = self.callers[0].call("tools/call", touch).await.unwrap();
+    async fn call(&self, at: usize, who: usize, tool: &str, uri: &str) -> usize {
+        let params = json!({ "name": tool, "arguments": { "uri": uri } });
+        let reply = self.callers[at][who].call("tools/call", params).await;
+        let reply = reply.unwrap();
         assert!(reply.error_code().is_none(), "{}", reply.message);
+        self.answered.touched.lock().unwrap()[uri]
+    }
+
+    async fn touch(&self, model: &mut Model, at: usize, what: usize) {
+        let times = self.call(at, 0, "touch", URIS[what].0).await;
+        model.changed(at, 0, what, times, true);
+    }
+
+    /// Waits until each gateway has been told of what has gone through the other: of a change that was
+    /// made last, and so of all that were told with it.
+    async fn settle(&self, model: &mut Model) {
+        for (at, other) in [(0, 1), (1, 0)] {
+            let before = read(&self.callers[other][0], MARK).await;
+            self.call(at, 0, "touch", MARK).await;
+            until("the other is told", async || {
+                read(&self.callers[other][0], MARK).await != before
+            })
+            .await;
+            let count = async |at: usize, outcome: &str| {
+                let sample = format!(
+                    r#"mcp_announcements_total{{kind="answers_outdated",outcome="{outcome}"}}"#
+                );
+                metric(&self.gateways[at], &sample).await
+            };
+            until("all is heard", async || {
+                count(other, "heard").await == count(at, "sent").await
+            })
+            .await;
+        }
+        model.settle();
     }
 
     async fn run(&self, steps: &[Step], model: &mut Model) {
         for step in steps {
-            match step {
-                Step::Read(who, what) => {
-                    let got = read(&self.callers[*who], URIS[*what].0).await;
-                    model.judge(*who, *what, got, &self.answered);
+            match *step {
+                Step::Read(at, who, what) => {
+                    let got = read(&self.callers[at][who], URIS[what].0).await;
+                    model.judge(at, who, what, got, &self.answered);
                 }
-                Step::All(what) => {
-                    let all = self
-                        .callers
-                        .iter()
-                        .map(|caller| read(caller, URIS[*what].0));
+                Step::All(at, what) => {
+                    let callers = self.callers[at].iter();
+                    let all = callers.map(|caller| read(caller, URIS[what].0));
                     let all = futures_util::future::join_all(all).await;
                     for (who, got) in all.into_iter().enumerate() {
-                        model.judge(who, *what, got, &self.answered);
+                        model.judge(at, who, what, got, &self.answered);
                     }
                 }
-                Step::Touch(what) => self.touch(URIS[*what].0).await,
-                Step::Policy(permits) => self.change(model, *permits).await,
+                Step::Touch(at, what) => self.touch(model, at, what).await,
+                Step::Write(at, who, what) => {
+                    let times = self.call(at, who, "write", URIS[what].0).await;
+                    model.changed(at, who, what, times, false);
+                }
+                Step::Settle => self.settle(model).await,
+                Step::Policy(permits) => self.change(model, permits).await,
             }
         }
     }
@@ -319,10 +424,18 @@ impl Rig {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_gets_what_they_could_not_have_fetched_themselves() {
     let rig = rig().await;
-    until("the server is listed", async || {
-        listed(&rig.callers[0]).await == ["test://round0"]
-    })
-    .await;
+    for (gateway, callers) in rig.gateways.iter().zip(&rig.callers) {
+        until("the server is listed", async || {
+            listed(&callers[0])
+                .await
+                .contains(&"test://round0".to_owned())
+        })
+        .await;
+        until("it hears of the others", async || {
+            metric(gateway, "mcp_announcements_connected").await == 1
+        })
+        .await;
+    }
     let mut model = Model::default();
     let mut runner = TestRunner::new(Config::default());
     for _ in 0..4 {
@@ -336,5 +449,4 @@ async fn nobody_gets_what_they_could_not_have_fetched_themselves() {
         "{} were given again",
         model.given_again
     );
-    let _ = &rig.gateway;
 }

@@ -15,10 +15,13 @@ use super::{
     rig::{Answers, metric, read, reads, server_of, yaml},
     version,
 };
-use crate::gateway_rig::{gateway, until};
+use crate::{
+    gateway_announced::messaging,
+    gateway_rig::{gateway, until},
+};
 
 /// The sections of gateways that are replicas of each other.
-fn sections(redis: &Redis, key: &str) -> String {
+pub(super) fn sections(redis: &Redis, key: &str) -> String {
     let login = redis.login();
     format!(
         "session:\n  keys: [{{ id: k, secret: {key} }}]\n\
@@ -43,7 +46,7 @@ async fn hits(gateway: &Gateway, level: &str) -> u64 {
 }
 
 /// How many answers and lists are in Redis.
-async fn in_redis(redis: &Redis) -> usize {
+pub(super) async fn in_redis(redis: &Redis) -> usize {
     let keys = redis.login().ask(&["KEYS", "*:cache:*:e:*"]).await.unwrap();
     keys.lines().count()
 }
@@ -196,7 +199,7 @@ async fn a_gateway_that_starts_has_the_lists_that_another_one_has_read() {
             .unwrap();
         reply.result()["tools"].as_array().unwrap().len()
     };
-    until("it is read", async || listed(&one).await == 7).await;
+    until("it is read", async || listed(&one).await == 8).await;
     until("they are kept in Redis", async || {
         in_redis(&redis).await == 1
     })
@@ -204,25 +207,18 @@ async fn a_gateway_that_starts_has_the_lists_that_another_one_has_read() {
     // The server is gone; its URL is what it was.
     drop(server);
     let other = gateway(&yaml).await;
-    assert_eq!(listed(&other).await, 7);
+    assert_eq!(listed(&other).await, 8);
     until("it is known to be gone", async || {
         metric(&other, "mcp_upstream_up{upstream=\"fix\"}").await == 0
     })
     .await;
-    assert_eq!(listed(&other).await, 7);
+    assert_eq!(listed(&other).await, 8);
 }
 
 /// Each has an answer of its own in memory, which the other's server says is outdated.
 async fn told_over_nats(general: &str) {
     let nats = Nats::start().await.unwrap();
-    let login = nats.login();
-    let messaging = format!(
-        "messaging:\n  nats:\n    servers: ['{}']\n    user: {}\n    password: {}\n    tls: {{ ca_file: \"{}\" }}\n",
-        login.address,
-        login.user,
-        login.password,
-        login.authority.display()
-    );
+    let messaging = messaging(&nats);
     let server = server_of(Answers::new(60_000, PRIVATE)).await;
     let yaml = yaml(&server, &format!("{messaging}{general}"), "");
     let [one, other] = [gateway(&yaml).await, gateway(&yaml).await];

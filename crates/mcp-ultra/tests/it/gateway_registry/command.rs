@@ -41,6 +41,17 @@ async fn an_entry_is_put_shown_rolled_back_and_deleted() {
     let put = run(&["put", "server", "crm", &name]).await;
     let said = "The server crm is in the registry, revision 1.";
     assert_eq!(put.out.trim_end(), said, "{}", put.err);
+    // What is configured is shown with it where that is asked for.
+    let config = rig.gateway.file().to_string_lossy().into_owned();
+    for (more, shown) in [(None, false), (Some("--registry"), true)] {
+        let all = ["config", "explain", "--config", &config];
+        let all: Vec<&str> = all.into_iter().chain(more).collect();
+        let explained = finish(command(&all)).await;
+        assert_eq!(explained.code, 0, "{}", explained.err);
+        let line = explained.out.lines().find(|line| line.contains(&crm.url()));
+        let is_shown = line.is_some_and(|line| line.contains("registry/"));
+        assert_eq!(is_shown, shown, "{}", explained.out);
+    }
     write(&two);
     assert_eq!(run(&["put", "server", "crm", &name]).await.code, 0);
     let shown = run(&["show", "server", "crm"]).await;

@@ -6,12 +6,14 @@ use mcp_ultra_testkit::{
     fixture::{Era, http::Running},
     gateway::Gateway,
     raw::{Client, modern::Caller},
-    stores::{Fault, Nats, PASSWORD, Postgres},
+    stores::{Fault, Nats, PASSWORD, Postgres, Redis},
 };
 use serde_json::{Value, json};
 
 use crate::{
     cli::run,
+    gateway_announced::messaging,
+    gateway_redis,
     gateway_rig::{SOON, fixture, gateway, until},
 };
 
@@ -36,15 +38,20 @@ impl Site {
     /// Nothing but an announcement is quick.
     pub(crate) async fn announcing(more: &str) -> Self {
         let nats = Nats::start().await.unwrap();
-        let login = nats.login();
-        let messaging = format!(
-            "messaging:\n  nats:\n    servers: ['{}']\n    user: {}\n    password: {}\n    tls: {{ ca_file: \"{}\" }}\n{more}",
-            login.address,
-            login.user,
-            login.password,
-            login.authority.display()
-        );
-        let site = Self::new("1h", &messaging, Some(nats)).await;
+        let messaging = format!("{}{more}", messaging(&nats));
+        Self::of(&messaging, nats).await
+    }
+
+    /// The same with a Redis that the gateways share.
+    pub(crate) async fn sharing(redis: &Redis, more: &str) -> Self {
+        let nats = Nats::start().await.unwrap();
+        let sections = format!("{}{}{more}", beside_postgres(redis), messaging(&nats));
+        Self::of(&sections, nats).await
+    }
+
+    /// With these sections, the first of which goes on with that of the storage.
+    pub(crate) async fn of(sections: &str, nats: Nats) -> Self {
+        let site = Self::new("1h", sections, Some(nats)).await;
         for gateway in [&site.here, &site.there] {
             until("a connection to NATS", async || {
                 site.metric(gateway, "mcp_announcements_connected").await == "1"
@@ -144,7 +151,7 @@ impl Site {
         self.ask(Method::DELETE, path, None, &headers).await
     }
 
-    fn caller(&self, gateway: &Gateway) -> Caller {
+    pub(crate) fn caller(&self, gateway: &Gateway) -> Caller {
         let mut caller = gateway.caller();
         caller.extra_headers = bearer(&self.anybody);
         caller
@@ -194,6 +201,13 @@ impl Site {
             .find_map(of)
             .unwrap_or_else(|| panic!("no {name}"))
     }
+}
+
+/// The rest of a section of the storage, with a Redis beside the PostgreSQL, and the keys of sessions.
+pub(crate) fn beside_postgres(redis: &Redis) -> String {
+    let sections = gateway_redis::sections(redis);
+    let (session, redis) = sections.split_once("storage:\n").unwrap();
+    format!("{redis}{session}")
 }
 
 /// The section of a database with tables, behind what breaks.

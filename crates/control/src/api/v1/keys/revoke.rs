@@ -1,7 +1,9 @@
 use axum::extract::State;
+use mcp_ultra_domain::API_KEY_ISSUER;
 
 use super::{shown, to_change};
 use crate::{
+    answers::Forget,
     api::{
         Api,
         caller::Caller,
@@ -12,8 +14,8 @@ use crate::{
     keys::KeyView,
 };
 
-/// Ends an API key at once and for good, with the open streams of its principal. It stays in the
-/// list.
+/// Ends an API key at once and for good, with the open streams of its principal, and what is kept of
+/// answers to it. It stays in the list.
 #[utoipa::path(
     delete,
     path = "/{id}",
@@ -38,6 +40,8 @@ pub(super) async fn revoke(
         return Ok(shown(&api, &found));
     }
     let ended = api.keys.revoke(found).await?;
+    api.answers
+        .forget(&Forget::all_of(&ended.tenant, API_KEY_ISSUER, &ended.id));
     tracing::info!(key = id, "an API key was revoked");
     Ok(shown(&api, &ended))
 }

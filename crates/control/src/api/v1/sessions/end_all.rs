@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    answers::Forget,
     api::{Api, caller::Caller, input::Parameters, problem::Problem, revision::IfMatch},
     blocks::BlockView,
     sessions::{SessionView, Whose},
@@ -42,7 +43,7 @@ pub(super) struct Ended {
 
 /// Ends all that one caller has open, as one by one, and blocks the caller where that is asked for:
 /// then they also come back to no idle session, and other gateways with the same store refuse them and
-/// end what they have open within seconds.
+/// end what they have open within seconds. What is kept of answers to them alone is forgotten.
 #[utoipa::path(
     delete,
     path = "/",
@@ -79,6 +80,9 @@ pub(super) async fn end_all(
         if let Some(block) = &block {
             api.blocks.put(block).await?;
             api.sessions.blocks_changed().await;
+            // Nobody is given what was answered to them.
+            api.answers
+                .forget(&Forget::all_of(&tenant, &block.issuer, &block.subject));
             tracing::info!(block = block.id, "an administrator blocked a caller");
         }
         for session in &items {
