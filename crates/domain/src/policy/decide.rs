@@ -345,7 +345,7 @@ impl Asked<'_> {
         }
         if needs.time {
             let zone = self.policies.zone();
-            match value::time(vocabulary, zone, self.circumstances.now) {
+            match value::time(vocabulary, zone, self.circumstances.now, needs.moment) {
                 Some(time) => drop(context.insert(SmolStr::new_static("time"), time)),
                 None => missing.time = true,
             }

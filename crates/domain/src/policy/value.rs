@@ -48,8 +48,14 @@ fn timestamp(time: Duration) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(time.as_millis()).ok()?).ok()
 }
 
-/// `context.time`
-pub(super) fn time(vocabulary: &Vocabulary, zone: &TimeZone, now: Duration) -> Option<Value> {
+/// `context.time`; without `now` where no condition asks for that, which takes longer to make than all
+/// the rest: Cedar reads it from a text.
+pub(super) fn time(
+    vocabulary: &Vocabulary,
+    zone: &TimeZone,
+    now: Duration,
+    with_now: bool,
+) -> Option<Value> {
     let moment = timestamp(now)?;
     let local = moment.to_zoned_datetime(zone.clone());
     let weekday = match local.weekday() {
@@ -61,11 +67,16 @@ pub(super) fn time(vocabulary: &Vocabulary, zone: &TimeZone, now: Duration) -> O
         jiff::civil::Weekday::Saturday => "saturday",
         jiff::civil::Weekday::Sunday => "sunday",
     };
-    let members: [(SmolStr, Value); 4] = [
-        ("now".into(), datetime(&vocabulary.functions, now)?),
-        ("weekday".into(), vocabulary.weekday(weekday)),
-        ("hour".into(), i64::from(local.hour()).into()),
-        ("minute".into(), i64::from(local.minute()).into()),
+    let member = |name, value| (SmolStr::new_static(name), value);
+    let now = if with_now {
+        Some(member("now", datetime(&vocabulary.functions, now)?))
+    } else {
+        None
+    };
+    let members = [
+        member("weekday", vocabulary.weekday(weekday)),
+        member("hour", i64::from(local.hour()).into()),
+        member("minute", i64::from(local.minute()).into()),
     ];
-    Some(Value::record(members, None))
+    Some(Value::record(members.into_iter().chain(now), None))
 }
