@@ -235,11 +235,11 @@ impl Talk {
 
     /// Its first answer says how the upstream is.
     fn heard(&mut self, event: &Event) {
-        if let Event::Response(_) = event {
-            self.trial.answered(self.deadline.spent());
-        }
-        if let Event::Notification(notification) = event {
-            self.note_update(notification);
+        match event {
+            Event::Response(_) => self.trial.answered(self.deadline.spent()),
+            Event::Request(_) => self.trial.asked(self.deadline.spent()),
+            Event::Notification(notification) => self.note_update(notification),
+            Event::TooLarge(_) => {}
         }
     }
 
