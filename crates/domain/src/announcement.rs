@@ -25,6 +25,8 @@ pub enum Announcement {
     },
     /// Servers, policies or flags of the registry were changed.
     RegistryChanged,
+    /// Circuit breakers of servers have opened, closed or were forced.
+    BreakersChanged,
     /// What a person has granted was withdrawn.
     GrantWithdrawn {
         /// The name of the server in the configuration.
@@ -36,12 +38,13 @@ pub enum Announcement {
 
 impl Announcement {
     /// The names of all kinds, for metrics.
-    pub const KINDS: [&'static str; 6] = [
+    pub const KINDS: [&'static str; 7] = [
         "key_changed",
         "blocks_changed",
         "pins_changed",
         "answers_outdated",
         "registry_changed",
+        "breakers_changed",
         "grant_withdrawn",
     ];
 
@@ -53,6 +56,7 @@ impl Announcement {
             Self::PinsChanged => "pins_changed",
             Self::AnswersOutdated { .. } => "answers_outdated",
             Self::RegistryChanged => "registry_changed",
+            Self::BreakersChanged => "breakers_changed",
             Self::GrantWithdrawn { .. } => "grant_withdrawn",
         }
     }
@@ -87,6 +91,7 @@ mod tests {
                 what: "kind:tool".into(),
             },
             Announcement::RegistryChanged,
+            Announcement::BreakersChanged,
             Announcement::GrantWithdrawn {
                 server: "crm".into(),
                 holder: holder("user:4:acme:ana"),

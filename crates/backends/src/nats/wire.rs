@@ -57,6 +57,7 @@ enum Kind {
     PinsChanged,
     AnswersOutdated { server: String, what: String },
     RegistryChanged,
+    BreakersChanged,
     GrantWithdrawn { server: String, holder: String },
     Everything,
 }
@@ -73,6 +74,7 @@ pub(super) fn encode(from: &str, number: u64, told: &Told) -> Vec<u8> {
                 Kind::AnswersOutdated { server, what }
             }
             Announcement::RegistryChanged => Kind::RegistryChanged,
+            Announcement::BreakersChanged => Kind::BreakersChanged,
             Announcement::GrantWithdrawn { server, holder } => {
                 Kind::GrantWithdrawn { server, holder }
             }
@@ -111,6 +113,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Message, Unread> {
             Told::Announced(Announcement::AnswersOutdated { server, what })
         }
         Kind::RegistryChanged => Told::Announced(Announcement::RegistryChanged),
+        Kind::BreakersChanged => Told::Announced(Announcement::BreakersChanged),
         Kind::GrantWithdrawn { server, holder } => {
             Told::Announced(Announcement::GrantWithdrawn { server, holder })
         }
@@ -138,6 +141,7 @@ mod tests {
                 what: "resource:7".into(),
             }),
             Told::Announced(Announcement::RegistryChanged),
+            Told::Announced(Announcement::BreakersChanged),
             Told::Announced(Announcement::GrantWithdrawn {
                 server: "crm".into(),
                 holder: "abc".into(),

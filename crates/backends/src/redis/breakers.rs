@@ -19,7 +19,7 @@ use super::{Redis, random};
 /// whether it is open, the number of the change, how many milliseconds it is still open, whether this
 /// replica has changed it, and whether it may probe.
 ///
-/// One replica probes at a time. One whose probes have failed lets the others go first for a second: it
+/// One replica probes at a time, for as long as it says so. One whose probes have failed lets the others go first for a second: it
 /// may be the only one that can't reach the server. What nobody has changed for ten minutes is
 /// forgotten.
 const SCRIPT: &str = "\
@@ -40,7 +40,7 @@ for i = 2, #ARGV, 3 do
   elseif news == 'closed' then
     state, number, till, by, prober, probes = 'closed', number + 1, now, me, '-', 0
   elseif prober == me and probes > now then
-    granted[name] = 1
+    probes, granted[name] = now + lasts, 1
   elseif now >= till and now >= probes and (prober ~= me or now >= till + 1000) then
     prober, probes, granted[name] = me, now + lasts, 1
   end

@@ -34,6 +34,7 @@ use super::{
 const RULES: Rules = Rules {
     window: Duration::from_secs(2),
     least_calls: 3,
+    in_a_row: 0,
     failed: 50,
     slow_after: Duration::MAX,
     slow: 101,

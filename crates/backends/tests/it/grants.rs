@@ -14,6 +14,8 @@ contracts!(
     principals_and_servers_are_apart,
     tenants_are_apart,
     of_many_that_renew_at_once_one_does,
+    of_many_that_claim_at_once_one_does,
+    a_claim_ends_with_its_time_its_revision_or_who_has_it,
     what_has_changed_is_not_removed,
     pages_and_subjects_are_listed,
     the_oldest_of_a_server_come_first,
@@ -119,6 +121,61 @@ async fn of_many_that_renew_at_once_one_does(store: &dyn GrantStore) {
     let kept = found(store, "ana", "tickets").await.unwrap();
     assert_eq!(kept, renewed[done[0]]);
     assert_eq!((kept.revision, kept.created, kept.renewed), (2, AT, AT * 2));
+}
+
+async fn of_many_that_claim_at_once_one_does(store: &dyn GrantStore) {
+    let given = grant("g1", "ana", "tickets");
+    store.put(&given).await.unwrap();
+    let names: Vec<String> = (0..8).map(|number| format!("claim-{number}")).collect();
+    let until = AT + Duration::from_secs(15);
+    let all = names
+        .iter()
+        .map(|by| store.claim_refresh(&given, by, AT, until));
+    let all = join_all(all).await;
+    let claimed = all.iter().filter(|claimed| **claimed == Ok(true)).count();
+    assert_eq!(claimed, 1, "{all:?}");
+    // It is of no other grant, and says nothing of what is kept.
+    let other = grant("g2", "bea", "tickets");
+    store.put(&other).await.unwrap();
+    assert_eq!(
+        store.claim_refresh(&other, "claim-9", AT, until).await,
+        Ok(true)
+    );
+    assert_eq!(found(store, "ana", "tickets").await, Some(given));
+}
+
+async fn a_claim_ends_with_its_time_its_revision_or_who_has_it(store: &dyn GrantStore) {
+    let second = Duration::from_secs(1);
+    let until = AT + second * 15;
+    let given = grant("g1", "ana", "tickets");
+    let claim = async |grant: &Grant, by: &str, now| {
+        let claimed = store.claim_refresh(grant, by, now, now + second * 15).await;
+        claimed.unwrap()
+    };
+    assert!(!claim(&given, "a", AT).await, "there is none");
+    store.put(&given).await.unwrap();
+    let elsewhere = Grant {
+        tenant: "other".into(),
+        ..given.clone()
+    };
+    assert!(!claim(&elsewhere, "a", AT).await);
+    assert!(claim(&given, "a", AT).await);
+    assert!(!claim(&given, "b", AT + second * 14).await);
+    assert!(claim(&given, "b", until).await, "its time is over");
+    // Who had it before can't give back what is of another one now.
+    store.unclaim_refresh(&given, "a").await.unwrap();
+    assert!(!claim(&given, "c", until).await);
+    store.unclaim_refresh(&elsewhere, "b").await.unwrap();
+    store.unclaim_refresh(&given, "b").await.unwrap();
+    assert!(claim(&given, "c", until).await);
+    // With new tokens it is over, also where they are kept by one who knows nothing of claims.
+    let renewed = given.renewed("x".into(), BTreeSet::new(), AT);
+    store.replace(&renewed, 1).await.unwrap();
+    assert!(!claim(&given, "d", until).await, "of the revision before");
+    assert!(claim(&renewed, "d", until).await);
+    let anew = grant("g2", "ana", "tickets");
+    store.put(&anew).await.unwrap();
+    assert!(claim(&anew, "e", until).await, "it is another grant");
 }
 
 async fn what_has_changed_is_not_removed(store: &dyn GrantStore) {

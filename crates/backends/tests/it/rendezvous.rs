@@ -273,3 +273,32 @@ async fn a_replica_that_is_gone_is_noticed() {
     let met = soon(a.open(&name, b"hello".to_vec())).await;
     assert_eq!(met.map(drop), Err(NotMet::Gone));
 }
+
+/// Nobody waits for a connection that is known to be lost: it is said at once that a replica can't be
+/// reached, and it is met again once the connection is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_without_a_connection_meets_nobody_and_knows_at_once() {
+    let mut server = Nats::start().await.unwrap();
+    let (a, b) = (Place::replica(&server).await, Place::replica(&server).await);
+    let (_host, mut visits) = Host::of(&*b);
+    server.server_mut().kill().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let begun = tokio::time::Instant::now();
+    let met = a.open(b.replica(), b"hello".to_vec()).await;
+    assert_eq!(met.map(drop), Err(NotMet::Unreachable));
+    assert!(begun.elapsed() < Duration::from_millis(500));
+    // One that is back in a moment is waited for.
+    let (met, ()) = tokio::join!(
+        async {
+            loop {
+                if let Ok(line) = a.open(b.replica(), b"hello".to_vec()).await {
+                    return line;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        },
+        async { server.restart().await.unwrap() }
+    );
+    let (_, there) = soon(visits.recv()).await.unwrap();
+    assert_eq!(met.id, there.id);
+}

@@ -21,6 +21,9 @@ pub struct BreakerSection {
     pub window: Period,
     /// It does not open for fewer calls than these in the window.
     pub least_calls: NonZeroU32,
+    /// So many failures one after the other open it too, however few calls there are, once nothing
+    /// has been answered for a second; 0: never.
+    pub failures_in_a_row: u32,
     /// The share of calls that fail, in percent, that opens it: 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub failed: u8,
@@ -44,6 +47,7 @@ impl Default for BreakerSection {
             enabled: true,
             window: Period::from_secs(30),
             least_calls: nonzero(20),
+            failures_in_a_row: 5,
             failed: 50,
             slow_after: Period::from_secs(60),
             slow: 90,

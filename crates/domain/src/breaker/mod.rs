@@ -3,7 +3,7 @@
 //!
 //! | state | calls | leads to |
 //! |---|---|---|
-//! | closed | pass, and are counted over a sliding window | open, when too many of them fail or are slow |
+//! | closed | pass, and are counted over a sliding window | open, when too many of them fail or are slow, or some fail one after the other |
 //! | open | are refused | half-open, after a while that grows with each time in a row |
 //! | half-open | a few pass, as probes; the others are refused | closed, when all probes succeed; open, when one does not |
 //!
@@ -11,6 +11,7 @@
 //! [`Breaker::admit`], and what came of a call is told to [`Breaker::note`]. While a breaker is
 //! closed both work without a lock.
 
+mod row;
 mod shared;
 mod window;
 
@@ -21,6 +22,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use row::Row;
 pub use shared::Standing;
 use window::Window;
 
@@ -36,6 +38,9 @@ pub struct Rules {
     pub least_calls: u64,
     /// The share of failed calls that opens it, in percent; over 100 is never.
     pub failed: u64,
+    /// So many failures one after the other open it too, however few calls there are, once nothing
+    /// has succeeded for a second; 0 is never.
+    pub in_a_row: u64,
     /// A call that takes longer is slow.
     pub slow_after: Duration,
     /// The share of slow calls that opens it, in percent; over 100 is never.
@@ -46,8 +51,9 @@ pub struct Rules {
     pub open_at_most: Duration,
     /// How many calls decide whether it closes again.
     pub probes: u64,
-    /// How long these are waited for before others are let pass in their place: for as long as it was
-    /// open, and this long at least. What comes of those that take longer decides nothing.
+    /// How long these are waited for before it is begun anew: for as long as it was open, and this
+    /// long at least. What comes of those that take longer decides nothing. Where some of them were
+    /// good, others are let pass sooner in the place of those that take long.
     pub probe_for: Duration,
 }
 
@@ -104,6 +110,13 @@ pub struct Pass {
     probes: Option<u64>,
 }
 
+impl Pass {
+    /// Whether it is one of those that decide if it closes.
+    pub fn is_probe(&self) -> bool {
+        self.probes.is_some()
+    }
+}
+
 /// A call that may not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
@@ -152,6 +165,7 @@ pub struct Status {
 pub struct Breaker {
     rules: Rules,
     window: Window,
+    row: Row,
     /// Whether calls pass without a look at the rest.
     is_closed: AtomicBool,
     inner: Mutex<Inner>,
@@ -187,6 +201,8 @@ enum Phase {
         succeeded: u64,
         /// When probes that have not come back are given up.
         until: Duration,
+        /// When others may take their places, where some were good.
+        replaced: Duration,
     },
 }
 
@@ -195,6 +211,7 @@ impl Breaker {
     pub fn new(rules: Rules) -> Self {
         Self {
             window: Window::new(rules.window),
+            row: Row::default(),
             is_closed: AtomicBool::new(true),
             inner: Mutex::new(Inner {
                 phase: Phase::Closed,
@@ -235,7 +252,7 @@ impl Breaker {
             }
             self.half_open(&mut inner, now);
         }
-        let latest = inner.latest;
+        let (latest, pause) = (inner.latest, self.pause(inner.times));
         match &mut inner.phase {
             Phase::Closed => Ok(Pass { probes: None }),
             Phase::Open { until } => Err(Refused {
@@ -245,10 +262,17 @@ impl Breaker {
                 under_way,
                 succeeded,
                 until,
+                replaced,
             } => {
+                if *succeeded > 0 && now >= *replaced {
+                    *under_way = 0;
+                    *replaced = now.saturating_add(pause);
+                }
                 if *under_way + *succeeded >= self.rules.probes.max(1) {
+                    // Most are back long before they would be given up.
+                    let wait = until.saturating_sub(now).min(pause);
                     return Err(Refused {
-                        retry_after: Some(until.saturating_sub(now)),
+                        retry_after: Some(wait),
                     });
                 }
                 *under_way += 1;
@@ -274,8 +298,10 @@ impl Breaker {
             return None;
         }
         self.window.count(now, failed, slow);
-        // One that succeeds can't be one too many.
-        if !failed && !slow || !self.is_too_much(&self.window.tally(now)) {
+        let is_one_too_many = self.count_row(failed, now);
+        // One that succeeds can't be.
+        let is_too_much = || (failed || slow) && self.is_too_much(&self.window.tally(now));
+        if !is_one_too_many && !is_too_much() {
             return None;
         }
         let mut inner = self.inner.lock();
@@ -355,6 +381,7 @@ impl Breaker {
                 inner.times = 0;
                 inner.closed += 1;
                 self.window.clear();
+                self.row.end(now);
                 self.settle(&inner);
                 Some(State::Closed)
             }
@@ -365,10 +392,12 @@ impl Breaker {
     fn half_open(&self, inner: &mut Inner, now: Duration) {
         inner.latest += 1;
         inner.wanted = false;
+        let pause = self.pause(inner.times);
         inner.phase = Phase::HalfOpen {
             under_way: 0,
             succeeded: 0,
-            until: now.saturating_add(self.pause(inner.times).max(self.rules.probe_for)),
+            until: now.saturating_add(pause.max(self.rules.probe_for)),
+            replaced: now.saturating_add(pause),
         };
     }
 
@@ -388,6 +417,18 @@ impl Breaker {
         let doubled = 2_u32.saturating_pow(times.saturating_sub(1).min(30));
         let pause = self.rules.open_for.saturating_mul(doubled);
         pause.min(self.rules.open_at_most.max(self.rules.open_for))
+    }
+
+    /// Counts what fails one after the other. Whether so many have that it opens.
+    fn count_row(&self, failed: bool, now: Duration) -> bool {
+        let most = self.rules.in_a_row;
+        if most == 0 {
+            return false;
+        }
+        if !failed {
+            self.row.end(now);
+        }
+        failed && self.row.grow(now) >= most
     }
 
     fn is_too_much(&self, tally: &Tally) -> bool {

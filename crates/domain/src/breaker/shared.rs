@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Breaker, Phase, Tally};
+use super::{Breaker, Inner, Phase, Tally};
 
 /// What others want to know of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub struct Standing {
     pub closed: u64,
     /// How long it is open from now, where it is.
     pub open_for: Option<Duration>,
-    /// For how long it would probe: calls came after it was open for long enough.
+    /// For how long it would probe: calls came after it was open for long enough, or probes are under
+    /// way.
     pub wants_probes: Option<Duration>,
 }
 
@@ -34,7 +35,7 @@ impl Breaker {
             Phase::Open { until } => Some(until.saturating_sub(now)),
             Phase::Closed | Phase::HalfOpen { .. } => None,
         };
-        let wants = inner.wanted && inner.forced.is_none();
+        let wants = (inner.wanted || inner.is_probing(now)) && inner.forced.is_none();
         Standing {
             opened: inner.opened,
             closed: inner.closed,
@@ -43,10 +44,10 @@ impl Breaker {
         }
     }
 
-    /// Lets as many calls pass as decide whether it closes.
+    /// Lets as many calls pass as decide whether it closes. Those that are under way go on.
     pub fn permit_probes(&self, now: Duration) {
         let mut inner = self.inner.lock();
-        if !matches!(inner.phase, Phase::Closed) {
+        if !matches!(inner.phase, Phase::Closed) && !inner.is_probing(now) {
             self.half_open(&mut inner, now);
         }
     }
@@ -90,5 +91,12 @@ impl Breaker {
         inner.wanted = false;
         self.window.clear();
         self.settle(&inner);
+    }
+}
+
+impl Inner {
+    /// Whether probes are under way that are not given up.
+    fn is_probing(&self, now: Duration) -> bool {
+        matches!(self.phase, Phase::HalfOpen { under_way, until, .. } if under_way > 0 && now < until)
     }
 }

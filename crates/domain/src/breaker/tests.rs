@@ -5,6 +5,7 @@ use super::*;
 const RULES: Rules = Rules {
     window: secs(10),
     least_calls: 4,
+    in_a_row: 0,
     failed: 50,
     slow_after: secs(2),
     slow: 75,
@@ -68,6 +69,88 @@ fn few_calls_and_old_ones_open_nothing() {
         // Three within the window.
         assert_eq!(call(&breaker, Verdict::Failed, secs(second * 4)), None);
     }
+}
+
+#[test]
+fn failures_in_a_row_open_it_however_few_calls_there_are() {
+    let rules = Rules {
+        least_calls: 100,
+        in_a_row: 3,
+        ..RULES
+    };
+    // Much was good before, and some of what fails comes at once.
+    let breaker = Breaker::new(rules);
+    for _ in 0..50 {
+        call(&breaker, QUICK, secs(1));
+    }
+    for _ in 0..2 {
+        assert_eq!(call(&breaker, Verdict::Failed, secs(6)), None);
+    }
+    assert_eq!(call(&breaker, Verdict::Unknown, secs(6)), None);
+    assert_eq!(call(&breaker, Verdict::Failed, secs(6)), Some(State::Open));
+    // An answer sets it back, a slow one too; and once probes have closed it, it begins anew.
+    for _ in 0..2 {
+        call(&breaker, QUICK, secs(11));
+    }
+    for verdict in [QUICK, SLOW] {
+        for _ in 0..2 {
+            assert_eq!(call(&breaker, Verdict::Failed, secs(13)), None);
+        }
+        assert_eq!(call(&breaker, verdict, secs(13)), None);
+    }
+    // Over days, too.
+    for day in 1..3 {
+        let at = secs(day * 86_400);
+        assert_eq!(call(&breaker, Verdict::Failed, at), None);
+    }
+    let at = secs(3 * 86_400);
+    assert_eq!(call(&breaker, Verdict::Failed, at), Some(State::Open));
+}
+
+/// A server of which one of many parts dies: what was under way there fails at once.
+#[test]
+fn what_fails_at_once_between_others_that_do_not_opens_nothing() {
+    let breaker = Breaker::new(Rules {
+        least_calls: 100,
+        in_a_row: 3,
+        ..RULES
+    });
+    for tenth in 100..200 {
+        let now = Duration::from_millis(tenth * 100);
+        assert_eq!(call(&breaker, QUICK, now), None);
+        for _ in 0..10 {
+            assert_eq!(call(&breaker, Verdict::Failed, now), None);
+        }
+        if breaker.status(now).tally.calls > 90 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn probes_that_take_long_are_in_nobodys_way_where_others_are_good() {
+    let breaker = Breaker::new(Rules {
+        probe_for: secs(300),
+        ..RULES
+    });
+    for _ in 0..4 {
+        call(&breaker, Verdict::Failed, secs(0));
+    }
+    let long = breaker.admit(secs(5)).expect("it passes");
+    assert_eq!(call(&breaker, QUICK, secs(5)), None);
+    let refused = breaker.admit(secs(6)).unwrap_err();
+    assert_eq!(refused.retry_after, Some(secs(5)));
+    assert_eq!(call(&breaker, QUICK, secs(10)), Some(State::Closed));
+    assert_eq!(breaker.note(long, Verdict::Failed, secs(60)), None);
+    // Where none is good it is waited for them, and what they find decides.
+    for _ in 0..4 {
+        call(&breaker, Verdict::Failed, secs(100));
+    }
+    let probes = [(); 2].map(|()| breaker.admit(secs(105)).expect("it passes"));
+    let refused = breaker.admit(secs(200)).unwrap_err();
+    assert_eq!(refused.retry_after, Some(secs(5)));
+    let found = probes.map(|probe| breaker.note(probe, Verdict::Failed, secs(404)));
+    assert_eq!(found, [Some(State::Open), None]);
 }
 
 #[test]

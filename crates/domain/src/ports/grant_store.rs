@@ -31,6 +31,24 @@ pub trait GrantStore: Send + Sync {
     /// several that try at once, one does it.
     async fn replace(&self, grant: &Grant, revision: u64) -> Result<(), GrantStoreError>;
 
+    /// Claims to refresh the tokens of a grant, until `until`: of several who would do so at once,
+    /// one does. `by` names the claim, and is another one each time. `false` where somebody else has
+    /// a claim that has not ended `now`, or where the grant is not of this revision (any more). A
+    /// claim ends with the grant's revision, too: whoever keeps new tokens needs not give it back.
+    ///
+    /// Times are those of whoever asks, so that clocks which differ by less than a claim is longer
+    /// than a refresh do no harm.
+    async fn claim_refresh(
+        &self,
+        grant: &Grant,
+        by: &str,
+        now: Duration,
+        until: Duration,
+    ) -> Result<bool, GrantStoreError>;
+
+    /// Gives a claim back that came to nothing, where it still is the one of that name.
+    async fn unclaim_refresh(&self, grant: &Grant, by: &str) -> Result<(), GrantStoreError>;
+
     /// A grant of a tenant.
     async fn get(&self, tenant: &str, id: &str) -> Result<Option<Grant>, GrantStoreError>;
 
@@ -61,6 +79,16 @@ pub trait GrantStore: Send + Sync {
 #[derive(Debug, Default)]
 pub struct MemoryGrantStore {
     grants: Mutex<BTreeMap<String, Grant>>,
+    /// Who refreshes which, by its identifier.
+    claims: Mutex<BTreeMap<String, Claim>>,
+}
+
+/// Of one revision of a grant.
+#[derive(Debug)]
+struct Claim {
+    by: String,
+    revision: u64,
+    until: Duration,
 }
 
 #[async_trait]
@@ -83,6 +111,40 @@ impl GrantStore for MemoryGrantStore {
         let kept = grants.get_mut(&grant.id);
         let kept = kept.filter(|kept| kept.revision == revision && kept.tenant == grant.tenant);
         *kept.ok_or(GrantStoreError::Changed)? = grant.clone();
+        Ok(())
+    }
+
+    async fn claim_refresh(
+        &self,
+        grant: &Grant,
+        by: &str,
+        now: Duration,
+        until: Duration,
+    ) -> Result<bool, GrantStoreError> {
+        let (grants, mut claims) = (self.grants.lock(), self.claims.lock());
+        claims.retain(|id, claim| {
+            let kept = grants.get(id);
+            claim.until > now && kept.is_some_and(|kept| kept.revision == claim.revision)
+        });
+        let kept = grants.get(&grant.id);
+        let is_there =
+            kept.is_some_and(|kept| kept.revision == grant.revision && kept.tenant == grant.tenant);
+        if !is_there || claims.contains_key(&grant.id) {
+            return Ok(false);
+        }
+        let (by, revision) = (by.to_owned(), grant.revision);
+        let claim = Claim {
+            by,
+            revision,
+            until,
+        };
+        claims.insert(grant.id.clone(), claim);
+        Ok(true)
+    }
+
+    async fn unclaim_refresh(&self, grant: &Grant, by: &str) -> Result<(), GrantStoreError> {
+        let mut claims = self.claims.lock();
+        claims.retain(|id, claim| *id != grant.id || claim.by != by);
         Ok(())
     }
 

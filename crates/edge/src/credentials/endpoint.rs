@@ -103,6 +103,11 @@ impl TokenEndpoint {
         }
     }
 
+    /// How long a request for a token takes at most.
+    pub fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
     /// Authenticates with the secret of `other` from now on. Says whether it is another one.
     pub fn take_secret_of(&self, other: &Self) -> bool {
         self.swap(other.secret.load_full())

@@ -3,9 +3,10 @@
 //!
 //! Refresh tokens that rotate make this delicate: once a refresh has begun, the one before may be of
 //! no more use, so what is answered must be kept (`renew`), also at the end of the process
-//! (`Shared::finish`); and who is refused may only have been slower than another process
-//! (`has_ended`).
+//! (`Shared::finish`); of all gateways one refreshes (`claim`); and who is refused may only have been
+//! slower than another process (`has_ended`).
 
+mod claim;
 mod ending;
 mod lending;
 mod lives;
@@ -218,6 +219,10 @@ impl Grants {
         if !current.is_written {
             return Err(CredentialError::Unavailable.into());
         }
+        let patience = asking.endpoint().timeout();
+        let Some(claim) = self.claim(grant, patience).await? else {
+            return Ok(None);
+        };
         let _under_way = self.shared.under_way.token();
         let asked = whole(self.shared.clock.now());
         match asking.refresh(&refresh).await {
@@ -236,7 +241,10 @@ impl Grants {
             Err(failure) if failure.error == CredentialError::NotGranted => {
                 self.has_ended(grant).await
             }
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                self.unclaim(grant, &claim).await;
+                Err(failure)
+            }
         }
     }
 
@@ -295,7 +303,7 @@ impl Grants {
             }
             Err(error) => {
                 tracing::error!(server = %self.server, grant = grant.id, %error, "refreshed tokens could not be kept yet; if this process ends before they are, their person has to connect the server again");
-                self.shared.set_unwritten(renewed);
+                self.shared.write_later(renewed);
             }
         }
         self.rejected.lock().remove(&*grant.principal);

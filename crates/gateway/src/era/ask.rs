@@ -65,9 +65,8 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 return Outcome::Error;
             }
         };
-        match open::send(&talk.gateway, &talk.routed, Era::Modern, Some(&input)).await {
-            Ok(exchange) => talk.exchange = exchange,
-            Err(error) => return talk.end(Ended::Failed(error), reply).await,
+        if let Err(ended) = retry(&mut talk, &input).await {
+            return talk.end(ended, reply).await;
         }
     }
     reply
@@ -76,6 +75,18 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         ))
         .await;
     Outcome::Failed("protocol")
+}
+
+/// Makes the call again with what was asked for, in the time that the upstream has for it.
+async fn retry(talk: &mut Talk, input: &Input) -> Result<(), Ended> {
+    let sent = tokio::select! {
+        biased;
+        sent = open::send(&talk.gateway, &talk.routed, Era::Modern, Some(input)) => sent.map_err(Ended::Failed),
+        () = super::cancellation(talk.cancelled.as_ref()) => Err(Ended::Cancelled),
+        () = talk.deadline.reached() => Err(Ended::Failed(super::timed_out(&talk.routed))),
+    };
+    talk.exchange = sent?;
+    Ok(())
 }
 
 /// Asks the client for everything that the upstream needs.

@@ -38,13 +38,16 @@ impl Deadline {
         self.paused.get_or_insert_with(Instant::now);
     }
 
-    /// Nobody is being asked any more: the upstream gets back the time that it waited.
-    pub(super) fn resume(&mut self) {
-        if let Some(since) = self.paused.take() {
-            let waited = since.elapsed();
-            self.at += waited;
-            self.waited += waited;
-        }
+    /// Nobody is being asked any more: the upstream gets back the time that it waited. Whether somebody
+    /// was.
+    pub(super) fn resume(&mut self) -> bool {
+        let Some(since) = self.paused.take() else {
+            return false;
+        };
+        let waited = since.elapsed();
+        self.at += waited;
+        self.waited += waited;
+        true
     }
 
     /// How long the upstream has taken so far.
@@ -77,7 +80,7 @@ mod tests {
         deadline.pause();
         tokio::time::sleep(Duration::from_mins(10)).await;
         assert_eq!(deadline.spent().as_secs(), 100);
-        deadline.resume();
+        assert!(deadline.resume() && !deadline.resume());
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(deadline.spent().as_secs(), 101);
         deadline.reached().await;

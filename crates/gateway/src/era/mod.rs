@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use mcp_ultra_edge::credentials::CredentialError;
-use mcp_ultra_protocol::{Era, Id, Notification, Outcome as Answer, WireError, error};
+use mcp_ultra_protocol::{Era, Id, Notification, Outcome as Answer, Response, WireError, error};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -235,11 +235,11 @@ impl Talk {
 
     /// Its first answer says how the upstream is.
     fn heard(&mut self, event: &Event) {
-        if let Event::Response(_) = event {
-            self.trial.answered(self.deadline.spent());
-        }
-        if let Event::Notification(notification) = event {
-            self.note_update(notification);
+        match event {
+            Event::Response(_) => self.trial.answered(self.deadline.spent()),
+            Event::Request(_) => self.trial.asked(self.deadline.spent()),
+            Event::Notification(notification) => self.note_update(notification),
+            Event::TooLarge(_) => {}
         }
     }
 
@@ -266,6 +266,35 @@ impl Talk {
         }
     }
 
+    /// Passes an answer of the client on to the upstream, in the time that the upstream has for the
+    /// call: it runs meanwhile, whoever else is being asked.
+    async fn answer(&mut self, answer: Response) -> Result<(), Ended> {
+        let was_paused = self.deadline.resume();
+        let passed = tokio::select! {
+            biased;
+            passed = self.exchange.answer(answer) => passed.map_err(Ended::Failed),
+            () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
+            () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
+        };
+        if was_paused {
+            self.deadline.pause();
+        }
+        if let Err(Ended::Failed(error)) = &passed {
+            self.trial.failed(error);
+        }
+        passed
+    }
+
+    /// Answers a request of the upstream that its caller can't be asked. One that does not take that in
+    /// is noticed where its next event is awaited.
+    async fn refuse(&mut self, request: &Id, why: &str) {
+        let error = WireError::invalid_params(why.to_owned());
+        let refused = self.answer(Response::error(Some(request), &error)).await;
+        if refused.is_err() {
+            tracing::debug!("a request of an upstream could not be refused");
+        }
+    }
+
     /// A modern upstream that misses headers which mirror arguments, or others than it got, has
     /// changed its tools since they were read (2026-07-28, Streamable HTTP, Server Validation).
     fn note_mismatch(&self, outcome: &Answer) {
@@ -275,19 +304,18 @@ impl Talk {
     }
 
     /// Ends the call for the client, and for the upstream where it still works on it.
-    async fn end(self, ended: Ended, reply: Reply) -> Outcome {
+    async fn end(&self, ended: Ended, reply: Reply) -> Outcome {
         match ended {
             Ended::Cancelled => {
-                self.exchange
-                    .cancel("the client cancelled the request")
-                    .await;
+                let why = "the client cancelled the request";
+                self.exchange.abandon(why).await;
                 Outcome::Cancelled
             }
             Ended::Failed(error) => {
                 // The client first: an upstream that is late may not take this in time either.
                 let outcome = fail(&self.gateway, &self.routed, &error, reply).await;
                 if matches!(error, UpstreamError::Timeout(_)) {
-                    self.exchange.cancel("the request took too long").await;
+                    self.exchange.abandon("the request took too long").await;
                 }
                 outcome
             }

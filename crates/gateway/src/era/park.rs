@@ -202,27 +202,15 @@ async fn finish(talk: Talk, reply: Reply, response: Response) -> Outcome {
 }
 
 /// The caller can't answer, so the call can't go on: both sides are told.
-async fn cannot_go_on(talk: Talk, reply: Reply, request: &Request, missing: &str) -> Outcome {
-    refuse(
-        &talk,
-        request,
-        &format!("the client did not declare {missing}"),
-    )
-    .await;
+async fn cannot_go_on(mut talk: Talk, reply: Reply, request: &Request, missing: &str) -> Outcome {
+    let why = format!("the client did not declare {missing}");
+    talk.refuse(&request.id, &why).await;
     let error = inbound::cannot_answer(Era::Modern, missing);
     reply.error(&error).await;
     talk.exchange
         .cancel("the client can't answer the request of the server")
         .await;
     Outcome::Error
-}
-
-async fn refuse(talk: &Talk, request: &Request, why: &str) {
-    let error = WireError::invalid_params(why.to_owned());
-    let answer = Response::error(Some(&request.id), &error);
-    if let Err(error) = talk.exchange.answer(answer).await {
-        tracing::debug!(%error, "a request of an upstream could not be refused");
-    }
 }
 
 /// How waiting for a caller ends, where the call goes on.
@@ -280,8 +268,8 @@ async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, 
             continue;
         }
         for answer in answers {
-            if let Err(error) = talk.exchange.answer(answer).await {
-                return Err(super::fail(&talk.gateway, &talk.routed, &error, reply).await);
+            if let Err(ended) = talk.answer(answer).await {
+                return Err(talk.end(ended, reply).await);
             }
         }
         return Ok(Back::Answered(reply));
@@ -328,19 +316,11 @@ async fn until_return(
                 let can = talk.routed.call.caller.can();
                 let missing = can.missing_for(&request.method, request.params.as_deref());
                 if let Some(missing) = missing {
-                    refuse(
-                        talk,
-                        &request,
-                        &format!("the client did not declare {missing}"),
-                    )
-                    .await;
+                    let why = format!("the client did not declare {missing}");
+                    talk.refuse(&request.id, &why).await;
                 } else if !asked.has_room_for(&request) {
-                    refuse(
-                        talk,
-                        &request,
-                        "too many requests of this call wait for the client",
-                    )
-                    .await;
+                    let why = "too many requests of this call wait for the client";
+                    talk.refuse(&request.id, why).await;
                 } else {
                     asked.add(request);
                 }

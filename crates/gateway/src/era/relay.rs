@@ -1,7 +1,7 @@
 //! Caller and upstream speak the same era.
 
 use bytestring::ByteString;
-use mcp_ultra_protocol::{Era, Id, Outcome as Answer, Request, Response};
+use mcp_ultra_protocol::{Era, Outcome as Answer, Request, Response};
 
 use super::{
     Ended, Talk,
@@ -17,8 +17,8 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         let event = tokio::select! {
             event = talk.next(&reply) => event,
             answer = asked.answered(), if !asked.is_empty() => {
-                if let Err(error) = talk.exchange.answer(answer).await {
-                    return talk.end(Ended::Failed(error), reply).await;
+                if let Err(ended) = talk.answer(answer).await {
+                    return talk.end(ended, reply).await;
                 }
                 if asked.is_empty() {
                     talk.deadline.resume();
@@ -46,9 +46,9 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             }
             Ok(Event::Request(request)) if asked.is_full() => {
                 let why = "too many requests of this call wait for the client";
-                refuse(&talk, &request.id, why).await;
+                talk.refuse(&request.id, why).await;
             }
-            Ok(Event::Request(request)) => match ask_caller(&talk, &reply, &request).await {
+            Ok(Event::Request(request)) => match ask_caller(&mut talk, &reply, &request).await {
                 Ok(Some(question)) => {
                     // Nothing of the request but its id need be kept while a person thinks.
                     asked.add(request.id.detached(), question);
@@ -107,26 +107,22 @@ async fn tell_asked(talk: &Talk, reply: &Reply, text: ByteString) -> Result<(), 
 
 /// Sends a server-to-client request on to the caller's session; `None` where it has been answered
 /// already. A client that does not read what came before it can't keep its call from ending.
-async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Result<Option<Asked>, Ended> {
+async fn ask_caller(
+    talk: &mut Talk,
+    reply: &Reply,
+    request: &Request,
+) -> Result<Option<Asked>, Ended> {
     let Some(session) = talk.routed.call.caller.session.clone() else {
         // A modern upstream must not send requests.
-        refuse(
-            talk,
-            &request.id,
-            "requests of servers are not part of revision 2026-07-28",
-        )
-        .await;
+        let why = "requests of servers are not part of revision 2026-07-28";
+        talk.refuse(&request.id, why).await;
         return Ok(None);
     };
     reply.spoil();
     let can = talk.routed.call.caller.can();
     if let Some(missing) = can.missing_for(&request.method, request.params.as_deref()) {
-        refuse(
-            talk,
-            &request.id,
-            &format!("the client did not declare the capability {missing}"),
-        )
-        .await;
+        let why = format!("the client did not declare the capability {missing}");
+        talk.refuse(&request.id, &why).await;
         return Ok(None);
     }
     tokio::select! {
@@ -135,13 +131,4 @@ async fn ask_caller(talk: &Talk, reply: &Reply, request: &Request) -> Result<Opt
         () = super::cancellation(talk.cancelled.as_ref()) => Err(Ended::Cancelled),
         () = talk.deadline.reached() => Err(Ended::Failed(super::timed_out(&talk.routed))),
     }
-}
-
-async fn refuse(talk: &Talk, id: &Id, why: &str) {
-    let error = mcp_ultra_protocol::WireError::invalid_params(why.to_owned());
-    drop(
-        talk.exchange
-            .answer(Response::error(Some(id), &error))
-            .await,
-    );
 }

@@ -83,6 +83,7 @@ impl Gateway {
             }
             // Whoever reads the configuration reads the registry.
             Announcement::RegistryChanged => {}
+            Announcement::BreakersChanged => self.breakers_changed(),
             Announcement::GrantWithdrawn { server, holder } => {
                 self.end_withdrawn_of(server, holder).await;
             }

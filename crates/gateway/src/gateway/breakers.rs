@@ -9,6 +9,7 @@ use std::{
 };
 
 use mcp_ultra_domain::{
+    Announcement,
     breaker::{Forced, Standing},
     ports::{BreakerBoard, BreakerNews, Decision, Posted},
 };
@@ -27,8 +28,8 @@ pub(super) struct Shared {
     board: Arc<dyn BreakerBoard>,
     /// What operators have decided here and the others were not told yet.
     forced: Mutex<HashMap<Arc<str>, Option<Forced>>>,
-    /// Told when there is such a decision.
-    decided: Notify,
+    /// Told when there is something to tell or to ask before it is time.
+    wake: Arc<Notify>,
 }
 
 /// What is known of the breaker of one upstream.
@@ -48,14 +49,23 @@ impl Shared {
         Self {
             board,
             forced: Mutex::default(),
-            decided: Notify::new(),
+            wake: Arc::default(),
         }
     }
 
     /// An operator has decided here.
     pub(super) fn force(&self, upstream: &Arc<str>, forced: Option<Forced>) {
         self.forced.lock().insert(upstream.clone(), forced);
-        self.decided.notify_one();
+        self.wake.notify_one();
+    }
+}
+
+impl Gateway {
+    /// The breakers of another gateway have changed.
+    pub(super) fn breakers_changed(&self) {
+        if let Some(shared) = &self.shared_breakers {
+            shared.wake.notify_one();
+        }
     }
 }
 
@@ -72,7 +82,7 @@ pub(super) async fn follow(gateway: Weak<Gateway>, stop: CancellationToken) {
         exchange(&running, shared, &mut known).await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = shared.decided.notified() => {}
+            () = shared.wake.notified() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -92,6 +102,7 @@ async fn exchange(gateway: &Gateway, shared: &Shared, known: &mut HashMap<Arc<st
         .map(|(name, forced)| (name.clone(), BreakerNews::Forced(*forced)))
         .collect();
     for (upstream, standing) in &with_breaker {
+        upstream.tell_changes_of_breaker(&shared.wake);
         let of = known.entry(upstream.name().clone()).or_default();
         let what = of.news(standing);
         news.extend(what.map(|what| (upstream.name().clone(), what)));
@@ -102,6 +113,11 @@ async fn exchange(gateway: &Gateway, shared: &Shared, known: &mut HashMap<Arc<st
         }
         return;
     };
+    if news.iter().any(|(_, news)| is_change(news)) {
+        gateway
+            .announcements
+            .announce(Announcement::BreakersChanged);
+    }
     let posted: HashMap<&str, &Posted> = posted.iter().map(|one| (&*one.server, one)).collect();
     // Those that were decided meanwhile are told the next time.
     shared
@@ -122,6 +138,14 @@ async fn exchange(gateway: &Gateway, shared: &Shared, known: &mut HashMap<Arc<st
         if let Some(one) = posted.get(&**upstream.name()) {
             of.take_over(upstream, one);
         }
+    }
+}
+
+/// Whether others want to know of it at once.
+fn is_change(news: &BreakerNews) -> bool {
+    match news {
+        BreakerNews::Opened(_) | BreakerNews::Closed | BreakerNews::Forced(_) => true,
+        BreakerNews::WantsProbes(_) => false,
     }
 }
 

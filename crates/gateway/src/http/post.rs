@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     Gateway, pipeline,
+    replicas::Taken,
     reply::{self, Answer, Down, Replies},
 };
 
@@ -197,12 +198,21 @@ async fn answered(
     response: McpResponse,
 ) -> Response<Body> {
     match endpoint::session(gateway, map, identified).await {
-        Ok(live) => {
-            gateway.take_answer(&live, response).await;
-            respond::accepted()
-        }
+        Ok(live) => match gateway.take_answer(&live, response).await {
+            Taken::Yes => respond::accepted(),
+            Taken::NotYet => respond::error(StatusCode::SERVICE_UNAVAILABLE, None, &not_yet()),
+        },
         Err(refusal) => refusal,
     }
+}
+
+/// Nothing was done with the answer; it may be sent again (2025-11-25, Streamable HTTP, Sending
+/// Messages).
+fn not_yet() -> WireError {
+    let error = WireError::internal(
+        "the gateway that has asked can't be reached at the moment; send the same response again",
+    );
+    error.with_data("{\"reason\":\"unreachable\"}".to_owned())
 }
 
 /// What all messages of a batch have in common.
@@ -244,7 +254,10 @@ impl Batch {
                 Ok(Message::Notification(notification)) => {
                     gateway.take_notification(&live, &notification);
                 }
-                Ok(Message::Response(response)) => gateway.take_answer(&live, response).await,
+                // What else is in the batch is begun, so that it can't be refused.
+                Ok(Message::Response(response)) => {
+                    gateway.take_answer(&live, response).await;
+                }
                 // 2025-03-26, Lifecycle: initialize must not be part of a batch.
                 Ok(Message::Request(request)) if request.method == "initialize" => {
                     expected += 1;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use mcp_ultra_domain::ports::NotMet;
 use mcp_ultra_protocol::{Body, Id, Message, Notification, Response, json};
 
 use super::{
@@ -12,6 +13,15 @@ use crate::{Gateway, session::Live};
 
 /// How long the replica that has asked may take for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What became of the answer of a client to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is with the one who has asked, or nobody waits for it.
+    Yes,
+    /// The replica that has asked can't be reached at the moment: it may be sent again.
+    NotYet,
+}
 
 /// The id of a question that says which replica has asked it.
 pub(super) fn question_id(number: u64, replica: &str) -> Option<Id> {
@@ -24,6 +34,10 @@ fn asked_by(id: &Id) -> Option<String> {
     let (number, replica) = id.split_once('-')?;
     number.parse::<u64>().ok()?;
     Some(replica.to_owned())
+}
+
+fn unwanted() {
+    tracing::debug!("a client answered a request that nobody waits for");
 }
 
 pub(super) fn of(live: &Live) -> wire::Session {
@@ -39,16 +53,24 @@ impl Replicas {
         question_id(number, self.own())
     }
 
-    /// Brings the answer of a client to the replica that has asked; `false` where nobody waits for it.
-    async fn bring_answer(&self, live: &Live, response: Response) -> bool {
+    /// Brings the answer of a client to the replica that has asked.
+    async fn bring_answer(&self, live: &Live, response: Response) -> Taken {
         let replica = response.id.as_ref().and_then(asked_by);
         let Some(replica) = replica.filter(|replica| replica != self.own()) else {
-            return false;
+            unwanted();
+            return Taken::Yes;
         };
         let opened = self.open(&replica, &Greeting::Answer(of(live))).await;
-        let Ok((mut speaker, mut listener)) = opened else {
-            self.count(Errand::Answer, Outcome::NotMet);
-            return false;
+        let (mut speaker, mut listener) = match opened {
+            Ok(halves) => halves,
+            Err(error) => {
+                tracing::debug!(%error, "the gateway that has asked a client was not met");
+                self.count(Errand::Answer, Outcome::NotMet);
+                return match error {
+                    NotMet::Unreachable => Taken::NotYet,
+                    _ => Taken::Yes,
+                };
+            }
         };
         let said = async {
             speaker.say(Said::Text(response.text)).await;
@@ -60,7 +82,10 @@ impl Replicas {
             Ok(None) | Err(_) => Outcome::Lost,
         };
         self.count(Errand::Answer, outcome);
-        outcome == Outcome::Done
+        if outcome != Outcome::Done {
+            unwanted();
+        }
+        Taken::Yes
     }
 
     /// Tells the others that a session is not subscribed to a resource any more.
@@ -82,17 +107,15 @@ impl Replicas {
 
 impl Gateway {
     /// Takes the answer of a legacy client to a question, wherever that was asked.
-    pub(crate) async fn take_answer(&self, live: &Live, response: Response) {
+    pub(crate) async fn take_answer(&self, live: &Live, response: Response) -> Taken {
         let Some(response) = live.answered(response) else {
-            return;
+            return Taken::Yes;
         };
-        let is_taken = match &self.replicas {
-            Some(replicas) => replicas.bring_answer(live, response).await,
-            None => false,
-        };
-        if !is_taken {
-            tracing::debug!("a client answered a request that nobody waits for");
+        if let Some(replicas) = &self.replicas {
+            return replicas.bring_answer(live, response).await;
         }
+        unwanted();
+        Taken::Yes
     }
 
     /// Takes a notification of a legacy client over, and passes on what its servers want to know.

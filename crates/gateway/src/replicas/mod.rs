@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use self::wire::{Greeting, Listener, News, Question, Speaker};
 use crate::Metrics;
 
+pub(crate) use clients::Taken;
 pub(crate) use guests::receive;
 pub(crate) use parked::{Brought, bring};
 pub(crate) use push::Whereabouts;

@@ -377,8 +377,20 @@ impl Asked {
         match tokio::time::timeout(ANSWER_TIME, &mut self.answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(_)) => failed(NOWHERE),
-            Err(_) => failed("the client did not answer in time"),
+            Err(_) => {
+                self.session.push(self.withdrawal());
+                failed("the client did not answer in time")
+            }
         }
+    }
+
+    /// Tells the client that nobody waits for its answer any more (2025-11-25, Lifecycle, Timeouts).
+    fn withdrawal(&self) -> ByteString {
+        let params = format!(
+            "{{\"requestId\":{},\"reason\":\"it was not answered in time\"}}",
+            self.id.as_raw()
+        );
+        Notification::new("notifications/cancelled", Some(&params)).text
     }
 }
 
@@ -463,6 +475,25 @@ mod tests {
         assert!(question.contains("roots/list"), "{question}");
         assert!(live.answered(Response::result(&asked.id, "{}")).is_none());
         assert!(asked.wait().await.text.contains("result"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_is_not_answered_in_time_is_withdrawn() {
+        let live = Arc::new(live());
+        let (_sender, mut pushed) = live.open_push();
+        let asked = live.ask("elicitation/create", None, None).await;
+        assert!(matches!(pushed.recv().await, Some(Down::Message { .. })));
+        let id = asked.id.clone();
+        let begun = Instant::now();
+        let answer = asked.wait().await;
+        assert_eq!(begun.elapsed(), ANSWER_TIME);
+        assert!(answer.text.contains("in time"), "{}", answer.text);
+        let Some(Down::Message { text, .. }) = pushed.recv().await else {
+            panic!("a cancellation")
+        };
+        let params = format!("\"requestId\":{}", id.as_raw());
+        assert!(text.contains("notifications/cancelled") && text.contains(&params));
+        assert!(live.answered(Response::result(&id, "{}")).is_some(), "late");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mcp_ultra_domain::breaker::{Breaker, Forced, Pass, Refused, Standing, State, Status, Verdict};
+use tokio::sync::Notify;
 
 use super::{Upstream, UpstreamError};
 
@@ -70,6 +71,11 @@ impl Upstream {
         }
     }
 
+    /// Has `wake` told when its breaker has changed by what its calls find.
+    pub(crate) fn tell_changes_of_breaker(&self, wake: &Arc<Notify>) {
+        self.breaker_changed.get_or_init(|| wake.clone());
+    }
+
     /// Of all gateways, this one may probe.
     pub(crate) fn permit_probes(&self) {
         if let Some(breaker) = &self.breaker {
@@ -104,6 +110,14 @@ impl Trial {
         self.note(Verdict::Answered(took));
     }
 
+    /// It was asked something after so long. A server that asks works, which is what a probe is to find
+    /// out: others do not wait for the person who is asked.
+    pub(crate) fn asked(&mut self, took: Duration) {
+        if self.pass.as_ref().is_some_and(Pass::is_probe) {
+            self.answered(took);
+        }
+    }
+
     /// It ended with `error`.
     pub(crate) fn failed(&mut self, error: &UpstreamError) {
         self.note(if error.is_failure() {
@@ -122,6 +136,9 @@ impl Trial {
         if let Some(state) = change {
             let upstream = self.upstream.name();
             tracing::warn!(%upstream, state = state.as_str(), "the circuit breaker of the upstream has changed");
+            if let Some(wake) = self.upstream.breaker_changed.get() {
+                wake.notify_one();
+            }
         }
     }
 

@@ -85,6 +85,8 @@ pub struct Upstream {
     places: Arc<Semaphore>,
     /// Refuses calls while it keeps failing; `None` where it is configured to have none.
     breaker: Option<Breaker>,
+    /// Told when the breaker has changed, where others want to know.
+    breaker_changed: OnceLock<Arc<Notify>>,
     /// How its calls are made again; `None`: never.
     retries: Option<Retries>,
     /// What its times are counted from.
@@ -135,6 +137,7 @@ impl Upstream {
                 settings.max_calls.min(Semaphore::MAX_PERMITS),
             )),
             breaker: settings.breaker.map(Breaker::new),
+            breaker_changed: OnceLock::new(),
             retries: settings.retry.as_ref().map(Retries::new),
             since: Instant::now(),
             epoch: EPOCHS.fetch_add(1, Ordering::Relaxed),

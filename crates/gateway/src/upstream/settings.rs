@@ -195,6 +195,7 @@ impl Settings {
             .copied()
             .map(short_name)
             .collect();
+        let call_timeout = config.call_timeout(section).get();
         Ok(Self {
             name: section.name.as_str().into(),
             naming,
@@ -205,9 +206,9 @@ impl Settings {
                 mcp_ultra_config::Era::Modern => Some(Era::Modern),
                 mcp_ultra_config::Era::Legacy => Some(Era::Legacy),
             },
-            call_timeout: config.call_timeout(section).get(),
+            call_timeout,
             max_calls: usize::try_from(config.limits.calls_per_server.get()).unwrap_or(usize::MAX),
-            breaker: breaker(config.breaker(section)),
+            breaker: breaker(config.breaker(section), call_timeout),
             retry: Some(config.retry.clone()).filter(|retry| retry.attempts > 0),
             idle_stop: section.idle_stop.get(),
             start_timeout: START_TIMEOUT,
@@ -285,17 +286,19 @@ fn fingerprint(section: &Section) -> [u8; 32] {
     bytes
 }
 
-fn breaker(section: &BreakerSection) -> Option<Rules> {
+fn breaker(section: &BreakerSection, call_timeout: Duration) -> Option<Rules> {
     section.enabled.then(|| Rules {
         window: section.window.get(),
         least_calls: section.least_calls.get().into(),
+        in_a_row: section.failures_in_a_row.into(),
         failed: section.failed.into(),
         slow_after: section.slow_after.get(),
         slow: section.slow.into(),
         open_for: section.open_for.get(),
         open_at_most: section.open_at_most.get(),
         probes: section.probes.get().into(),
-        probe_for: Duration::ZERO,
+        // One that is not answered has failed by then.
+        probe_for: call_timeout.saturating_add(Duration::from_secs(1)),
     })
 }
 

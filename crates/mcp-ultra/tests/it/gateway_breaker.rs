@@ -130,6 +130,28 @@ async fn a_server_that_is_slow_is_left_alone() {
     assert!(begun.elapsed() < Duration::from_millis(300), "at once");
 }
 
+/// Few call it, and much was good before: five wait in vain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_is_left_alone_after_some_in_a_row() {
+    let upstream = fixture(Era::Dual).await;
+    let rest = "limits: { call_timeout: 400ms }\nretry: { attempts: 0 }\n";
+    let gateway = gateway(&only(&upstream.url(), rest)).await;
+    let caller = gateway.caller();
+    for _ in 0..50 {
+        assert_eq!(kind(&call(&caller, "test_simple_text").await), "");
+    }
+    let wait = json!({ "milliseconds": 60_000 });
+    for number in 0..5 {
+        let reply = modern_tool(&caller, "test_wait", wait.clone()).await;
+        assert_eq!(kind(&reply), "timeout", "{number}");
+    }
+    let begun = Instant::now();
+    let reply = modern_tool(&caller, "test_wait", wait).await;
+    assert_eq!(kind(&reply), "circuit_open");
+    assert!(begun.elapsed() < Duration::from_millis(300), "at once");
+    assert_eq!(state(&gateway, "fix").await, "open");
+}
+
 /// An error is an answer too, and so is one that the caller's own arguments have led to.
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_a_server_open_nothing() {

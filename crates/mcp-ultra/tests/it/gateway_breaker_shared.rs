@@ -8,12 +8,13 @@ use mcp_ultra_testkit::{
     fixture::{Era, http},
     gateway::Gateway,
     raw::modern::Caller,
-    stores::Redis,
+    stores::{Nats, Redis},
 };
 use serde_json::{Value, json};
 
 use super::cli::{command, finish};
 use crate::{
+    gateway_announced::{connected, messaging, metric},
     gateway_rates::{caller, configuration, token},
     gateway_redis::sections,
     gateway_rig::{SOON, Server, fixture, free_address, gateway, modern_tool, only, until},
@@ -111,6 +112,38 @@ async fn gateways_open_and_close_together_and_one_probes() {
     })
     .await;
     server.end().await;
+}
+
+/// Where there is NATS, nobody waits until it is time to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_breaker_has_changed_is_announced() {
+    let (redis, nats) = (Redis::start().await.unwrap(), Nats::start().await.unwrap());
+    let address = free_address();
+    let server = Server::start(address, Era::Dual).await;
+    let rest = format!("{RULES}{}{}", sections(&redis), messaging(&nats));
+    let yaml = only(&http::url(address), &rest);
+    let (one, other) = (gateway(&yaml).await, gateway(&yaml).await);
+    for gateway in [&one, &other] {
+        connected(gateway, "1").await;
+    }
+    let here = one.caller();
+    assert_eq!(called(&here).await, "");
+    server.end().await;
+    open(&here).await;
+    let begun = Instant::now();
+    until("the other is open", async || state(&other).await == "open").await;
+    println!("another gateway has opened after {:?}", begun.elapsed());
+    let counted = async |gateway: &Gateway, outcome: &str| {
+        let of = format!("{{kind=\"breakers_changed\",outcome=\"{outcome}\"}}");
+        let count = metric(gateway, &format!("mcp_announcements_total{of}")).await;
+        count.parse::<u64>().unwrap()
+    };
+    until("it has heard of it", async || {
+        counted(&other, "heard").await > 0
+    })
+    .await;
+    assert!(counted(&one, "sent").await > 0);
+    assert_eq!(counted(&other, "sent").await, 0, "nothing of its own");
 }
 
 /// A gateway with an admin API, and where that is.

@@ -38,6 +38,9 @@ const AWAY: Duration = Duration::from_secs(3);
 const SILENT: Duration = Duration::from_secs(10);
 /// The same before anything was said. A client waits for it, whose answer is to have a status still.
 const SILENT_AT_FIRST: Duration = Duration::from_secs(5);
+/// How long this one may be without a connection before whoever is to be met for the first time counts
+/// as not to be reached. One that was lost just now is often back by then.
+const APART: Duration = Duration::from_secs(1);
 /// The pause before something is tried again.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the others may take to say that they are looked for.
@@ -54,11 +57,36 @@ pub(super) struct Meeting {
     replica: String,
     prefix: String,
     random: fn() -> u64,
-    /// `None` while there is no connection.
-    client: watch::Sender<Option<Client>>,
+    link: watch::Sender<Connection>,
     guests: OnceLock<Arc<dyn Guests>>,
     lines: Mutex<HashMap<String, Incoming>>,
 }
+
+/// The connection to the server.
+enum Connection {
+    There(Client),
+    /// There is none, since then.
+    Away(Instant),
+}
+
+/// How long something is tried for.
+struct Patience {
+    /// While nothing is said to it.
+    silent: Duration,
+    /// While this one has had no connection for so long.
+    apart: Duration,
+}
+
+/// Before anything was said.
+const AT_FIRST: Patience = Patience {
+    silent: SILENT_AT_FIRST,
+    apart: APART,
+};
+/// On a line that is open.
+const LATER: Patience = Patience {
+    silent: SILENT,
+    apart: SILENT,
+};
 
 /// What has arrived on a line.
 struct Incoming {
@@ -76,7 +104,7 @@ impl Meeting {
             replica: replica.to_owned(),
             prefix: prefix.to_owned(),
             random,
-            client: watch::Sender::new(None),
+            link: watch::Sender::new(Connection::Away(Instant::now())),
             guests: OnceLock::new(),
             lines: Mutex::default(),
         }
@@ -107,7 +135,7 @@ impl Meeting {
             return Err(NotMet::Refused);
         };
         let frame = Frame::from(Kind::Open, &id, &self.replica, &greeting);
-        if let Err(not_met) = self.deliver(replica, &frame, SILENT_AT_FIRST).await {
+        if let Err(not_met) = self.deliver(replica, &frame, &AT_FIRST).await {
             self.lines.lock().remove(&id);
             return Err(not_met);
         }
@@ -140,20 +168,23 @@ impl Meeting {
     }
 
     /// Has a replica take a frame, again and again as long as that makes sense.
-    async fn deliver(&self, to: &str, frame: &Bytes, silent: Duration) -> Result<(), NotMet> {
+    async fn deliver(&self, to: &str, frame: &Bytes, patience: &Patience) -> Result<(), NotMet> {
         let begun = Instant::now();
         let mut pause = AGAIN / 4;
         loop {
-            let (patience, why) = match self.ask(to, frame.clone()).await {
+            let (limit, why) = match self.ask(to, frame.clone()).await {
                 Ok(Said::Taken) => return Ok(()),
                 Ok(Said::Refused) => return Err(NotMet::Refused),
                 Ok(Said::Unknown) => return Err(NotMet::Gone),
                 // Whoever takes it is there, and slow.
                 Ok(Said::Full) => (Duration::MAX, NotMet::Refused),
                 Err(Silence::Nobody) => (AWAY, NotMet::Gone),
-                Err(Silence::Nothing) => (silent, NotMet::Unreachable),
+                Err(Silence::Apart(time)) if time >= patience.apart => {
+                    return Err(NotMet::Unreachable);
+                }
+                Err(Silence::Apart(_) | Silence::Nothing) => (patience.silent, NotMet::Unreachable),
             };
-            if begun.elapsed() >= patience {
+            if begun.elapsed() >= limit {
                 return Err(why);
             }
             tokio::time::sleep(pause).await;
@@ -162,9 +193,9 @@ impl Meeting {
     }
 
     async fn ask(&self, to: &str, frame: Bytes) -> Result<Said, Silence> {
-        let client = self.client.borrow().clone();
-        let Some(client) = client else {
-            return Err(Silence::Nothing);
+        let client = match &*self.link.borrow() {
+            Connection::There(client) => client.clone(),
+            Connection::Away(since) => return Err(Silence::Apart(since.elapsed())),
         };
         let request = Request::new().payload(frame).timeout(Some(ANSWER));
         match client.send_request(self.subject(to), request).await {
@@ -178,7 +209,7 @@ impl Meeting {
     }
 
     pub(super) async fn find(&self, question: &[u8]) -> Option<String> {
-        let client = self.client.borrow().clone()?;
+        let client = self.client()?;
         let frame = Frame::from(Kind::Question, "", &self.replica, question);
         let request = Request::new().payload(frame).timeout(Some(FOUND));
         let answer = client.send_request(self.subject(ALL), request).await.ok()?;
@@ -187,8 +218,7 @@ impl Meeting {
     }
 
     pub(super) fn tell(&self, news: &[u8]) {
-        let client = self.client.borrow().clone();
-        let (Some(client), true) = (client, news.len() <= LONGEST_GREETING) else {
+        let (Some(client), true) = (self.client(), news.len() <= LONGEST_GREETING) else {
             return;
         };
         let frame = Frame::from(Kind::News, "", &self.replica, news);
@@ -202,13 +232,18 @@ impl Meeting {
 
     /// The most that one frame carries.
     fn part(&self) -> usize {
-        let client = self.client.borrow();
-        let most = client
-            .as_ref()
-            .map(|client| client.server_info().max_payload);
+        let client = self.client();
+        let most = client.map(|client| client.server_info().max_payload);
         most.map_or(PART, |most| {
             most.saturating_sub(frame::HEAD).clamp(1024, PART)
         })
+    }
+
+    fn client(&self) -> Option<Client> {
+        match &*self.link.borrow() {
+            Connection::There(client) => Some(client.clone()),
+            Connection::Away(_) => None,
+        }
     }
 
     fn subject(&self, replica: &str) -> String {
@@ -225,6 +260,8 @@ enum Silence {
     Nobody,
     /// Nothing came, or nothing could be sent.
     Nothing,
+    /// There has been no connection for so long.
+    Apart(Duration),
 }
 
 /// Whether that may be a part of a subject: it may come from a client.

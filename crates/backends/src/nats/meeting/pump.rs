@@ -6,7 +6,7 @@ use mcp_ultra_domain::ports::NotMet;
 use tokio::sync::mpsc;
 
 use super::{
-    LARGEST, Meeting, SILENT,
+    LARGEST, LATER, Meeting,
     frame::{Frame, Kind},
 };
 
@@ -98,14 +98,14 @@ impl Pump<'_> {
 
     async fn frame(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), NotMet> {
         let frame = Frame::of(kind, self.id, self.number, bytes);
-        self.meeting.deliver(self.other, &frame, SILENT).await?;
+        self.meeting.deliver(self.other, &frame, &LATER).await?;
         self.number += 1;
         Ok(())
     }
 
     async fn look(&self) -> Result<(), NotMet> {
         let frame = Frame::of(Kind::Ping, self.id, 0, &[]);
-        self.meeting.deliver(self.other, &frame, SILENT).await
+        self.meeting.deliver(self.other, &frame, &LATER).await
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_nats::{Client, Message, SubscribeError};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
 use super::{
-    ALL, Incoming, LARGEST, Meeting,
+    ALL, Connection, Incoming, LARGEST, Meeting,
     frame::{Frame, Kind, Said},
     is_name, pump,
 };
@@ -18,7 +18,8 @@ pub(in super::super) struct Connected(Arc<Meeting>);
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.client.send_replace(None);
+        let since = Instant::now();
+        self.0.link.send_replace(Connection::Away(since));
     }
 }
 
@@ -30,7 +31,7 @@ impl Meeting {
     ) -> Result<impl Future<Output = ()> + use<>, SubscribeError> {
         let own = client.subscribe(self.subject(&self.replica)).await?;
         let all = client.subscribe(self.subject(ALL)).await?;
-        self.client.send_replace(Some(client.clone()));
+        self.link.send_replace(Connection::There(client.clone()));
         let connected = Connected(self.clone());
         let client = client.clone();
         Ok(async move {

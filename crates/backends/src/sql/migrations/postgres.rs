@@ -25,6 +25,7 @@ const ALL: &[Tables] = tables!("postgres":
     5 "0005_tools_gone" "tools that are gone",
     6 "0006_blocks" "blocked callers",
     7 "0007_registry" "servers, policies and flags that are changed at run time",
+    8 "0008_grants_claimed" "who is refreshing a grant",
 );
 
 /// The tables whose rows the gateway reads and changes.

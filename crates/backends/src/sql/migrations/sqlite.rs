@@ -15,6 +15,7 @@ const ALL: &[Tables] = tables!("sqlite":
     5 "0005_tools_gone" "tools that are gone",
     6 "0006_blocks" "blocked callers",
     7 "0007_registry" "servers, policies and flags that are changed at run time",
+    8 "0008_grants_claimed" "who is refreshing a grant",
 );
 
 const IS_THERE: &str = "SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'";

@@ -23,6 +23,7 @@ use crate::sql::error::SqlError;
 const RULES: Rules = Rules {
     window: Duration::from_secs(10),
     least_calls: 5,
+    in_a_row: 0,
     failed: 75,
     slow_after: Duration::MAX,
     slow: 101,

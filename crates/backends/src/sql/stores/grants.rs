@@ -23,10 +23,16 @@ const PUT: &str = "INSERT INTO grants \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
     ON CONFLICT (principal, server) DO UPDATE SET \
     id = $1, tenant = $2, issuer = $4, subject = $5, scopes = $7, tokens = $8, created_at = $9, \
-    renewed_at = $10, revision = $11";
+    renewed_at = $10, revision = $11, claimed_by = NULL";
 const REPLACE: &str = "UPDATE grants SET \
     scopes = $1, tokens = $2, renewed_at = $3, revision = $4 \
     WHERE id = $5 AND tenant = $6 AND revision = $7";
+const CLAIM: &str = "UPDATE grants SET \
+    claimed_by = $1, claimed_until = $2, claimed_revision = $3 \
+    WHERE id = $4 AND tenant = $5 AND revision = $3 \
+    AND (claimed_by IS NULL OR claimed_revision <> $3 OR claimed_until <= $6)";
+const UNCLAIM: &str = "UPDATE grants SET claimed_by = NULL \
+    WHERE id = $1 AND tenant = $2 AND claimed_by = $3";
 const GET: &str = "SELECT * FROM grants WHERE id = $1 AND tenant = $2";
 const LIST: &str = "SELECT * FROM grants WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3";
 const LIST_OF: &str = "SELECT * FROM grants WHERE tenant = $1 AND id > $2 AND subject = $4 \
@@ -76,6 +82,32 @@ impl GrantStore for Database {
         one(self
             .execute(Scope::Tenant(&grant.tenant), REPLACE, values)
             .await?)
+    }
+
+    async fn claim_refresh(
+        &self,
+        grant: &Grant,
+        by: &str,
+        now: Duration,
+        until: Duration,
+    ) -> Result<bool, GrantStoreError> {
+        let values = values![
+            by,
+            to_millis(until),
+            to_number(grant.revision),
+            &grant.id,
+            &grant.tenant,
+            to_millis(now),
+        ];
+        let scope = Scope::Tenant(&grant.tenant);
+        Ok(self.execute(scope, CLAIM, values).await? == 1)
+    }
+
+    async fn unclaim_refresh(&self, grant: &Grant, by: &str) -> Result<(), GrantStoreError> {
+        let of = values![&grant.id, &grant.tenant, by];
+        self.execute(Scope::Tenant(&grant.tenant), UNCLAIM, of)
+            .await?;
+        Ok(())
     }
 
     async fn get(&self, tenant: &str, id: &str) -> Result<Option<Grant>, GrantStoreError> {

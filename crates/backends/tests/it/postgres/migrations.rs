@@ -47,7 +47,7 @@ async fn a_program_does_not_start_on_tables_before_it() {
         .unwrap_err();
     assert!(matches!(refused, OpenError::Behind { .. }), "{refused}");
     migrations::postgres::run(&site.settings).await.unwrap();
-    let last = "delete from _sqlx_migrations where version = 7";
+    let last = "delete from _sqlx_migrations where version = 8";
     site.admin.sql(last).await.unwrap();
     let refused = Database::connect_postgres(&site.settings)
         .await
@@ -57,7 +57,7 @@ async fn a_program_does_not_start_on_tables_before_it() {
         "127.0.0.1:{}/{}",
         site.settings.port, site.settings.database
     );
-    for part in [&*at, "migrations 7,", "mcp-ultra migrate"] {
+    for part in [&*at, "migrations 8,", "mcp-ultra migrate"] {
         assert!(text.contains(part), "{text}");
     }
     site.remove().await;

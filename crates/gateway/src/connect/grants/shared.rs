@@ -14,6 +14,8 @@ use crate::connect::vault::Vault;
 
 /// How long the end of the process waits for refreshes that are under way.
 const FINISH: Duration = Duration::from_secs(10);
+/// How often it is tried to write what could not be written.
+const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
 /// What the grants of all servers have in common.
 pub(in crate::connect) struct Shared {
@@ -51,7 +53,7 @@ impl Shared {
         unwritten.get(&key).cloned()
     }
 
-    pub(super) fn set_unwritten(&self, grant: Grant) {
+    fn set_unwritten(&self, grant: Grant) {
         let key = (grant.principal.clone(), grant.server.clone());
         self.unwritten.lock().insert(key, grant);
     }
@@ -59,6 +61,39 @@ impl Shared {
     pub(super) fn no_longer_unwritten(&self, principal: &str, server: &str) {
         let key = (principal.to_owned(), server.to_owned());
         self.unwritten.lock().remove(&key);
+    }
+
+    /// Writes a renewed grant that could not be written, as soon as that can be done: the longer it
+    /// takes, the likelier another gateway shows the refresh token that was used. The end of the process
+    /// does not wait for it ([`Self::finish`] writes the same).
+    pub(super) fn write_later(self: &Arc<Self>, grant: Grant) {
+        self.set_unwritten(grant.clone());
+        let shared = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(WRITE_AGAIN).await;
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
+                if shared.unwritten(&grant.principal, &grant.server).as_ref() != Some(&grant) {
+                    return;
+                }
+                match shared.write(&grant).await {
+                    Ok(()) => {
+                        shared.no_longer_unwritten(&grant.principal, &grant.server);
+                        tracing::info!(
+                            server = grant.server,
+                            grant = grant.id,
+                            "refreshed tokens are kept now"
+                        );
+                        return;
+                    }
+                    // The next call sees to what is there instead.
+                    Err(GrantStoreError::Changed) => return,
+                    Err(GrantStoreError::Failed(_)) => {}
+                }
+            }
+        });
     }
 
     /// Waits for refreshes that are under way, and writes what could not be written.

@@ -30,6 +30,24 @@ async fn a_refreshed_grant_that_can_not_be_written_is_written_later() {
     assert_eq!(rig.kept("ana").await.unwrap().revision, 3);
 }
 
+/// Nobody has to call for that: another gateway may be about to refresh what is kept.
+#[tokio::test]
+async fn what_can_not_be_written_is_written_as_soon_as_it_can_be() {
+    let rig = Rig::start().await;
+    let credentials = rig.process();
+    rig.connect("ana", &credentials, granted(Some(10), true))
+        .await;
+    rig.pass(60);
+    rig.store.read_only.store(true, Ordering::SeqCst);
+    assert_eq!(token_of("ana", &credentials).await.unwrap(), "access-2");
+    rig.store.read_only.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.kept("ana").await.unwrap().revision, 2);
+    rig.pass(100);
+    assert_eq!(token_of("ana", &credentials).await.unwrap(), "access-3");
+    assert_eq!(rig.server.refreshed(), ["refresh-1", "refresh-2"]);
+}
+
 #[tokio::test]
 async fn the_end_of_the_process_waits_for_what_is_to_be_kept() {
     let rig = Rig::start().await;

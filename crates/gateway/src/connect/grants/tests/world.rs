@@ -127,6 +127,7 @@ pub(super) struct Store {
     pub(super) inner: MemoryGrantStore,
     pub(super) unreadable: AtomicBool,
     pub(super) read_only: AtomicBool,
+    pub(super) unclaimable: AtomicBool,
 }
 
 pub(super) fn check(fails: &AtomicBool) -> Result<(), GrantStoreError> {
@@ -150,6 +151,21 @@ impl GrantStore for Store {
     async fn replace(&self, grant: &Grant, revision: u64) -> Result<(), GrantStoreError> {
         check(&self.read_only)?;
         self.inner.replace(grant, revision).await
+    }
+
+    async fn claim_refresh(
+        &self,
+        grant: &Grant,
+        by: &str,
+        now: Duration,
+        until: Duration,
+    ) -> Result<bool, GrantStoreError> {
+        check(&self.unclaimable)?;
+        self.inner.claim_refresh(grant, by, now, until).await
+    }
+
+    async fn unclaim_refresh(&self, grant: &Grant, by: &str) -> Result<(), GrantStoreError> {
+        self.inner.unclaim_refresh(grant, by).await
     }
 
     async fn get(&self, tenant: &str, id: &str) -> Result<Option<Grant>, GrantStoreError> {
