@@ -8,8 +8,7 @@
 //! - `marks`: what is outdated
 //! - `flights`: of several that ask for the same, one asks the server
 //! - `experience`: whether that is worth it
-//! - `shared`: what gateways keep for each other, the second level, and `vault`, how that looks; `lists`
-//!   are there too
+//! - `shared`: what gateways keep for each other, the second level; `lists` are there too
 //! - `keep`: what goes with a call whose answer may be kept
 //! - `rules`: what the operator says
 
@@ -23,7 +22,6 @@ mod marks;
 mod memory;
 mod rules;
 mod shared;
-mod vault;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,12 +33,11 @@ pub(crate) use self::{
     experience::Worth,
     flights::{Flight, Joined, Landed},
     keep::{Asked, Keep},
-    key::{Key, Keys},
+    key::{Key, Keys, Parts},
     rules::Rules,
     shared::{AGAIN, Found, Place, Shared},
-    vault::Vault,
 };
-use self::{experience::Experience, flights::Flights, key::Parts, marks::Marks, memory::Memory};
+use self::{experience::Experience, flights::Flights, marks::Marks, memory::Memory};
 
 /// All that is kept by this process.
 pub(crate) struct Cache {

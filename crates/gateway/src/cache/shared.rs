@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{Asked, Entry, Key, entry::Restored, vault::Vault};
-use crate::random;
+use super::{Asked, Entry, Key, entry::Restored};
+use crate::{random, vault::Vault};
 
 /// How long one of many gateways is waited for that asks a server, and how long it may take before
 /// another one does.

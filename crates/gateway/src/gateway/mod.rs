@@ -44,7 +44,7 @@ use mcp_ultra_domain::{
     policy::{Policies, PolicyName},
     ports::{
         Announcements, BreakerBoard, CacheStore, Dependency, LimitStore, PinStore, Rendezvous,
-        SecretStates, SessionStore,
+        SecretStates, SessionStore, UpstreamSessionStore,
     },
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Metrics,
     access::{self, Rules, Watchers},
-    cache::{Cache, Shared, Vault},
+    cache::{Cache, Shared},
     catalog::{Board, Keepers},
     connect::{Connect, ConnectParts},
     era::park::Parking,
@@ -67,7 +67,8 @@ use crate::{
     replicas::{self, Replicas},
     session::{self, Live, OpenStreams, Registry},
     snapshot::Snapshot,
-    upstream::SettingsError,
+    upstream::{Ending, SettingsError, Sharing},
+    vault::{Kind, Vault},
 };
 
 pub(crate) use self::flags::FlagTally;
@@ -109,6 +110,8 @@ pub struct Gateway {
     dependencies: Vec<Arc<dyn Dependency>>,
     /// Where others say how their circuit breakers are.
     shared_breakers: Option<breakers::Shared>,
+    /// How sessions with servers are shared with other replicas, where they are.
+    sharing: Option<Arc<Sharing>>,
     /// The other replicas, where there may be any.
     pub(crate) replicas: Option<Arc<Replicas>>,
     pub(crate) sessions: Registry,
@@ -154,6 +157,8 @@ pub struct Parts {
     pub limits: Arc<dyn LimitStore>,
     /// Where gateways keep answers for each other, where there are several.
     pub cache: Option<Arc<dyn CacheStore>>,
+    /// Where gateways keep their sessions with servers for each other, where there are several.
+    pub upstream_sessions: Option<Arc<dyn UpstreamSessionStore>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How the secrets of the configuration are doing, for the metrics.
@@ -189,8 +194,18 @@ pub enum GatewayError {
 
 /// What is kept for other gateways is sealed by keys that they have too.
 fn shared_cache(config: &Config, store: Option<Arc<dyn CacheStore>>) -> Option<Shared> {
-    let vault = Vault::new(sealing_secrets(config))?;
+    let vault = Vault::new(Kind::Answers, sealing_secrets(config))?;
     Some(Shared::new(store?, vault, config.cache.memory.as_usize()))
+}
+
+/// The same of sessions with servers.
+fn sharing(
+    config: &Config,
+    store: Option<Arc<dyn UpstreamSessionStore>>,
+    replicas: Option<Arc<Replicas>>,
+) -> Option<Arc<Sharing>> {
+    let vault = Vault::new(Kind::Sessions, sealing_secrets(config))?;
+    Some(Arc::new(Sharing::new(store?, vault, replicas)))
 }
 
 impl Gateway {
@@ -211,6 +226,7 @@ impl Gateway {
             store,
             limits,
             cache,
+            upstream_sessions,
             clock,
             secrets,
             announcements,
@@ -253,6 +269,7 @@ impl Gateway {
             announcements,
             dependencies,
             shared_breakers: breakers.map(breakers::Shared::new),
+            sharing: sharing(&config, upstream_sessions, replicas.clone()),
             replicas,
             sessions: Registry::default(),
             open_streams: OpenStreams::default(),
@@ -362,8 +379,8 @@ impl Gateway {
         self.draining.cancelled().await;
     }
 
-    /// Stops keepers, ends all upstream sessions and processes, and waits until what is being
-    /// refreshed of what people have granted is kept.
+    /// Stops keepers, ends all upstream sessions and processes, but for sessions that other replicas can
+    /// go on in, and waits until what is being refreshed of what people have granted is kept.
     pub async fn stop(&self) {
         self.draining.cancel();
         self.keepers.stop();
@@ -371,7 +388,7 @@ impl Gateway {
         let closing = snapshot
             .upstreams
             .iter()
-            .map(|upstream| upstream.close_all());
+            .map(|upstream| upstream.close_all(Ending::Handed));
         futures_util::future::join_all(closing).await;
         // Last: sessions are ended with tokens, which may have to be refreshed for that.
         if let Some(connect) = &self.connect {
