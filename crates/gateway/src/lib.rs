@@ -15,6 +15,7 @@
 //! - `listen`: the notification streams of modern clients.
 //! - `replicas`: what one replica of the gateway does for another.
 //! - `aside`: work on long lists, beside the calls.
+//! - `vault`: how what gateways keep for each other looks.
 //!
 //! What does not live here: policy, storage, the configuration file, the command line.
 
@@ -40,6 +41,7 @@ mod session;
 mod snapshot;
 mod stages;
 pub mod upstream;
+mod vault;
 
 pub use connect::{ConnectLink, ConnectParts, NoLink, Revocation};
 pub use gateway::{Forget, Gateway, GatewayError, Parts, Whose};

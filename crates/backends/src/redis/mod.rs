@@ -1,6 +1,6 @@
 //! What replicas share and may lose, in a Redis: which proofs and links were used, what changes
-//! in sessions, what counts against limits, how circuit breakers are, and answers that they keep for
-//! each other.
+//! in sessions, sessions with servers, what counts against limits, how circuit breakers are, and answers
+//! that they keep for each other.
 //!
 //! The way in is [`Redis::start`]. Nothing that is asked of it fails because Redis is away: each
 //! store has an in-memory one beside it, notes there what this process does, and goes by that alone
@@ -16,6 +16,7 @@ mod news;
 mod random;
 mod replay;
 mod sessions;
+mod upstream_sessions;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -28,7 +29,7 @@ use mcp_ultra_domain::{
 use self::link::Link;
 pub use self::{
     breakers::RedisBreakerBoard, cache::RedisCacheStore, replay::RedisReplayStore,
-    sessions::RedisSessionStore,
+    sessions::RedisSessionStore, upstream_sessions::RedisUpstreamSessionStore,
 };
 
 /// Why Redis can't even be tried.

@@ -66,6 +66,10 @@ pub struct Upstream {
     /// of one caller that another must not see.
     #[serde(default)]
     pub shared: bool,
+    /// Whether each gateway keeps sessions of its own with this server, where gateways share a Redis. For
+    /// servers that find a session by where they are called from.
+    #[serde(default)]
+    pub session_per_gateway: bool,
     /// Whether the server is used at all.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -278,6 +282,7 @@ impl Upstream {
             tls: None,
             prefix: Prefix::default(),
             shared: false,
+            session_per_gateway: false,
             enabled: enabled(),
             timeout: None,
             breaker: None,

@@ -15,6 +15,7 @@ mod rendezvous;
 mod replay_store;
 mod secret_states;
 mod session_store;
+mod upstream_session_store;
 
 pub use announcements::{
     AnnouncementState, AnnouncementTally, Announcements, Hear, Heard, KindTally,
@@ -40,4 +41,7 @@ pub use replay_store::{MemoryReplayStore, ProofId, ReplayStore, ReplayStoreError
 pub use secret_states::{NoSecrets, SecretState, SecretStates};
 pub use session_store::{
     LiveSessions, MemorySessionStore, SESSION_VALID_FOR, SessionState, SessionStore, StoreError,
+};
+pub use upstream_session_store::{
+    KeptSession, MemoryUpstreamSessionStore, SessionTerms, SessionsUnknown, UpstreamSessionStore,
 };

@@ -106,11 +106,11 @@ fn session(routed: &Routed) -> Option<&str> {
 }
 
 /// A digest of parts that no other parts give: each has its length in front of it.
-pub(super) struct Parts(Context);
+pub(crate) struct Parts(Context);
 
 impl Parts {
     /// All at once.
-    pub(super) fn digest(what: &str, parts: &[&[u8]]) -> [u8; 32] {
+    pub(crate) fn digest(what: &str, parts: &[&[u8]]) -> [u8; 32] {
         let mut all = Self::new(what);
         for part in parts {
             all.bytes(part);

@@ -9,8 +9,7 @@
 //!   gateways have yet to be told of that
 //! - `flights`: of several that ask for the same, one asks the server
 //! - `experience`: whether that is worth it
-//! - `shared`: what gateways keep for each other, the second level, and `vault`, how that looks; `lists`
-//!   are there too
+//! - `shared`: what gateways keep for each other, the second level; `lists` are there too
 //! - `keep`: what goes with a call whose answer may be kept
 //! - `rules`: what the operator says
 
@@ -26,7 +25,6 @@ mod memory;
 mod rules;
 mod shared;
 mod untold;
-mod vault;
 mod wrote;
 
 use std::{sync::Arc, time::Duration};
@@ -40,17 +38,15 @@ pub(crate) use self::{
     experience::Worth,
     flights::{Flight, Joined, Landed},
     keep::Keep,
-    key::{Key, Keys},
+    key::{Key, Keys, Parts},
     rules::Rules,
     shared::{Found, Place, Shared},
     untold::{Others, Told},
-    vault::Vault,
     wrote::Wrote,
 };
 use self::{
     experience::Experience,
     flights::Flights,
-    key::Parts,
     marks::Marks,
     memory::{Memory, Of},
 };

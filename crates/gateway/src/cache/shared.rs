@@ -13,8 +13,8 @@ use mcp_ultra_domain::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::{Asked, Entry, Key, asked::of_those, entry::Restored, untold::Others, vault::Vault};
-use crate::random;
+use super::{Asked, Entry, Key, asked::of_those, entry::Restored, untold::Others};
+use crate::{random, vault::Vault};
 
 /// How long one of many gateways is waited for that asks a server, and how long it may take before
 /// another one does.

@@ -224,7 +224,13 @@ pub(super) async fn set_log_level(routed: &Routed, behalf: &dyn OnBehalf) {
         return;
     };
     let logs = ServerCapabilities::parse(&session.welcome().capabilities).logging;
-    if !logs || !session.remember_log_level(&level) {
+    if !logs {
+        return;
+    }
+    let is_new = session.remember_log_level(&level);
+    // Another call of the same principal may have set another one through another replica.
+    let may_differ = call.caller.session.is_none() && session.is_shared();
+    if !is_new && !may_differ {
         return;
     }
     let outgoing = Outgoing {

@@ -104,6 +104,7 @@ mod tests {
             window: Duration::from_secs(10),
             least_calls: 20,
             failed: 50,
+            in_a_row: 0,
             slow_after: Duration::MAX,
             slow: 101,
             open_for: Duration::from_secs(5),

@@ -46,7 +46,7 @@ use mcp_ultra_domain::{
     policy::{Policies, PolicyName},
     ports::{
         Announcements, BreakerBoard, CacheStore, Dependency, LimitStore, PinStore, Rendezvous,
-        SecretStates, SessionStore,
+        SecretStates, SessionStore, UpstreamSessionStore,
     },
 };
 use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Outbound};
@@ -58,7 +58,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Metrics,
     access::{self, Rules, Watchers},
-    cache::{Cache, Shared, Vault},
+    cache::{Cache, Shared},
     catalog::{Board, Keepers},
     connect::{Connect, ConnectParts},
     era::park::Parking,
@@ -69,7 +69,8 @@ use crate::{
     replicas::{self, Replicas},
     session::{self, Live, OpenStreams, Registry},
     snapshot::Snapshot,
-    upstream::SettingsError,
+    upstream::{Ending, SettingsError, Sharing},
+    vault::{Kind, Vault},
 };
 
 pub(crate) use self::flags::FlagTally;
@@ -112,6 +113,8 @@ pub struct Gateway {
     dependencies: dependencies::Dependencies,
     /// Where others say how their circuit breakers are.
     shared_breakers: Option<breakers::Shared>,
+    /// How sessions with servers are shared with other replicas, where they are.
+    sharing: Option<Arc<Sharing>>,
     /// The other replicas, where there may be any.
     pub(crate) replicas: Option<Arc<Replicas>>,
     pub(crate) sessions: Registry,
@@ -157,6 +160,8 @@ pub struct Parts {
     pub limits: Arc<dyn LimitStore>,
     /// Where gateways keep answers for each other, where there are several.
     pub cache: Option<Arc<dyn CacheStore>>,
+    /// Where gateways keep their sessions with servers for each other, where there are several.
+    pub upstream_sessions: Option<Arc<dyn UpstreamSessionStore>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// How the secrets of the configuration are doing, for the metrics.
@@ -192,8 +197,18 @@ pub enum GatewayError {
 
 /// What is kept for other gateways is sealed by keys that they have too.
 fn shared_cache(config: &Config, store: Option<Arc<dyn CacheStore>>) -> Option<Shared> {
-    let vault = Vault::new(sealing_secrets(config))?;
+    let vault = Vault::new(Kind::Answers, sealing_secrets(config))?;
     Some(Shared::new(store?, vault, config.cache.memory.as_usize()))
+}
+
+/// The same of sessions with servers.
+fn sharing(
+    config: &Config,
+    store: Option<Arc<dyn UpstreamSessionStore>>,
+    replicas: Option<Arc<Replicas>>,
+) -> Option<Arc<Sharing>> {
+    let vault = Vault::new(Kind::Sessions, sealing_secrets(config))?;
+    Some(Arc::new(Sharing::new(store?, vault, replicas)))
 }
 
 impl Gateway {
@@ -214,6 +229,7 @@ impl Gateway {
             store,
             limits,
             cache,
+            upstream_sessions,
             clock,
             secrets,
             announcements,
@@ -260,6 +276,7 @@ impl Gateway {
             announcements,
             dependencies: dependencies::Dependencies::new(dependencies),
             shared_breakers: breakers.map(breakers::Shared::new),
+            sharing: sharing(&config, upstream_sessions, replicas.clone()),
             replicas,
             sessions: Registry::default(),
             open_streams: OpenStreams::default(),
@@ -369,8 +386,8 @@ impl Gateway {
         self.draining.cancelled().await;
     }
 
-    /// Stops keepers, ends all upstream sessions and processes, and waits until what is being
-    /// refreshed of what people have granted is kept.
+    /// Stops keepers, ends all upstream sessions and processes, but for sessions that other replicas can
+    /// go on in, and waits until what is being refreshed of what people have granted is kept.
     pub async fn stop(&self) {
         self.draining.cancel();
         self.keepers.stop();
@@ -378,7 +395,7 @@ impl Gateway {
         let closing = snapshot
             .upstreams
             .iter()
-            .map(|upstream| upstream.close_all());
+            .map(|upstream| upstream.close_all(Ending::Handed));
         futures_util::future::join_all(closing).await;
         // Last: sessions are ended with tokens, which may have to be refreshed for that.
         if let Some(connect) = &self.connect {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Gateway, GatewayError, Settings, sealing::sealing_secrets};
 use crate::access::Rules;
-use crate::upstream::{Means, Settings as UpstreamSettings, Upstream};
+use crate::upstream::{Ending, Means, Settings as UpstreamSettings, Upstream};
 
 /// How often an upstream that is no longer configured is looked at, and how much longer than a call
 /// may take it is waited for.
@@ -91,6 +91,9 @@ impl Gateway {
             if let Some(shared) = &self.cache.shared {
                 shared.vault.rotate(sealing_secrets(new));
             }
+            if let Some(sharing) = &self.sharing {
+                sharing.rotate(sealing_secrets(new));
+            }
             let gateway = Arc::downgrade(self);
             tokio::spawn(async move {
                 tokio::time::sleep(grace).await;
@@ -150,7 +153,7 @@ impl Gateway {
                     stay.push((kept.clone(), settings));
                     kept.clone()
                 }
-                None => Arc::new(Upstream::new(settings)),
+                None => Arc::new(Upstream::new(settings).with_sharing(self.sharing.clone())),
             });
         }
         Ok((upstreams, stay))
@@ -235,5 +238,5 @@ async fn drain(upstream: Arc<Upstream>, stop: CancellationToken) {
             break;
         }
     }
-    upstream.close_all().await;
+    upstream.close_all(Ending::Unneeded).await;
 }

@@ -38,6 +38,7 @@ pub(super) async fn idle(gateway: Weak<Gateway>, stop: CancellationToken) {
         let mut closed = 0;
         for upstream in &gateway.snapshot().upstreams {
             closed += upstream.close_idle().await;
+            upstream.keep_shared().await;
             upstream.forget_ended_tokens();
             let missed = upstream.missed();
             if !missed.is_empty() {

@@ -9,7 +9,7 @@ use mcp_ultra_domain::ports::{Guests, Line};
 use mcp_ultra_protocol::{Body, Id, Message};
 
 use super::{
-    Replicas, clients, parked, push,
+    Replicas, clients, parked, push, strays,
     wire::{self, Greeting, News, Question},
 };
 use crate::{Gateway, listen};
@@ -69,6 +69,9 @@ impl Guests for Reception {
             Greeting::Push(of) => {
                 tokio::spawn(push::host(gateway, of, speaker, listener));
             }
+            Greeting::Stray(stray) => {
+                tokio::spawn(strays::host(gateway, stray, speaker, listener));
+            }
         }
     }
 
@@ -81,6 +84,7 @@ impl Guests for Reception {
             Some(Question::HasStream(of)) => {
                 clients::session(&gateway, &of).is_some_and(|live| live.has_stream())
             }
+            Some(Question::HasCall(stray)) => strays::is_here(&gateway, &stray),
             None => {
                 self.not_sealed();
                 false
@@ -125,5 +129,10 @@ fn take(gateway: &Arc<Gateway>, news: News) {
                 gateway.keepers.list_changed(&server, kind);
             }
         }
+        News::Updated {
+            server,
+            session,
+            text,
+        } => strays::hear(gateway, &server, &session, text),
     }
 }

@@ -4,6 +4,7 @@
 //! - [`parked`]: the retry of a parked call is brought to the replica that holds the call, and all that follows back
 //! - [`clients`]: answers, cancellations and notifications of legacy clients
 //! - [`push`]: what belongs to no call goes to the server-to-client stream of the session, wherever that is
+//! - [`strays`]: what a server says in a session that replicas share goes to the replica that has the call
 //! - `guests`: what others bring
 //! - `wire`: how it looks, sealed under `session.keys`: the messaging server sees sizes and names of replicas
 //!
@@ -14,6 +15,7 @@ mod clients;
 mod guests;
 mod parked;
 mod push;
+mod strays;
 mod wire;
 
 use std::sync::{
@@ -59,16 +61,19 @@ pub(crate) enum Errand {
     Answer,
     /// A message for a server-to-client stream.
     Push,
+    /// A message of a server for a call.
+    Stray,
 }
 
 impl Errand {
-    pub(crate) const ALL: [Self; 3] = [Self::Resume, Self::Answer, Self::Push];
+    pub(crate) const ALL: [Self; 4] = [Self::Resume, Self::Answer, Self::Push, Self::Stray];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Resume => "resume",
             Self::Answer => "answer",
             Self::Push => "push",
+            Self::Stray => "stray",
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::reply::Answer;
+use crate::{reply::Answer, upstream::Stray};
 
 /// How old what is heard may be: nobody can keep it and send it again later. Clocks may differ by as much.
 const FRESH: Duration = Duration::from_mins(1);
@@ -37,6 +37,8 @@ pub(super) enum Greeting {
     Answer(Session),
     /// A message for the server-to-client stream of a session. It follows.
     Push(Session),
+    /// A message of a server for a call. It follows.
+    Stray(Stray),
 }
 
 /// A caller that has come back. Not to be shown: it may have a token.
@@ -74,6 +76,8 @@ pub(super) struct Session {
 pub(super) enum Question {
     /// Who has an open server-to-client stream of the session?
     HasStream(Session),
+    /// Who has the call that a message is for?
+    HasCall(Stray),
 }
 
 /// What all are told.
@@ -106,6 +110,14 @@ pub(super) enum News {
         server: String,
         /// The notification that it told by.
         method: String,
+    },
+    /// A server has told in a session that replicas share that a resource has changed.
+    Updated {
+        server: String,
+        /// The name of the session.
+        session: String,
+        /// The whole notification.
+        text: String,
     },
 }
 

@@ -6,7 +6,11 @@ use mcp_ultra_protocol::{WireError, error::LIMIT_EXCEEDED};
 use parking_lot::Mutex;
 
 use super::{Live, Negotiated, held::Held};
-use crate::{Gateway, http::Identified, upstream::Session};
+use crate::{
+    Gateway,
+    http::Identified,
+    upstream::{Ending, Session},
+};
 
 /// How many idle sessions are tried to be taken out of memory for a new one.
 const TRIES: usize = 8;
@@ -199,7 +203,8 @@ impl Registry {
             tracing::error!(%error, "an idle session could not be forgotten");
         }
         live.end();
-        close(upstream).await;
+        // It may live at another replica.
+        close(upstream, Ending::Unneeded).await;
         true
     }
 
@@ -211,7 +216,7 @@ impl Registry {
             take_upstream(gateway, live)
         };
         live.end();
-        close(upstream).await;
+        close(upstream, Ending::Over).await;
     }
 
     /// Takes sessions out of memory that have been idle for `limit`. Returns how many.
@@ -247,6 +252,7 @@ fn take_upstream(gateway: &Gateway, live: &Live) -> Vec<Session> {
         .collect()
 }
 
-async fn close(sessions: Vec<Session>) {
-    futures_util::future::join_all(sessions.iter().map(Session::close)).await;
+async fn close(sessions: Vec<Session>, ending: Ending) {
+    let closing = sessions.iter().map(|session| session.close(ending));
+    futures_util::future::join_all(closing).await;
 }

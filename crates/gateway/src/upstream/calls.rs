@@ -6,6 +6,7 @@ use std::{
 
 use mcp_ultra_protocol::{Id, Notification, Request, json::Object, meta};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{Event, Role};
@@ -24,6 +25,18 @@ const OTHERS: Duration = Duration::from_millis(100);
 /// `initialize`. All are small, since servers read ids into all kinds of numbers.
 const FIRST_CALL: u64 = 2;
 
+/// What a message that has come on no stream of a call says of the call that it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", content = "id", rename_all = "snake_case")]
+pub(crate) enum Named {
+    /// Nothing: it is for the only one in flight.
+    Sole,
+    /// The text of its id.
+    Call(String),
+    /// The text of the id of what it has asked.
+    Question(String),
+}
+
 /// Why no call has got a request of the upstream.
 #[derive(Debug)]
 pub(super) enum Unasked {
@@ -37,6 +50,8 @@ pub(super) enum Unasked {
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     next: AtomicU64,
+    /// What the ids begin with, where others speak in the session too.
+    prefix: Option<String>,
     in_flight: Mutex<HashMap<Id, InFlight>>,
     /// The calls that the upstream's own requests were given to, by the ids of these.
     questions: Mutex<HashMap<Id, Id>>,
@@ -87,9 +102,21 @@ impl Events {
 }
 
 impl Calls {
+    /// Those of one who speaks in a session that somebody else has opened, in which ids must be unique
+    /// all the same: that one's are numbers, and these have a random part.
+    pub(super) fn of_joined() -> Self {
+        Self {
+            prefix: Some(format!("{:016x}-", crate::random::number())),
+            ..Self::default()
+        }
+    }
+
     /// An id that no other request of the session has.
     pub(super) fn next_id(&self) -> Id {
-        Id::from(self.next.fetch_add(1, Ordering::Relaxed) + FIRST_CALL)
+        let number = self.next.fetch_add(1, Ordering::Relaxed) + FIRST_CALL;
+        let prefix = self.prefix.as_ref();
+        let named = prefix.and_then(|prefix| Id::from_raw(format!("\"{prefix}{number}\"").into()));
+        named.unwrap_or_else(|| Id::from(number))
     }
 
     /// Registers the call `id`; its events come out of the receiver.
@@ -243,6 +270,18 @@ impl Calls {
         self.of_id(&Id::from_raw(id.to_owned().into())?)
     }
 
+    /// Whether the call that a message is for is in flight here.
+    pub(super) fn has(&self, named: &Named) -> bool {
+        let id = |text: &str| Id::from_raw(text.to_owned().into());
+        match named {
+            Named::Sole => self.sole().is_some(),
+            Named::Call(call) => id(call).is_some_and(|id| self.of_id(&id).is_some()),
+            Named::Question(question) => {
+                id(question).is_some_and(|id| self.questions.lock().contains_key(&id))
+            }
+        }
+    }
+
     /// Where to send a request that names no call: the only one in flight, or nowhere.
     fn of_request(&self, request: &Request) -> Option<Line> {
         let (id, call) = self.sole()?;
@@ -299,6 +338,19 @@ fn size_of(event: &Event) -> usize {
     }
 }
 
+/// The call that a notification names; `None` where it should name one and does not.
+pub(super) fn named_by(notification: &Notification) -> Option<Named> {
+    if notification.method == "notifications/progress" {
+        let params = Object::parse(notification.params.as_ref()?).ok()?;
+        return Some(Named::Call(params.get("progressToken")?.to_owned()));
+    }
+    if notification.method == "notifications/cancelled" {
+        let question = notification.cancels()?;
+        return Some(Named::Question(question.as_raw().to_owned()));
+    }
+    Some(Named::Sole)
+}
+
 /// Whether a notification is about the session and not about any call.
 pub(super) fn is_of_session(notification: &Notification) -> bool {
     matches!(
@@ -339,6 +391,20 @@ mod tests {
         assert!(calls.of_notification(&progress(a.as_raw())).is_some());
         assert!(calls.of_notification(&progress("99")).is_none());
         assert!(calls.end(&a) && !calls.end(&a));
+    }
+
+    #[test]
+    fn who_joins_a_session_has_ids_that_nobody_else_in_it_has() {
+        let all = [Calls::default(), Calls::of_joined(), Calls::of_joined()];
+        let ids = all
+            .iter()
+            .flat_map(|calls| [calls.next_id(), calls.next_id()]);
+        let ids: std::collections::HashSet<Id> = ids.collect();
+        assert_eq!(ids.len(), 6);
+        let call = all[1].next_id();
+        let _events = all[1].begin(&call, Role::Call);
+        let named = all[1].of_notification(&progress(call.as_raw()));
+        assert!(named.is_some(), "it is the progress token too");
     }
 
     fn note() -> Event {

@@ -1,11 +1,11 @@
 //! What an upstream sends in a session of its own accord: brought to the call that it belongs to,
 //! answered, or given to whoever the session is kept for.
 
-use mcp_ultra_protocol::{Message, Request, Response, WireError};
+use mcp_ultra_protocol::{Id, Message, Notification, Request, Response, WireError};
 
 use super::{
     Event, Session, Sink,
-    calls::{Unasked, is_of_session},
+    calls::{Named, Unasked, is_of_session, named_by},
 };
 
 impl Session {
@@ -23,7 +23,7 @@ impl Session {
                         let event = Event::Notification(notification);
                         drop(calls.deliver(call, event).await);
                     }
-                    None => sink(notification),
+                    None => self.take_unclaimed(notification, sink).await,
                 }
             }
             Message::Request(request) if request.method == "ping" => {
@@ -31,10 +31,8 @@ impl Session {
             }
             Message::Request(request) => match calls.ask(request).await {
                 Ok(()) => {}
-                Err(Unasked::OfNobody(request)) => self.answer_itself(&request).await,
-                Err(Unasked::Refused(id)) => {
-                    self.respond(Response::error(Some(&id), &too_much())).await;
-                }
+                Err(Unasked::OfNobody(request)) => self.take_unasked(request).await,
+                Err(Unasked::Refused(id)) => self.refuse(&id).await,
             },
             // Over HTTP answers of resumed calls may come here; each call reads its own stream.
             Message::Response(response) => {
@@ -45,6 +43,67 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// A notification that is for no call here. In a session that replicas share it may be for one at
+    /// another of them, or for whoever listens there.
+    async fn take_unclaimed(&self, notification: Notification, sink: &Sink) {
+        if let Some(ticket) = self.ticket() {
+            if is_of_session(&notification) {
+                ticket.tell(&notification);
+            } else if let Some(named) = named_by(&notification)
+                && ticket.bring(named, &notification.text).await
+            {
+                return;
+            }
+        }
+        sink(notification);
+    }
+
+    /// A request that is for no call here: the same. Nothing waits for that, since the next message may
+    /// be for a call here.
+    async fn take_unasked(&self, request: Request) {
+        if self.ticket().is_none() {
+            return self.answer_itself(&request).await;
+        }
+        let session = self.clone();
+        tokio::spawn(async move {
+            let brought = match session.ticket() {
+                Some(ticket) => ticket.bring(Named::Sole, &request.text).await,
+                None => false,
+            };
+            if !brought {
+                session.answer_itself(&request).await;
+            }
+        });
+    }
+
+    /// Takes a message for a call that another replica has heard; `false` where the call is not here.
+    pub(crate) async fn take_brought(&self, message: Message) -> bool {
+        let calls = self.calls();
+        match message {
+            Message::Notification(notification) => match calls.of_notification(&notification) {
+                Some(call) => {
+                    let event = Event::Notification(notification);
+                    calls.deliver(call, event).await.is_ok()
+                }
+                None => false,
+            },
+            Message::Request(request) => match calls.ask(request).await {
+                Ok(()) => true,
+                Err(Unasked::OfNobody(_)) => false,
+                Err(Unasked::Refused(id)) => {
+                    self.refuse(&id).await;
+                    true
+                }
+            },
+            Message::Response(_) => false,
+        }
+    }
+
+    async fn refuse(&self, request: &Id) {
+        self.respond(Response::error(Some(request), &too_much()))
+            .await;
     }
 
     /// Answers a request that can be put to nobody.

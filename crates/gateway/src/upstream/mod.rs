@@ -26,6 +26,7 @@ mod retries;
 mod session;
 mod sessions;
 mod settings;
+mod sharing;
 pub mod stdio;
 mod subscriptions;
 
@@ -44,6 +45,7 @@ use tokio::{
 
 pub use behalf::{Behalf, OnBehalf};
 pub(crate) use breaker::{Trial, seconds};
+pub(crate) use calls::Named;
 pub(crate) use credentials::Means;
 pub use eras::Eras;
 pub use error::UpstreamError;
@@ -54,9 +56,10 @@ pub use outgoing::{Outgoing, Role};
 pub use pool::Holder;
 use pool::Pool;
 pub(crate) use retries::Retries;
-pub use session::{Hello, Session, Sink, Welcome};
+pub use session::{Ending, Hello, Session, Sink, Welcome};
 use sessions::Restart;
 pub use settings::{Settings, SettingsError};
+pub(crate) use sharing::{Sharing, Stray};
 use stdio::{StdioSpec, supervise::Backoff};
 
 pub(crate) use http::error_code;
@@ -102,6 +105,8 @@ pub struct Upstream {
     shared_opened: Notify,
     /// Lets one task at a time open sessions again for their subscriptions.
     restoring: tokio::sync::Mutex<()>,
+    /// How its sessions are shared with other replicas, where they are.
+    sharing: Option<Arc<Sharing>>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -146,9 +151,16 @@ impl Upstream {
             restart: Mutex::new(restart),
             shared_opened: Notify::new(),
             restoring: tokio::sync::Mutex::default(),
+            sharing: None,
             transport,
             settings,
         }
+    }
+
+    /// The same, of which replicas share the sessions that are a caller's.
+    #[must_use]
+    pub(crate) fn with_sharing(self, sharing: Option<Arc<Sharing>>) -> Self {
+        Self { sharing, ..self }
     }
 
     /// A place for a call; `None` where as many are in flight as may be.
@@ -232,7 +244,7 @@ impl Upstream {
             // The upstream forgot the session, or its process ended before it took the call: a
             // new session, once.
             Err(UpstreamError::SessionLost) => {
-                self.pool.forget(&session);
+                self.lost(&session).await;
                 let session = self.session(Some(era), behalf).await?;
                 session.call(&call).await
             }

@@ -4,7 +4,9 @@ use mcp_ultra_protocol::Era;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Behalf, Session, UpstreamError, subscriptions::Subscriptions};
+use super::{
+    Behalf, Ending, Session, UpstreamError, http::HttpSession, subscriptions::Subscriptions,
+};
 
 /// How long a session that ended by itself is remembered as one.
 const FORGET_ENDED: Duration = Duration::from_mins(1);
@@ -89,13 +91,8 @@ impl Slot {
     }
 
     /// Takes the session out if it ended without having been asked to.
-    fn take_ended(&self) -> bool {
-        let mut session = self.session.lock();
-        let ended = session.as_ref().is_some_and(Session::is_closed);
-        if ended {
-            session.take();
-        }
-        ended
+    fn take_ended(&self) -> Option<Session> {
+        self.session.lock().take_if(|session| session.is_closed())
     }
 
     /// For how long nothing has needed the session; `None` while something does, a subscription for
@@ -120,7 +117,7 @@ impl Pool {
     }
 
     /// The session of `holder` in `era` (any, where that is not said), or the one that `open`
-    /// opens; it is told whether the one before has ended by itself.
+    /// opens; it is given the one before, where that has ended by itself.
     pub(super) async fn get_or_open<F, Fut>(
         &self,
         holder: &Holder,
@@ -128,7 +125,7 @@ impl Pool {
         open: F,
     ) -> Result<Session, UpstreamError>
     where
-        F: FnOnce(bool) -> Fut,
+        F: FnOnce(Option<Session>) -> Fut,
         Fut: Future<Output = Result<Session, UpstreamError>>,
     {
         let asked = Instant::now();
@@ -209,6 +206,18 @@ impl Pool {
         missing
             .filter_map(|slot| slot.subscriptions.behalf())
             .collect()
+    }
+
+    /// The open sessions over HTTP.
+    pub(super) fn over_http(&self) -> Vec<Arc<HttpSession>> {
+        let slots = self.slots.lock();
+        let open = slots
+            .values()
+            .filter_map(|slot| match &*slot.session.lock() {
+                Some(Session::Http(session)) if !session.is_closed() => Some(session.clone()),
+                _ => None,
+            });
+        open.collect()
     }
 
     /// Takes out the sessions of `holder`, of every era, and all that is subscribed to in them.
@@ -335,7 +344,7 @@ fn evict(slots: &mut HashMap<Key, Arc<Slot>>, holder: &Holder) -> bool {
         return false;
     };
     if let Some(session) = slot.session.lock().take() {
-        tokio::spawn(async move { session.close().await });
+        tokio::spawn(async move { session.close(Ending::Unneeded).await });
     }
     true
 }

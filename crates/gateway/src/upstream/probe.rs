@@ -13,7 +13,7 @@ use mcp_ultra_protocol::{
 use super::{
     Eras, UpstreamError,
     http::{HttpSession, HttpStream, HttpTransport, ModernHeaders, Reply},
-    session::{Hello, Welcome},
+    session::{Ending, Hello, Welcome},
 };
 
 /// The `params` of a modern request of the gateway's own.
@@ -180,7 +180,7 @@ pub(super) async fn has_legacy(
     let opening = HttpSession::open(transport.clone(), hello, Arc::new(|_| {}), Subject::Gateway);
     match tokio::time::timeout(PROBE_TIME, opening).await {
         Ok(Ok(session)) => {
-            tokio::spawn(async move { session.close().await });
+            tokio::spawn(async move { session.close(Ending::Over).await });
             Ok(true)
         }
         Err(_) | Ok(Err(UpstreamError::Protocol(_) | UpstreamError::Status(400..=499))) => {

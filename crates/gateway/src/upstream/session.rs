@@ -4,12 +4,23 @@ use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Id, Notification, Response, Version};
 
 use super::{
-    Exchange, Outgoing, UpstreamError, calls::Calls, exchange::Source, http::HttpSession,
-    stdio::StdioSession,
+    Exchange, Named, Outgoing, UpstreamError, calls::Calls, exchange::Source, http::HttpSession,
+    sharing::Ticket, stdio::StdioSession,
 };
 
 /// How long an upstream may take to be told of a cancelled call.
 const TELL_TIME: Duration = Duration::from_secs(10);
+
+/// Why a session is ended here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It is over, for all replicas.
+    Over,
+    /// This replica does not need it any more.
+    Unneeded,
+    /// This replica ends: others can go on in it.
+    Handed,
+}
 
 /// Where notifications go that are about a session and not about a call.
 pub type Sink = Arc<dyn Fn(Notification) + Send + Sync>;
@@ -200,10 +211,36 @@ impl Session {
         }
     }
 
-    /// Ends the session: `DELETE` over HTTP, the end of the process over stdio.
-    pub async fn close(&self) {
+    /// Its place among those that replicas share, where others may speak in it.
+    pub(super) fn ticket(&self) -> Option<&Ticket> {
         match self {
-            Self::Http(session) => session.close().await,
+            Self::Http(session) => session.ticket().filter(|ticket| ticket.is_known()),
+            Self::Stdio(_) => None,
+        }
+    }
+
+    /// Takes a notification of no call that another replica has heard.
+    pub(crate) fn hear_too(&self, notification: Notification) {
+        if let Self::Http(session) = self {
+            (session.sink)(notification);
+        }
+    }
+
+    /// Whether the call that a message is for is in flight here.
+    pub(crate) fn has_call(&self, named: &Named) -> bool {
+        self.calls().has(named)
+    }
+
+    /// Whether other replicas may speak in it too.
+    pub fn is_shared(&self) -> bool {
+        self.ticket().is_some()
+    }
+
+    /// Ends the session: `DELETE` over HTTP, unless other replicas go on in it; the end of the process
+    /// over stdio.
+    pub async fn close(&self, ending: Ending) {
+        match self {
+            Self::Http(session) => session.close(ending).await,
             Self::Stdio(session) => session.close().await,
         }
     }

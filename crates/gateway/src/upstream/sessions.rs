@@ -8,8 +8,7 @@ use mcp_ultra_protocol::Era;
 use tokio::time::Instant;
 
 use super::{
-    Behalf, Hello, Holder, OnBehalf, Session, Sink, Transport, Upstream, UpstreamError,
-    http::HttpSession,
+    Behalf, Ending, Hello, Holder, OnBehalf, Session, Sink, Transport, Upstream, UpstreamError,
     stdio::{StdioSession, StdioSpec, session::Opening, supervise::Backoff},
 };
 
@@ -84,7 +83,7 @@ impl Upstream {
     }
 
     /// Whose tokens a session is spoken to with.
-    fn subject_in_force(&self, behalf: &dyn OnBehalf) -> Subject {
+    pub(super) fn subject_in_force(&self, behalf: &dyn OnBehalf) -> Subject {
         // One that all callers share is nobody's.
         if self.settings.shared {
             Subject::Gateway
@@ -93,25 +92,27 @@ impl Upstream {
         }
     }
 
-    /// `ended` says that the session before has ended by itself.
+    /// `ended` is the session before, where that has ended by itself.
     async fn open(
         &self,
         era: Option<Era>,
         behalf: &dyn OnBehalf,
-        ended: bool,
+        ended: Option<Session>,
     ) -> Result<Session, UpstreamError> {
-        let (hello, sink) = (&behalf.hello(), behalf.sink());
         match &self.transport {
             Transport::Http(transport) => {
-                let subject = self.subject_in_force(behalf);
-                let session = HttpSession::open(transport.clone(), hello, sink, subject).await?;
-                Ok(Session::Http(session))
+                if let Some(ended) = ended {
+                    self.lost(&ended).await;
+                }
+                let opened = self.open_http(transport, behalf).await;
+                opened.map(Session::Http)
             }
             Transport::Stdio(spec) => {
-                if ended {
+                if ended.is_some() {
                     self.restart.lock().count_end();
                 }
-                let started = self.start(spec, era, hello, sink).await;
+                let (hello, sink) = (behalf.hello(), behalf.sink());
+                let started = self.start(spec, era, &hello, sink).await;
                 if started.is_ok() && self.settings.shared {
                     self.shared_opened.notify_waiters();
                 }
@@ -181,14 +182,14 @@ impl Upstream {
     /// Ends the sessions of `holder`.
     pub async fn close(&self, holder: &Holder) {
         for session in self.take(holder) {
-            session.close().await;
+            session.close(Ending::Over).await;
         }
     }
 
     /// Ends the sessions that are spoken to with the tokens of a principal.
     pub(crate) async fn close_of(&self, principal: &str) {
         let sessions = self.pool.take_of(principal);
-        let closing = sessions.iter().map(Session::close);
+        let closing = sessions.iter().map(|session| session.close(Ending::Over));
         futures_util::future::join_all(closing).await;
     }
 
@@ -224,16 +225,15 @@ impl Upstream {
         stays: impl Fn(&Holder, &Session) -> bool,
     ) -> usize {
         let idle = self.pool.take_idle(limit, stays);
-        let closing = idle.iter().map(Session::close);
+        let closing = idle.iter().map(|session| session.close(Ending::Unneeded));
         futures_util::future::join_all(closing).await;
         idle.len()
     }
 
     /// Ends all sessions.
-    pub async fn close_all(&self) {
-        let closing = self.pool.take_all().into_iter().map(|session| async move {
-            session.close().await;
-        });
+    pub async fn close_all(&self, ending: Ending) {
+        let all = self.pool.take_all();
+        let closing = all.iter().map(|session| session.close(ending));
         futures_util::future::join_all(closing).await;
     }
 

@@ -33,6 +33,8 @@ pub struct Settings {
     pub labels: Labels,
     /// All callers share its sessions.
     pub shared: bool,
+    /// Each replica has sessions of its own.
+    pub session_per_replica: bool,
     /// The era, where the operator has fixed it.
     pub fixed_era: Option<Era>,
     /// The total time that a call may take.
@@ -201,6 +203,7 @@ impl Settings {
             naming,
             labels: labels(section),
             shared: section.shared,
+            session_per_replica: section.session_per_gateway,
             fixed_era: match section.era {
                 mcp_ultra_config::Era::Auto => None,
                 mcp_ultra_config::Era::Modern => Some(Era::Modern),

@@ -184,7 +184,7 @@ impl Upstream {
         let session = self.session(Some(Era::Legacy), behalf).await?;
         match ask(&session, uri, true).await {
             Err(UpstreamError::SessionLost) => {
-                self.pool.forget(&session);
+                self.lost(&session).await;
                 let session = self.session(Some(Era::Legacy), behalf).await?;
                 ask(&session, uri, true).await
             }
@@ -211,6 +211,9 @@ impl Upstream {
             one.callers
                 .store(callers.saturating_sub(1), Ordering::Relaxed);
             match self.pool.get(&holder).filter(|_| callers == 1) {
+                // Another replica may have the same principal's stream of the same resource open: it
+                // goes on until the session ends.
+                Some(session) if session.is_shared() && is_of_caller(&holder) => Ok(done()),
                 Some(session) => ask(&session, uri, false).await,
                 None => Ok(done()),
             }
@@ -244,6 +247,10 @@ impl Upstream {
             }
         }
     }
+}
+
+fn is_of_caller(holder: &Holder) -> bool {
+    matches!(holder, Holder::Caller { .. })
 }
 
 fn done() -> Outcome {

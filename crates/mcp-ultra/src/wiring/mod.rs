@@ -155,6 +155,7 @@ impl Server {
             store: shared.sessions(),
             limits,
             cache: shared.answers(),
+            upstream_sessions: shared.upstream_sessions(),
             clock: clock.clone(),
             secrets: origins.as_ref().map_or_else(
                 || Arc::new(NoSecrets) as Arc<dyn SecretStates>,

@@ -126,6 +126,7 @@ pub(crate) async fn read_servers(config: Config, limit: Duration) -> Result<Vec<
         store: Arc::new(MemorySessionStore::default()),
         limits: Arc::new(MemoryLimitStore::new(1)),
         cache: None,
+        upstream_sessions: None,
         clock: Arc::new(SystemClock),
         secrets: Arc::new(NoSecrets),
         announcements: Arc::new(MemoryAnnouncements::default().replica()),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use mcp_ultra_backends::redis::{
     self, Redis, RedisBreakerBoard, RedisCacheStore, RedisError, RedisReplayStore,
-    RedisSessionStore,
+    RedisSessionStore, RedisUpstreamSessionStore,
 };
 use mcp_ultra_config::{Config, RedisSettings};
 use mcp_ultra_domain::{
     Clock,
     ports::{
         BreakerBoard, CacheStore, Dependency, LimitStore, MemoryLimitStore, MemoryReplayStore,
-        MemorySessionStore, ReplayStore, SessionStore,
+        MemorySessionStore, ReplayStore, SessionStore, UpstreamSessionStore,
     },
 };
 
@@ -67,6 +67,12 @@ impl Shared {
     pub(super) fn answers(&self) -> Option<Arc<dyn CacheStore>> {
         let redis = self.redis.clone()?;
         Some(Arc::new(RedisCacheStore::new(redis)))
+    }
+
+    /// Sessions with servers that gateways keep for each other; nothing where there are no others.
+    pub(super) fn upstream_sessions(&self) -> Option<Arc<dyn UpstreamSessionStore>> {
+        let redis = self.redis.clone()?;
+        Some(Arc::new(RedisUpstreamSessionStore::new(redis)))
     }
 
     /// What may be used once, of one kind. This process remembers `most` itself.

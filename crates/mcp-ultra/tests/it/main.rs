@@ -90,6 +90,7 @@ mod gateway_stdio;
 mod gateway_tenants;
 mod gateway_tls;
 mod gateway_unheard;
+mod gateway_upstream_sessions;
 #[cfg(feature = "real-clients")]
 mod real_clients;
 #[cfg(feature = "real-clients")]

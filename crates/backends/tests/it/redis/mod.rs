@@ -8,6 +8,7 @@ mod limits;
 mod replay;
 mod security;
 mod sessions;
+mod upstream_sessions;
 
 use std::{
     path::Path,

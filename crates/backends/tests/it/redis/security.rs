@@ -17,7 +17,7 @@ use mcp_ultra_testkit::stores::{
 
 use super::{
     breakers, limits, open, replay, sessions, settings_of, settings_of_cluster, settings_of_group,
-    until, until_reachable,
+    until, until_reachable, upstream_sessions,
 };
 
 #[tokio::test]
@@ -160,6 +160,7 @@ async fn a_user_with_the_least_rights_is_enough_and_every_key_but_the_news_ends(
         .exchange(&news.map(|one| (crm.clone(), one)))
         .await;
     assert_eq!(posted.unwrap().len(), 1);
+    upstream_sessions::all_of_it(&redis).await;
     let counted = limits::store(&redis).await;
     let now = SystemClock.now();
     let principal = Key::Principal("user:4:acme:3:idp:ana");
@@ -193,6 +194,7 @@ async fn a_user_with_the_least_rights_is_enough_and_every_key_but_the_news_ends(
         "gateway:session:s",
         "gateway:session:t",
         "gateway:sessions-changed",
+        "gateway:upstream-session:stays",
         &proof,
     ];
     assert_eq!(keys, expected);
@@ -202,6 +204,7 @@ async fn a_user_with_the_least_rights_is_enough_and_every_key_but_the_news_ends(
             "gateway:sessions-changed" => -2..0,
             key if key == proof => 150..161,
             "gateway:replicas" => 0..6,
+            "gateway:upstream-session:stays" => 50..61,
             "gateway:breakers" => 3590..3601,
             "gateway:breakers-forced" => 2_591_900..2_592_001,
             _ => 604_700..604_801,

@@ -1,6 +1,7 @@
 //! Streamable HTTP towards an upstream, both eras.
 
 mod body;
+mod pushed;
 mod reply;
 mod scope;
 mod session;

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -11,15 +11,15 @@ use http::{HeaderMap, HeaderValue};
 use mcp_ultra_edge::credentials::Subject;
 use mcp_ultra_protocol::{Id, Notification, Outcome, Request, Response, Version, headers};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpStream, HttpTransport, Reply, body::StreamBody};
+use super::{HttpStream, HttpTransport, Reply};
 use crate::upstream::{
     Event, UpstreamError,
     calls::{Calls, Events},
     exchange::{Head, Opening, Source},
-    session::{Hello, Session, Sink, Welcome, initialize_params, read_initialize},
+    session::{Ending, Hello, Sink, Welcome, initialize_params, read_initialize},
+    sharing::{Known, Ticket},
 };
 
 /// How long a new session waits for its server-to-client stream.
@@ -27,23 +27,30 @@ const PUSH_TIME: Duration = Duration::from_millis(500);
 /// How long an upstream may take for what is not a call: to open or end a session, to take a
 /// notification or an answer.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
-/// The first and the longest wait before a server-to-client stream is opened again.
-const PUSH_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// A session with a legacy upstream over HTTP.
 pub struct HttpSession {
-    transport: Arc<HttpTransport>,
+    pub(super) transport: Arc<HttpTransport>,
     /// `Mcp-Session-Id`, where the upstream gave one.
-    id: Option<HeaderValue>,
-    version: Version,
+    pub(super) id: Option<HeaderValue>,
+    pub(super) version: Version,
     pub(in crate::upstream) own: bool,
     pub(in crate::upstream) welcome: Welcome,
     pub(in crate::upstream) calls: Calls,
+    /// It takes no more calls.
     lost: AtomicBool,
+    /// That is so because the upstream has forgotten it.
+    forgotten: AtomicBool,
+    /// Its place among those that replicas share, where it has one.
+    ticket: OnceLock<Ticket>,
+    /// Where notifications go that belong to no call.
+    pub(in crate::upstream) sink: Sink,
+    /// Somebody reads the server-to-client stream here.
+    pub(super) listens: AtomicBool,
     /// Whose tokens it is spoken to with where that is not about one call.
     subject: Mutex<Subject>,
     /// Ends the reader of the server-to-client stream.
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl std::fmt::Debug for HttpSession {
@@ -96,23 +103,85 @@ impl HttpSession {
             welcome,
             calls: Calls::default(),
             lost: AtomicBool::new(false),
+            forgotten: AtomicBool::new(false),
+            ticket: OnceLock::new(),
+            sink,
+            listens: AtomicBool::new(false),
             subject: Mutex::new(subject),
             stop: CancellationToken::new(),
         });
         session
             .post(&Notification::new("notifications/initialized", None).text)
             .await?;
-        let (opened, open) = oneshot::channel();
-        tokio::spawn(read_pushed(
-            Arc::downgrade(&session),
-            session.stop.clone(),
+        session.hear().await;
+        Ok(session)
+    }
+
+    /// Goes on in a session that another replica has opened; `None` where what it says of that can't
+    /// be used. `listens` says that this replica is the one that reads what belongs to no call.
+    pub(in crate::upstream) async fn join(
+        transport: Arc<HttpTransport>,
+        known: Known,
+        sink: Sink,
+        subject: Subject,
+        ticket: Ticket,
+        listens: bool,
+    ) -> Option<Arc<Self>> {
+        let session = Arc::new(Self {
+            id: Some(HeaderValue::try_from(known.id).ok()?),
+            transport,
+            version: Version::parse(&known.version)?,
+            own: false,
+            welcome: Welcome {
+                capabilities: known.capabilities.into(),
+                instructions: known.instructions,
+            },
+            calls: Calls::of_joined(),
+            lost: AtomicBool::new(false),
+            forgotten: AtomicBool::new(false),
+            ticket: OnceLock::from(ticket),
             sink,
-            opened,
-        ));
+            listens: AtomicBool::new(false),
+            subject: Mutex::new(subject),
+            stop: CancellationToken::new(),
+        });
+        if listens {
+            session.hear().await;
+        }
+        Some(session)
+    }
+
+    /// Opens the server-to-client stream, and waits for it a little.
+    async fn hear(self: &Arc<Self>) {
         // Some servers send what belongs to a call on this stream, and drop it while there is
         // none. Some begin to reply only with their first event, so the wait is short.
-        drop(tokio::time::timeout(PUSH_TIME, open).await);
-        Ok(session)
+        drop(tokio::time::timeout(PUSH_TIME, self.listen()).await);
+    }
+
+    /// What another replica needs to speak in it; `None` where nobody else can.
+    pub(in crate::upstream) fn known(&self) -> Option<Known> {
+        Some(Known {
+            id: self.id.as_ref()?.to_str().ok()?.to_owned(),
+            version: self.version.as_str().to_owned(),
+            capabilities: self.welcome.capabilities.to_string(),
+            instructions: self.welcome.instructions.clone(),
+        })
+    }
+
+    /// Gives it its place among those that replicas share. The first one stays.
+    pub(in crate::upstream) fn share(&self, ticket: Ticket) {
+        // There is none before: whoever has opened it asks for one, once.
+        let _ = self.ticket.set(ticket);
+    }
+
+    /// Its place among those that replicas share, where it has one.
+    pub(in crate::upstream) fn ticket(&self) -> Option<&Ticket> {
+        self.ticket.get()
+    }
+
+    /// Whether other replicas may speak in it too.
+    pub(in crate::upstream) fn is_shared(&self) -> bool {
+        self.ticket.get().is_some_and(Ticket::is_known)
     }
 
     pub(super) fn transport(&self) -> &HttpTransport {
@@ -129,7 +198,7 @@ impl HttpSession {
         *self.subject.lock() = subject;
     }
 
-    fn subject(&self) -> Subject {
+    pub(super) fn subject(&self) -> Subject {
         self.subject.lock().clone()
     }
 
@@ -143,6 +212,17 @@ impl HttpSession {
 
     pub(in crate::upstream) fn is_closed(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether the upstream has said that it does not know it.
+    pub(in crate::upstream) fn is_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the upstream has said so.
+    pub(super) fn forget(&self) {
+        self.forgotten.store(true, Ordering::Relaxed);
+        self.lost.store(true, Ordering::Relaxed);
     }
 
     /// Posts the call `id` with the tokens of `subject`, and waits for what comes of it first: its reply, or what the upstream
@@ -209,7 +289,7 @@ impl HttpSession {
             .post_legacy(text, self.id.as_ref(), Some(self.version), subject)
             .await?;
         if self.is_gone(&reply) {
-            self.lost.store(true, Ordering::Relaxed);
+            self.forget();
             return Err(UpstreamError::SessionLost);
         }
         Ok(reply)
@@ -217,7 +297,7 @@ impl HttpSession {
 
     /// Whether the upstream says that it no longer knows the session: 404 (2025-11-25, Session
     /// Management). Some servers say 400 with a JSON-RPC error; that one is passed on as it is.
-    fn is_gone(&self, reply: &Reply) -> bool {
+    pub(super) fn is_gone(&self, reply: &Reply) -> bool {
         let gone = matches!(reply, Reply::Status(404));
         let gone_with_reason = matches!(reply, Reply::Answer(answer, _) if answer.id.is_none())
             && reply.error_code() == Some(-32001);
@@ -231,9 +311,15 @@ impl HttpSession {
             .await
     }
 
-    pub(in crate::upstream) async fn close(&self) {
+    /// Ends it here, and with the upstream where nobody else goes on in it.
+    pub(in crate::upstream) async fn close(&self, ending: Ending) {
         self.lost.store(true, Ordering::Relaxed);
         self.stop.cancel();
+        if let Some(ticket) = self.ticket.get()
+            && !ticket.give_up(ending).await
+        {
+            return;
+        }
         if let Some(id) = &self.id {
             let subject = self.subject();
             let ending = self.transport.delete_legacy(id, self.version, &subject);
@@ -280,87 +366,4 @@ fn refused(error: &str) -> UpstreamError {
         })
         .unwrap_or_default();
     UpstreamError::Protocol(format!("it refused to open a session: {message}").into())
-}
-
-/// Reads the server-to-client stream for as long as the session lives; tells `opened` once the
-/// upstream has replied to the first attempt.
-async fn read_pushed(
-    session: std::sync::Weak<HttpSession>,
-    stop: CancellationToken,
-    sink: Sink,
-    opened: oneshot::Sender<()>,
-) {
-    let mut opened = Some(opened);
-    let mut had_stream = false;
-    let mut pause = PUSH_PAUSE.0;
-    loop {
-        let Some(open) = session.upgrade() else {
-            return;
-        };
-        let subject = open.subject();
-        let asking = open
-            .transport
-            .get_legacy(open.id.as_ref(), open.version, None, &subject);
-        let reply = tokio::select! {
-            () = stop.cancelled() => return,
-            reply = asking => reply,
-        };
-        // A server without such streams may say 404 to all that ask for one.
-        if had_stream && reply.as_ref().is_ok_and(|reply| open.is_gone(reply)) {
-            open.lost.store(true, Ordering::Relaxed);
-            return;
-        }
-        drop(open);
-        if let Some(opened) = opened.take() {
-            // The session may have stopped waiting.
-            let _ = opened.send(());
-        }
-        match reply {
-            Ok(Reply::Stream(body, _)) => {
-                had_stream = true;
-                let since = tokio::time::Instant::now();
-                if !read_stream(&session, body, &stop, &sink).await {
-                    return;
-                }
-                if since.elapsed() > PUSH_PAUSE.1 {
-                    pause = PUSH_PAUSE.0;
-                }
-            }
-            // It may be overloaded, or on its way up.
-            Ok(Reply::Status(500..)) | Err(_) => {}
-            // 405: the upstream has no such stream.
-            Ok(Reply::Status(_) | Reply::Accepted | Reply::Answer(..)) => return,
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(PUSH_PAUSE.1);
-    }
-}
-
-/// Reads one server-to-client stream to its end; `false` where the session has ended meanwhile.
-async fn read_stream(
-    session: &std::sync::Weak<HttpSession>,
-    body: StreamBody,
-    stop: &CancellationToken,
-    sink: &Sink,
-) -> bool {
-    let Some(limit) = session.upgrade().map(|open| open.transport.max_message()) else {
-        return false;
-    };
-    let mut stream = HttpStream::modern(body, limit);
-    loop {
-        let message = tokio::select! {
-            () = stop.cancelled() => return false,
-            message = stream.next_message() => message,
-        };
-        let Some(open) = session.upgrade() else {
-            return false;
-        };
-        match message {
-            Ok(message) => Session::Http(open).take(message, sink).await,
-            Err(_) => return true,
-        }
-    }
 }

@@ -1,5 +1,6 @@
-//! How answers look outside of this process: sealed by a key of each tenant, under names that say
-//! nothing. Both are made from `session.keys`, so that replicas with the same keys know each other's.
+//! How what gateways keep for each other looks outside of this process: sealed by a key of each tenant,
+//! under names that say nothing. Both are made from `session.keys`, so that replicas with the same keys
+//! know each other's.
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{
@@ -8,10 +9,29 @@ use aws_lc_rs::{
     hmac,
 };
 
-use super::Parts;
+use crate::cache::Parts;
 
-/// Seals and opens answers. The first key seals and names; all of them open.
+/// What is kept: what is sealed as one opens as no other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// Answers of servers.
+    Answers,
+    /// Sessions with servers.
+    Sessions,
+}
+
+impl Kind {
+    fn salt(self) -> &'static [u8] {
+        match self {
+            Self::Answers => b"mcp-ultra kept answers",
+            Self::Sessions => b"mcp-ultra sessions with servers",
+        }
+    }
+}
+
+/// Seals and opens what is kept. The first key seals and names; all of them open.
 pub(crate) struct Vault {
+    kind: Kind,
     keys: ArcSwap<Keys>,
 }
 
@@ -28,16 +48,20 @@ impl std::fmt::Debug for Vault {
 
 impl Vault {
     /// `None` without a secret.
-    pub(crate) fn new<'s>(secrets: impl IntoIterator<Item = (u8, &'s [u8])>) -> Option<Self> {
-        let keys = Keys::new(secrets)?;
+    pub(crate) fn new<'s>(
+        kind: Kind,
+        secrets: impl IntoIterator<Item = (u8, &'s [u8])>,
+    ) -> Option<Self> {
+        let keys = Keys::new(kind, secrets)?;
         Some(Self {
+            kind,
             keys: ArcSwap::from_pointee(keys),
         })
     }
 
     /// Goes by other secrets from now on: what those before have sealed is not found any more.
     pub(crate) fn rotate<'s>(&self, secrets: impl IntoIterator<Item = (u8, &'s [u8])>) {
-        if let Some(keys) = Keys::new(secrets) {
+        if let Some(keys) = Keys::new(self.kind, secrets) {
             self.keys.store(keys.into());
         }
     }
@@ -85,8 +109,8 @@ impl Vault {
 }
 
 impl Keys {
-    fn new<'s>(secrets: impl IntoIterator<Item = (u8, &'s [u8])>) -> Option<Self> {
-        let salt = Salt::new(HKDF_SHA256, b"mcp-ultra kept answers");
+    fn new<'s>(kind: Kind, secrets: impl IntoIterator<Item = (u8, &'s [u8])>) -> Option<Self> {
+        let salt = Salt::new(HKDF_SHA256, kind.salt());
         let secrets = secrets.into_iter();
         let all: Vec<_> = secrets
             .map(|(id, secret)| (id, salt.extract(secret)))
@@ -126,8 +150,13 @@ mod tests {
     use super::*;
 
     fn vault(keys: &[u8]) -> Vault {
+        of(Kind::Answers, keys)
+    }
+
+    fn of(kind: Kind, keys: &[u8]) -> Vault {
         let secrets: Vec<[u8; 32]> = keys.iter().map(|key| [*key; 32]).collect();
-        Vault::new(keys.iter().copied().zip(secrets.iter().map(|s| &s[..]))).unwrap()
+        let secrets = keys.iter().copied().zip(secrets.iter().map(|s| &s[..]));
+        Vault::new(kind, secrets).unwrap()
     }
 
     #[test]
@@ -139,8 +168,11 @@ mod tests {
         assert_eq!(one.open("other", "n", &sealed), None);
         assert_eq!(one.open("acme", "m", &sealed), None);
         assert_eq!(vault(&[2]).open("acme", "n", &sealed), None);
+        let sessions = of(Kind::Sessions, &[1]);
+        assert_eq!(sessions.open("acme", "n", &sealed), None);
         let mut same_id = vault(&[2]);
-        same_id.keys = ArcSwap::from_pointee(Keys::new([(1, &[2_u8; 32][..])]).unwrap());
+        same_id.keys =
+            ArcSwap::from_pointee(Keys::new(Kind::Answers, [(1, &[2_u8; 32][..])]).unwrap());
         assert_eq!(same_id.open("acme", "n", &sealed), None);
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
@@ -165,6 +197,6 @@ mod tests {
 
     #[test]
     fn without_a_key_there_is_none() {
-        assert!(Vault::new([]).is_none());
+        assert!(Vault::new(Kind::Answers, []).is_none());
     }
 }
