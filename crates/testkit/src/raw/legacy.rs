@@ -227,7 +227,7 @@ impl Session {
     }
 
     /// Ends the session.
-    pub async fn close(self) -> Result<StatusCode, RawError> {
+    pub async fn close(&self) -> Result<StatusCode, RawError> {
         Ok(self.client.delete(self.headers()).await?.status)
     }
 }

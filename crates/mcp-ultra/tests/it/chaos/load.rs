@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const NOT_WAITING: &str = "not_waiting";
 
 /// How the answer to a question fails while the gateway that waits for it can't be reached. It can be sent
-/// again, unlike everything else.
+/// again, and so can one of which it is not known whether it has arrived, unlike everything else.
 const UNREACHABLE: &str = "unreachable";
 /// For how long it is, and how often.
 const PERSISTENCE: Duration = Duration::from_mins(2);
@@ -236,10 +236,10 @@ async fn modern_call(
         loop {
             let begun = Instant::now();
             reply = caller.call("tools/call", params.clone()).await;
-            let is_told_to_come_again = reply
-                .as_ref()
-                .is_ok_and(|reply| reply.message["error"]["data"]["reason"] == UNREACHABLE);
-            if !is_told_to_come_again || answered.elapsed() > PERSISTENCE {
+            let Some(how) = may_still_wait(&reply) else {
+                break;
+            };
+            if answered.elapsed() > PERSISTENCE {
                 break;
             }
             // It has failed all the same, and the call still waits.
@@ -250,12 +250,22 @@ async fn modern_call(
                 begun,
                 ended: Instant::now(),
                 thought,
-                outcome: Outcome::Failed(UNREACHABLE.to_owned()),
+                outcome: how,
             });
             tokio::time::sleep(AGAIN).await;
         }
     }
     judge(reply, nonce)
+}
+
+/// How the answer to a question has failed, where the call may still wait for it.
+fn may_still_wait(reply: &Result<Reply, RawError>) -> Option<Outcome> {
+    match reply {
+        Ok(reply) => (reply.message["error"]["data"]["reason"] == UNREACHABLE)
+            .then(|| Outcome::Failed(UNREACHABLE.to_owned())),
+        // Whether it has arrived is not known: the gateway says so of one that comes twice.
+        Err(error) => Some(failed("", error)),
+    }
 }
 
 /// Is asked by an upstream that keeps the call open meanwhile.
@@ -296,21 +306,38 @@ async fn legacy(common: Arc<Common>, client: Client, headers: HeaderMap, name: S
             continue;
         };
         let (kind, upstream) = next(number);
-        let mut is_lost = false;
+        let (mut is_lost, mut is_given_up) = (false, false);
         let call = async {
             let params = parameters(kind, upstream, &nonce);
             let reply = open.call_answering("tools/call", params, |_| Some(answer()));
             let reply = reply.await;
             is_lost = reply.as_ref().is_ok_and(|reply| reply.status == 404);
+            is_given_up = reply.is_err() && kind == Kind::Asked;
             judge(reply, &nonce)
         };
         common.note(nonce.clone(), (kind, upstream), call).await;
         if is_lost {
             session = None;
         }
+        // Its call may wait for an answer that has not arrived.
+        if is_given_up && let Some(open) = session.take() {
+            end(open).await;
+        }
     }
     if let Some(session) = session {
         assert_eq!(session.close().await.unwrap(), 204);
+    }
+}
+
+/// Ends a session of which something has failed, also where that takes a while.
+async fn end(session: Session) {
+    let begun = Instant::now();
+    while begun.elapsed() < PERSISTENCE {
+        // 404: it has ended, and the answer was lost.
+        if matches!(session.close().await, Ok(status) if status == 204 || status == 404) {
+            return;
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
