@@ -18,11 +18,15 @@ mod push;
 mod strays;
 mod wire;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
+use bytestring::ByteString;
 use mcp_ultra_domain::{
     Clock,
     ports::{NotMet, Rendezvous},
@@ -30,7 +34,7 @@ use mcp_ultra_domain::{
 use mcp_ultra_protocol::seal::Sealer;
 use tokio::sync::Semaphore;
 
-use self::wire::{Greeting, Listener, News, Question, Speaker};
+use self::wire::{Greeting, Listener, News, Question, Said, Speaker};
 use crate::Metrics;
 
 pub(crate) use clients::Taken;
@@ -40,6 +44,8 @@ pub(crate) use push::Whereabouts;
 
 /// How many messages of no call look for their stream at once; more are dropped.
 const SEARCHES: usize = 256;
+/// How long the replica that a message is brought to may take for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The other replicas, where there are any.
 pub(crate) struct Replicas {
@@ -154,6 +160,22 @@ impl Replicas {
             .open(replica, sealed.ok_or(NotMet::Refused)?)
             .await?;
         Ok(wire::opened(line, &self.sealer))
+    }
+
+    /// Brings `text` to `replica`, and waits for what becomes of it.
+    async fn hand(&self, replica: &str, greeting: &Greeting, text: &ByteString) -> Outcome {
+        let Ok((mut speaker, mut listener)) = self.open(replica, greeting).await else {
+            return Outcome::NotMet;
+        };
+        let said = async {
+            speaker.say(Said::Text(text.clone())).await;
+            listener.next().await
+        };
+        match tokio::time::timeout(PATIENCE, said).await {
+            Ok(Some(Said::Done)) => Outcome::Done,
+            Ok(Some(_)) => Outcome::NotThere,
+            Ok(None) | Err(_) => Outcome::Lost,
+        }
     }
 
     /// The replica that says yes.

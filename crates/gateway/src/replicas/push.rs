@@ -7,14 +7,12 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    Errand, Outcome, Replicas,
+    Errand, Outcome, PATIENCE, Replicas,
     clients::{of, session},
     wire::{self, Greeting, Listener, Question, Said, Speaker},
 };
 use crate::{Gateway, session::Live};
 
-/// How long the replica that has the stream may take for a message.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is believed that nobody has the stream.
 const NOBODY: Duration = Duration::from_secs(1);
 /// How long it is believed that a replica has it, unless it says that it does not.
@@ -74,29 +72,13 @@ impl Replicas {
         let At::Replica(replica) = at else {
             return Outcome::NotThere;
         };
-        let outcome = self.push_to(&replica, live, text).await;
+        let outcome = self.hand(&replica, &Greeting::Push(of(live)), text).await;
         self.count(Errand::Push, outcome);
         // What is lost on the way may have arrived.
         if matches!(outcome, Outcome::NotThere | Outcome::NotMet) {
             live.whereabouts.forget();
         }
         outcome
-    }
-
-    async fn push_to(&self, replica: &str, live: &Live, text: &ByteString) -> Outcome {
-        let opened = self.open(replica, &Greeting::Push(of(live))).await;
-        let Ok((mut speaker, mut listener)) = opened else {
-            return Outcome::NotMet;
-        };
-        let said = async {
-            speaker.say(Said::Text(text.clone())).await;
-            listener.next().await
-        };
-        match tokio::time::timeout(PATIENCE, said).await {
-            Ok(Some(Said::Done)) => Outcome::Done,
-            Ok(Some(_)) => Outcome::NotThere,
-            Ok(None) | Err(_) => Outcome::Lost,
-        }
     }
 
     /// The same in a task of its own, for what nobody waits for. The order among such messages is not

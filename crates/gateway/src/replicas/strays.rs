@@ -1,13 +1,13 @@
 //! What a server says in a session that replicas share: one of them hears what comes on no stream of a
 //! call, and another one may have the call that it is for.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Body, Message};
 
 use super::{
-    Errand, Outcome, Replicas,
+    Errand, Outcome, PATIENCE, Replicas,
     wire::{Greeting, Listener, News, Question, Said, Speaker},
 };
 use crate::{
@@ -15,35 +15,16 @@ use crate::{
     upstream::{Session, Stray},
 };
 
-/// How long the replica that has the call may take for a message.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 impl Replicas {
     /// Brings a message of a server to the replica that has its call; `false` where none has.
     pub(crate) async fn bring_stray(&self, stray: Stray, text: &ByteString) -> bool {
         let Some(replica) = self.find(&Question::HasCall(stray.clone())).await else {
             return false;
         };
-        let outcome = self.bring_stray_to(&replica, stray, text).await;
+        let outcome = self.hand(&replica, &Greeting::Stray(stray), text).await;
         self.count(Errand::Stray, outcome);
         // What is lost on the way may have arrived.
         matches!(outcome, Outcome::Done | Outcome::Lost)
-    }
-
-    async fn bring_stray_to(&self, replica: &str, stray: Stray, text: &ByteString) -> Outcome {
-        let opened = self.open(replica, &Greeting::Stray(stray)).await;
-        let Ok((mut speaker, mut listener)) = opened else {
-            return Outcome::NotMet;
-        };
-        let said = async {
-            speaker.say(Said::Text(text.clone())).await;
-            listener.next().await
-        };
-        match tokio::time::timeout(PATIENCE, said).await {
-            Ok(Some(Said::Done)) => Outcome::Done,
-            Ok(Some(_)) => Outcome::NotThere,
-            Ok(None) | Err(_) => Outcome::Lost,
-        }
     }
 
     /// Tells the others that a server has told of a changed resource in a session that they may be in.
