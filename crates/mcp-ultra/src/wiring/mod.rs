@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_backends::sql::Database;
+use mcp_ultra_backends::{redis::limits::Limits, sql::Database};
 use mcp_ultra_config::{Config, LimitsSection, Loaded, Sources};
 use mcp_ultra_domain::{
     SystemClock,
@@ -72,6 +72,7 @@ pub(crate) struct Server {
     identity: Option<Arc<Identity>>,
     storage: Option<Database>,
     messaging: Messaging,
+    leases: Option<Limits>,
     origins: Option<Origins>,
 }
 
@@ -142,7 +143,7 @@ impl Server {
         if let Some(identity) = &identity {
             identity.read_blocks().await?;
         }
-        let limits = shared.limits(&config, clock.clone()).await;
+        let (limits, leases) = shared.limits(&config, clock.clone()).await;
         let gateway = Gateway::new(Parts {
             config: config.clone(),
             outbound,
@@ -197,6 +198,7 @@ impl Server {
             identity,
             storage,
             messaging,
+            leases,
             origins,
         })
     }
@@ -297,6 +299,9 @@ impl Server {
         drop(tokio::task::spawn_blocking(|| drop(self.workers)).await);
         if let Some(identity) = self.identity {
             identity.finish().await;
+        }
+        if let Some(leases) = self.leases {
+            leases.end().await;
         }
         self.messaging.close().await;
         if let Some(storage) = self.storage {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mcp_ultra_backends::redis::{
     self, Redis, RedisBreakerBoard, RedisCacheStore, RedisError, RedisReplayStore,
-    RedisSessionStore, RedisUpstreamSessionStore,
+    RedisSessionStore, RedisUpstreamSessionStore, limits::Limits,
 };
 use mcp_ultra_config::{Config, RedisSettings};
 use mcp_ultra_domain::{
@@ -38,17 +38,18 @@ impl Shared {
         }
     }
 
-    /// What counts against limits.
+    /// What counts against limits; and what has to be ended with the gateway, where they are shared.
     pub(super) async fn limits(
         &self,
         config: &Config,
         clock: Arc<dyn Clock>,
-    ) -> Arc<dyn LimitStore> {
+    ) -> (Arc<dyn LimitStore>, Option<Limits>) {
         let tracked = usize::try_from(config.limits.tracked.get()).unwrap_or(usize::MAX);
-        match &self.redis {
-            Some(redis) => redis::limits::start(redis, limits_secret(config), tracked, clock).await,
-            None => Arc::new(MemoryLimitStore::new(tracked)),
-        }
+        let Some(redis) = &self.redis else {
+            return (Arc::new(MemoryLimitStore::new(tracked)), None);
+        };
+        let limits = redis::limits::start(redis, limits_secret(config), tracked, clock).await;
+        (limits.store.clone(), Some(limits))
     }
 
     /// What is needed for that.

@@ -20,7 +20,9 @@ use mcp_ultra_domain::{
     ports::{Due, LeasedLimitStore, LimitsKey},
 };
 use tokio::{
+    select,
     sync::Notify,
+    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 
@@ -36,6 +38,8 @@ const AT_ONCE: usize = 1000;
 const LATE: Duration = Duration::from_millis(50);
 /// How often is looked for what was held for too long, and whether Redis is back.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long the end waits until all was told and given back.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Asks Redis for what a [`LeasedLimitStore`] needs, as long as there is that.
 struct Asker {
@@ -44,19 +48,42 @@ struct Asker {
     replicas: Replicas,
     clock: Arc<dyn Clock>,
     due: Arc<Notify>,
+    ends: Arc<Notify>,
+}
+
+/// Limits that are shared, and who asks for them.
+pub struct Limits {
+    /// What is counted against them.
+    pub store: Arc<LeasedLimitStore>,
+    ends: Arc<Notify>,
+    asking: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Limits").finish_non_exhaustive()
+    }
+}
+
+impl Limits {
+    /// Tells what is not counted yet, gives back what is leased and not used, and counts this gateway
+    /// no more, so that the others have all of it at once. It takes a second at most; what could not be
+    /// said ends by its time, of a quota with the day.
+    pub async fn end(self) {
+        self.ends.notify_one();
+        if timeout(FAREWELL, self.asking).await.is_err() {
+            tracing::debug!("Redis was not told in time what is left of limits");
+        }
+    }
 }
 
 /// A store of limits that all gateways with the same Redis, prefix and `secret` share. It keeps
 /// `most` keys of each scope here.
 ///
 /// Waits until it knows how many gateways there are, where Redis answers.
-pub async fn start(
-    redis: &Redis,
-    secret: &[u8],
-    most: usize,
-    clock: Arc<dyn Clock>,
-) -> Arc<LeasedLimitStore> {
+pub async fn start(redis: &Redis, secret: &[u8], most: usize, clock: Arc<dyn Clock>) -> Limits {
     let due = Arc::new(Notify::new());
+    let ends = Arc::new(Notify::new());
     let wake = due.clone();
     let key = LimitsKey::new(secret);
     let store = LeasedLimitStore::new(key, most, move || wake.notify_one());
@@ -67,20 +94,34 @@ pub async fn start(
         replicas: Replicas::new(redis),
         clock,
         due,
+        ends: ends.clone(),
     };
     asker.look(&store).await;
-    tokio::spawn(asker.run(Arc::downgrade(&store)));
-    store
+    let asking = tokio::spawn(asker.run(Arc::downgrade(&store)));
+    Limits {
+        store,
+        ends,
+        asking,
+    }
 }
 
 impl Asker {
     async fn run(mut self, store: Weak<LeasedLimitStore>) {
         let mut looked = Instant::now();
         loop {
-            let due = self.due.clone();
-            // Nothing wakes it while nothing is asked for.
-            drop(timeout(LOOK, due.notified()).await);
+            let (due, ends) = (self.due.clone(), self.ends.clone());
+            let is_over = select! {
+                biased;
+                () = ends.notified() => true,
+                () = due.notified() => false,
+                // Nothing wakes it while nothing is asked for.
+                () = sleep(LOOK) => false,
+            };
             let Some(store) = store.upgrade() else { return };
+            if is_over {
+                self.part(&store).await;
+                return;
+            }
             let is_time = looked.elapsed() >= LOOK;
             if is_time {
                 self.look(&store).await;
@@ -101,6 +142,19 @@ impl Asker {
             if store.has_due() {
                 self.due.notify_one();
             }
+        }
+    }
+
+    /// Says all that is left to say.
+    async fn part(&self, store: &LeasedLimitStore) {
+        while self.redis.is_reachable() {
+            let asks = store.parting(AT_ONCE, self.clock.now());
+            if asks.is_empty() {
+                // It is known to be gone in some seconds anyway.
+                drop(self.replicas.leave().await);
+                return;
+            }
+            self.ask(store, asks).await;
         }
     }
 

@@ -73,4 +73,12 @@ impl Replicas {
         self.told = Some(Instant::now());
         Ok(())
     }
+
+    /// Says that this one is there no more.
+    pub(super) async fn leave(&self) -> Result<(), Away> {
+        let mut command = Pipeline::new();
+        command.cmd("ZREM").arg(&self.key).arg(&self.name);
+        let (_left,) = self.redis.link.ask_once::<(u32,)>(&command).await?;
+        Ok(())
+    }
 }

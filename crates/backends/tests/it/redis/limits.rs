@@ -24,6 +24,10 @@ const REPLICAS: u32 = 3;
 const KEY: Key<'_> = Key::Tenant("acme");
 
 pub(super) async fn store(redis: &Redis) -> Arc<LeasedLimitStore> {
+    started(redis).await.store
+}
+
+async fn started(redis: &Redis) -> limits::Limits {
     limits::start(
         redis,
         b"a secret of all replicas",
@@ -170,4 +174,44 @@ async fn a_replica_that_is_gone_is_counted_no_more() {
     })
     .await;
     assert_eq!(places(store), 8, "the others' places");
+}
+
+/// What is left of a quota is the others' at once, and so is the share of a rate.
+#[tokio::test]
+async fn one_that_ends_gives_back_what_it_holds() {
+    for settings in [single().await, cluster().await] {
+        let (first, second) = (open(&settings).await, open(&settings).await);
+        let (ending, staying) = (started(&first).await, store(&second).await);
+        until("both are known", async || {
+            staying.leases().unwrap().replicas == 2
+        })
+        .await;
+        let most = 2000;
+        let take = |store: &LeasedLimitStore| store.quota(&KEY, most, SystemClock.now()).is_ok();
+        let mut used = 0;
+        for _ in 0..200 {
+            used += u32::from(take(&ending.store));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let ended = ending.store.clone();
+        assert!(ended.leases().unwrap().granted > 0, "some is leased");
+        let begun = Instant::now();
+        ending.end().await;
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert!(ended.leases().unwrap().returned > 0);
+        until("it is known to be gone", async || {
+            staying.leases().unwrap().replicas == 1
+        })
+        .await;
+        let begun = Instant::now();
+        while used < most && begun.elapsed() < Duration::from_secs(20) {
+            if take(&staying) {
+                used += 1;
+            } else {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        assert_eq!(used, most, "none is lost");
+        assert!(!take(&staying), "and no more than that");
+    }
 }

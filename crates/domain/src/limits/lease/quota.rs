@@ -102,6 +102,17 @@ impl QuotaLease {
         }
     }
 
+    /// Whether anything is held.
+    pub(crate) fn holds(&self) -> bool {
+        self.held > 0
+    }
+
+    /// Nothing more is wanted, and what is held is given back next.
+    pub(crate) fn hold_no_more(&mut self) {
+        self.lapses = 0;
+        self.batch = 0;
+    }
+
     /// Gives back what was held for too long.
     pub(crate) fn lapse(&mut self, most: u32, now: Duration) -> Option<Ask> {
         if self.held == 0 || self.waits || self.lapses > nanos(now) || self.day != day_of(now) {

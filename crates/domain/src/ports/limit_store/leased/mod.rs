@@ -147,21 +147,76 @@ impl LeasedLimitStore {
                 break;
             };
             drop(held);
-            let ask = match due.limit {
-                Limit::Rate(rate) => self
-                    .rates_of(due)
-                    .visit(due.fingerprint, |lease| lease.lapse(&rate, fleet, now)),
-                Limit::Quota(most) => self
-                    .quotas_of(due)
-                    .visit(due.fingerprint, |lease| lease.lapse(most, now)),
-            };
-            let ask = ask.flatten();
-            if let Some(ask) = ask {
-                self.tally(RETURNED, ask.told.unsigned_abs());
-                lapsed.push((due, ask));
-            }
+            lapsed.extend(self.returned(due, fleet, now, false).map(|ask| (due, ask)));
         }
         lapsed
+    }
+
+    /// What one that ends has to say: questions that tell of all that happened and is not counted
+    /// yet, and that give back what is held. They want nothing. About `most` of them; once there is
+    /// none all was said.
+    pub fn parting(&self, most: usize, now: Duration) -> Vec<(Due, Ask)> {
+        let fleet = self.fleet();
+        let mut asked = self.due(most, now);
+        for (due, ask) in &mut asked {
+            ask.wanted = 0;
+            self.hold_no_more(*due);
+        }
+        let held: Vec<_> = {
+            let mut held = self.held.lock();
+            let count = held.len().min(most);
+            held.drain(..count).collect()
+        };
+        for (ends, due) in held {
+            if let Some(ask) = self.returned(due, fleet, now, true) {
+                asked.push((due, ask));
+            } else if self.holds(due) {
+                // What is asked of it first is on its way.
+                self.held.lock().push_back((ends, due));
+            }
+        }
+        asked
+    }
+
+    /// Gives back what is held of a key, where that was for too long, or `early`.
+    fn returned(&self, due: Due, fleet: Fleet, now: Duration, early: bool) -> Option<Ask> {
+        if early {
+            self.hold_no_more(due);
+        }
+        let ask = match due.limit {
+            Limit::Rate(rate) => self
+                .rates_of(due)
+                .visit(due.fingerprint, |lease| lease.lapse(&rate, fleet, now)),
+            Limit::Quota(most) => self
+                .quotas_of(due)
+                .visit(due.fingerprint, |lease| lease.lapse(most, now)),
+        };
+        let ask = ask.flatten()?;
+        self.tally(RETURNED, ask.told.unsigned_abs());
+        Some(ask)
+    }
+
+    fn hold_no_more(&self, due: Due) {
+        let Due { fingerprint, .. } = due;
+        match due.limit {
+            Limit::Rate(_) => self
+                .rates_of(due)
+                .visit(fingerprint, RateLease::hold_no_more),
+            Limit::Quota(_) => self
+                .quotas_of(due)
+                .visit(fingerprint, QuotaLease::hold_no_more),
+        };
+    }
+
+    fn holds(&self, due: Due) -> bool {
+        let Due { fingerprint, .. } = due;
+        let holds = match due.limit {
+            Limit::Rate(_) => self.rates_of(due).visit(fingerprint, |lease| lease.holds()),
+            Limit::Quota(_) => self
+                .quotas_of(due)
+                .visit(fingerprint, |lease| lease.holds()),
+        };
+        holds.unwrap_or_default()
     }
 
     /// Takes over what was answered at `now`.

@@ -201,10 +201,13 @@ proptest! {
         prop_assert!(admitted <= u64::from(most) + beyond, "{admitted} of {most} + {beyond}");
         // Whoever goes on calling gets the rest.
         for _ in 0..most {
-            for who in 0..6 {
+            for who in (0..6).cycle().take(60) {
                 admitted += u64::from(world.quota(who, most));
             }
             world.pass(40, delay);
+            if admitted >= u64::from(most) {
+                break;
+            }
         }
         for _ in 0..4 {
             world.pass(2000, delay);
@@ -411,4 +414,46 @@ fn names_are_the_same_for_the_same_secret_alone() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), keys.len());
+}
+
+/// Of a quota it would be lost for the day otherwise.
+#[test]
+fn one_that_ends_tells_and_gives_back_all_of_it() {
+    let mut world = World::new(2);
+    let rate = rate(1000, Duration::from_secs(10), 100);
+    let mut used = 0;
+    for _ in 0..40 {
+        used += u64::from(world.quota(0, 1000));
+        world.rate(0, &rate);
+        world.pass(1, 1);
+    }
+    // More is asked for, and answered.
+    world.pass(3, 1);
+    used += u64::from(world.quota(0, 1000));
+    let counted = |world: &World, kind: char| {
+        let mut names = world.center.0.iter();
+        let found = names.find(|(name, _)| name.starts_with(kind));
+        *found.unwrap().1
+    };
+    assert!(counted(&world, 'q') > used, "some is leased");
+    let flying: Vec<_> = world.replicas[0].flying.drain(..).collect();
+    for (_, due, ask) in flying {
+        let answer = world.center.answer(&due, &ask, world.now);
+        world.replicas[0].store.settle(due, &ask, answer, world.now);
+    }
+    for round in 0.. {
+        let (store, now) = (&world.replicas[0].store, world.now);
+        let asks = store.parting(1, now);
+        if asks.is_empty() {
+            break;
+        }
+        assert!(round < 10 && asks.iter().all(|(_, ask)| ask.wanted == 0));
+        for (due, ask) in asks {
+            let answer = world.center.answer(&due, &ask, now);
+            world.replicas[0].store.settle(due, &ask, answer, now);
+        }
+    }
+    assert_eq!(counted(&world, 'q'), used);
+    let leases = world.replicas[0].store.leases().unwrap();
+    assert!(leases.returned > 0);
 }
