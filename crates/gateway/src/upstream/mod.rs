@@ -56,6 +56,8 @@ use sessions::Restart;
 pub use settings::{Settings, SettingsError};
 use stdio::{StdioSpec, supervise::Backoff};
 
+use crate::metrics::Tally;
+
 pub(crate) use http::error_code;
 
 /// How many sessions one HTTP upstream may have with the gateway.
@@ -88,6 +90,8 @@ pub struct Upstream {
     since: Instant,
     /// What tells it from others of its name.
     epoch: u64,
+    /// What is counted of its calls.
+    tally: Tally,
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
@@ -133,6 +137,7 @@ impl Upstream {
             retries: settings.retry.as_ref().map(Retries::new),
             since: Instant::now(),
             epoch: EPOCHS.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            tally: Tally::default(),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),
             shared_opened: Notify::new(),
@@ -161,6 +166,11 @@ impl Upstream {
     /// its name before or is after.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// What is counted of its calls.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// How its names become public.
