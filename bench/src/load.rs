@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Result},
     histogram::Histogram,
     message::{self, Address, Era, Request},
-    payload::{Form, Size, tool_name},
+    payload::{Form, Size, resource_uri, tool_name},
     verify::Expected,
     wire::Connection,
 };
@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// Protocol era to speak.
     #[arg(long, value_enum, default_value_t = Era::Modern)]
     era: Era,
+    /// What a modern client asks for; a legacy one calls a tool.
+    #[arg(long, value_enum, default_value_t = Wanted::Call)]
+    wanted: Wanted,
     /// Size of the results to ask for.
     #[arg(long, value_enum, default_value_t = Size::Small)]
     size: Size,
@@ -67,6 +70,18 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What a modern client asks for again and again; a legacy one calls a tool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Wanted {
+    /// The result of a tool.
+    #[default]
+    Call,
+    /// A resource.
+    Read,
+    /// The first page of the list of tools.
+    List,
+}
+
 /// What to measure, and how long.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -74,6 +89,8 @@ pub(crate) struct Plan {
     pub(crate) to: Address,
     /// Which era to speak.
     pub(crate) era: Era,
+    /// What is asked for.
+    pub(crate) wanted: Wanted,
     /// Size of the results.
     pub(crate) size: Size,
     /// Form of the results.
@@ -84,6 +101,28 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// Measured time.
     pub(crate) duration: Duration,
+}
+
+impl Plan {
+    /// What the answers have to be.
+    fn expected(&self) -> Expected {
+        match self.wanted {
+            Wanted::Call | Wanted::Read => Expected::new(self.size),
+            Wanted::List => Expected::list(),
+        }
+    }
+
+    /// What a modern client sends.
+    fn modern_request(&self) -> Request {
+        match self.wanted {
+            Wanted::Call => {
+                let tool = tool_name(self.size, self.form);
+                message::call(&self.to, Era::Modern, None, tool)
+            }
+            Wanted::Read => message::read(&self.to, resource_uri(self.size)),
+            Wanted::List => message::list(&self.to, None),
+        }
+    }
 }
 
 /// What came of it.
@@ -148,6 +187,7 @@ pub(crate) async fn command(args: Args) -> Result<ExitCode> {
             proof: None,
         },
         era: args.era,
+        wanted: args.wanted,
         size: args.size,
         form: args.form,
         connections: args.connections,
@@ -199,7 +239,7 @@ pub(crate) async fn drive(plan: &Plan, at: &mut dyn FnMut(Edge) -> Result<()>) -
 }
 
 async fn drive_locally(plan: &Plan, at: &mut dyn FnMut(Edge) -> Result<()>) -> Result<Outcome> {
-    let plan_shared = Rc::new((plan.clone(), Expected::new(plan.size)));
+    let plan_shared = Rc::new((plan.clone(), plan.expected()));
     let mut outcome = Outcome::default();
     let mut clients = Vec::new();
     for number in 0..plan.connections {
@@ -242,7 +282,7 @@ pub(crate) async fn drive_each(
         .map(|to| message::call(to, plan.era, None, tool))
         .collect();
     let requests = Rc::new(RefCell::new(requests));
-    let shared = Rc::new((plan.clone(), Expected::new(plan.size)));
+    let shared = Rc::new((plan.clone(), plan.expected()));
     let local = LocalSet::new();
     local
         .run_until(async {
@@ -283,8 +323,8 @@ struct Client {
 impl Client {
     fn new(shared: Rc<(Plan, Expected)>, number: usize) -> Self {
         let plan = &shared.0;
-        let tool = tool_name(plan.size, plan.form);
-        let request = message::call(&plan.to, plan.era, None, tool);
+        // Set with the connection.
+        let request = plan.modern_request();
         // Ids of different clients never meet: a mixed-up answer is seen.
         let next = number as u64 * 1_000_000;
         Self {
@@ -395,9 +435,8 @@ impl Client {
 async fn open(plan: &Plan) -> Result<(Connection, Request), String> {
     let readable = |error: std::io::Error| format!("connecting: {error}");
     let mut connection = Connection::open(plan.to.port).await.map_err(readable)?;
-    let tool = tool_name(plan.size, plan.form);
     if plan.era == Era::Modern {
-        return Ok((connection, message::call(&plan.to, plan.era, None, tool)));
+        return Ok((connection, plan.modern_request()));
     }
     let mut initialize = message::initialize(&plan.to);
     let response = connection
@@ -419,6 +458,7 @@ async fn open(plan: &Plan) -> Result<(Connection, Request), String> {
             response.status
         ));
     }
+    let tool = tool_name(plan.size, plan.form);
     Ok((
         connection,
         message::call(&plan.to, plan.era, session.as_deref(), tool),

@@ -151,6 +151,12 @@ pub(crate) fn call(to: &Address, era: Era, session: Option<&str>, tool: &str) ->
     }
 }
 
+/// Modern `resources/read`.
+pub(crate) fn read(to: &Address, uri: &str) -> Request {
+    let own = format!("\"uri\":\"{uri}\",");
+    modern(to, "resources/read", Some(uri), &own)
+}
+
 /// Modern `tools/list` of one page.
 pub(crate) fn list(to: &Address, cursor: Option<&str>) -> Request {
     let own = cursor.map(|cursor| format!("\"cursor\":{},", serde_json::json!(cursor)));
@@ -239,6 +245,9 @@ mod tests {
     #[test]
     fn the_other_messages_are_valid_json() {
         let to = Address::on(1);
+        let (head, body) = parts(read(&to, "bench:///notes/64").numbered(1).0);
+        assert_eq!(body["params"]["uri"], "bench:///notes/64");
+        assert!(head.contains("Mcp-Name: bench:///notes/64\r\n"));
         let (_, body) = parts(list(&to, Some("a\"b")).numbered(1).0);
         assert_eq!(body["params"]["cursor"], "a\"b");
         parts(list(&to, None).numbered(1).0);

@@ -80,6 +80,15 @@ pub(crate) fn tool_name(size: Size, form: Form) -> &'static str {
     }
 }
 
+/// The URI of the resource whose text is of this size.
+pub(crate) fn resource_uri(size: Size) -> &'static str {
+    match size {
+        Size::Small => "bench:///notes/64",
+        Size::Medium => "bench:///notes/4k",
+        Size::Large => "bench:///notes/256k",
+    }
+}
+
 /// Lines of a support desk's notes, with what real text has: quotes, line ends, accents, numbers.
 /// No person is named.
 const LINES: [&str; 6] = [

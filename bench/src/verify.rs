@@ -3,18 +3,19 @@
 //! proxy may write the same JSON differently.
 
 use memchr::memmem;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     payload::{Form, Size, text},
     wire::Response,
 };
 
-/// The text that a call must bring.
+/// What an answer must bring.
 #[derive(Debug)]
 pub(crate) struct Expected {
-    text: String,
-    /// `"text":"…"` as the upstream writes it.
+    /// One text; a list of tools where there is none.
+    text: Option<String>,
+    /// `"text":"…"` as the upstream writes it, or how a list begins.
     written: Vec<u8>,
 }
 
@@ -27,7 +28,10 @@ struct Answer {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Outcome {
+    #[serde(default, alias = "contents")]
     content: Vec<Content>,
+    #[serde(default)]
+    tools: Vec<IgnoredAny>,
     #[serde(default)]
     is_error: bool,
 }
@@ -42,7 +46,16 @@ impl Expected {
     pub(crate) fn new(size: Size) -> Self {
         let text = text(size);
         let written = format!("\"text\":{}", serde_json::json!(text)).into_bytes();
+        let text = Some(text);
         Self { text, written }
+    }
+
+    /// A list of tools.
+    pub(crate) fn list() -> Self {
+        Self {
+            text: None,
+            written: b"\"tools\":[{".to_vec(),
+        }
     }
 
     /// The form that the right answer came in, or what is wrong with it.
@@ -67,8 +80,9 @@ impl Expected {
         if answer.id != id {
             return Err(format!("the answer to {} came for {id}", answer.id));
         }
-        match answer.result.content.as_slice() {
-            [content] if content.text == self.text && !answer.result.is_error => Ok(form),
+        match (&self.text, answer.result.content.as_slice()) {
+            (Some(text), [content]) if content.text == *text && !answer.result.is_error => Ok(form),
+            (None, []) if !answer.result.tools.is_empty() => Ok(form),
             _ => Err("a result with another content".to_owned()),
         }
     }
@@ -79,7 +93,12 @@ impl Expected {
         let written = format!("\"id\":{id}");
         let has_id = memmem::find(&message[..near], written.as_bytes()).is_some()
             || memmem::find(&message[message.len() - near..], written.as_bytes()).is_some();
-        let start = memmem::find(&message[..message.len().min(512)], b"\"text\":\"");
+        let key = self
+            .written
+            .split(|byte| *byte == b':')
+            .next()
+            .unwrap_or_default();
+        let start = memmem::find(&message[..message.len().min(512)], key);
         has_id && start.is_some_and(|start| message[start..].starts_with(&self.written))
     }
 }

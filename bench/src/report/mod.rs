@@ -29,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) access: Vec<AccessRow>,
     /// Calls through gateways that are replicas of each other.
     pub(crate) shared: Vec<AccessRow>,
+    /// Answers that the gateway keeps, beside those that it asks for.
+    pub(crate) kept: Vec<AccessRow>,
     /// Single figures.
     pub(crate) figures: Vec<Figure>,
     /// What is missing, and how to get it.
@@ -229,7 +231,7 @@ impl Report {
     pub(crate) fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
         let calls = self.calls.iter().filter_map(|row| row.verdict.as_ref());
         let alone = self.alone.iter().filter_map(|row| row.verdict.as_ref());
-        let access = self.access.iter().chain(&self.shared);
+        let access = self.access.iter().chain(&self.shared).chain(&self.kept);
         let access = access.filter_map(|row| row.verdict.as_ref());
         calls
             .chain(alone)
@@ -245,6 +247,7 @@ impl Report {
             .access
             .iter()
             .chain(&self.shared)
+            .chain(&self.kept)
             .map(|row| row.errors)
             .sum();
         calls
@@ -276,6 +279,7 @@ impl Report {
             .access
             .iter()
             .chain(&self.shared)
+            .chain(&self.kept)
             .filter_map(|row| Some((row.what.to_owned(), row.first_error.as_deref()?)));
         calls.chain(alone).chain(access)
     }

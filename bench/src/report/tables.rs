@@ -43,6 +43,10 @@ fn render(report: &Report, style: TableStyle, heading: &str) -> String {
         format!("Several gateways: 64 B, {connections} calls in flight"),
         access(&report.shared),
     );
+    part(
+        format!("Answers that are given again: {connections} calls in flight"),
+        access(&report.kept),
+    );
     part("Without calls".to_owned(), figures(&report.figures));
     let (met, all) = (
         report.verdicts().filter(|verdict| verdict.met).count(),
@@ -285,6 +289,7 @@ mod tests {
                 verdict: None,
             }],
             shared: vec![],
+            kept: vec![],
             figures: vec![Figure {
                 what: "gateway: idle memory",
                 value: None,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     issuer::{Algorithm, Issuer},
-    load::{self, Edge, Outcome, Plan},
+    load::{self, Edge, Outcome, Plan, Wanted},
     message::{Address, Era},
     payload::{Form, Size},
     report::{AccessRow, Figure, Spread, Verdict, median},
@@ -29,12 +29,6 @@ const MOST_FILTERING_MS: f64 = 30.0;
 const ROLE: &str = "team-007";
 /// Principals whose first lists are measured, each told apart from the others by a policy.
 const LISTERS: usize = 20;
-
-/// The most that a call may take that is answered from the cache, in times of one that is not.
-const MOST_CACHED: f64 = 0.25;
-/// Keeps what the tools answer, and believes the server that they only read.
-const KEEPS: &str = "cache: { ttl: { tools: 1h } }\n";
-const BELIEVED: &str = ", read_only: [\"*\"]";
 
 /// Rates, quotas and concurrency of all that can have them, never reached.
 pub(super) const LIMITS: &str = ", rates: { tenant: 1000000/s, principal: 1000000/s, tool: 1000000/s, \
@@ -60,12 +54,10 @@ struct Setup {
     tokens: bool,
     policies: Option<String>,
     limits: bool,
-    /// Answers are kept.
-    keeps: bool,
 }
 
 /// A row: what is measured, of which gateway, and how.
-const ROWS: [(&str, usize, Calls); 13] = [
+const ROWS: [(&str, usize, Calls); 12] = [
     ("nothing configured", 0, Calls::Anonymous),
     ("token (ES256), known", 1, Calls::Known(Algorithm::Es256)),
     ("token (RS256), known", 1, Calls::Known(Algorithm::Rs256)),
@@ -82,20 +74,16 @@ const ROWS: [(&str, usize, Calls); 13] = [
     ("100 policies, kept answer", 5, Calls::Anonymous),
     ("limits", 6, Calls::Anonymous),
     (ALL, 7, Calls::Known(Algorithm::Es256)),
-    (CACHED, 8, Calls::Anonymous),
 ];
-/// Every call but the first is answered by what is kept.
-const CACHED: &str = "answered from the cache";
 const FEW_POLICIES: &str = "100 policies";
 const MANY_POLICIES: &str = "10,000 policies";
 const ALL: &str = "known token, 100 policies, limits";
 
-fn setups() -> [Setup; 9] {
+fn setups() -> [Setup; 8] {
     let with = |tokens, policies, limits| Setup {
         tokens,
         policies,
         limits,
-        keeps: false,
     };
     [
         with(false, None, false),
@@ -106,10 +94,6 @@ fn setups() -> [Setup; 9] {
         with(false, Some(policies(100, KEPT)), false),
         with(false, None, true),
         with(true, Some(policies(100, EACH_CALL)), true),
-        Setup {
-            keeps: true,
-            ..with(false, None, false)
-        },
     ]
 }
 
@@ -176,14 +160,12 @@ async fn start(
     let extra = Extra {
         sections: if setup.tokens {
             issuer.section()
-        } else if setup.keeps {
-            KEEPS.to_owned()
         } else {
             String::new()
         },
-        server: if setup.keeps { BELIEVED } else { "" },
         limits: if setup.limits { LIMITS } else { "" },
         policies: setup.policies,
+        ..Extra::default()
     };
     let mut gateway = Gateway::start_with(binary, upstream.ports(), &extra).await?;
     let token = setup
@@ -205,6 +187,7 @@ async fn turn(gateway: &Gateway, issuer: &Issuer, calls: Calls, effort: &Effort)
     let mut plan = Plan {
         to: to.clone(),
         era: Era::Modern,
+        wanted: Wanted::Call,
         size: Size::Small,
         form: Form::Json,
         connections: effort.connections,
@@ -251,11 +234,6 @@ fn rows(samples: &[Vec<Sample>]) -> Vec<AccessRow> {
         let values = pairs.filter_map(|(own, base)| Some(own.cpu_us? - base.cpu_us?));
         median(values.collect())
     };
-    let times = |at: usize| {
-        let pairs = samples[at].iter().zip(&samples[0]);
-        let values = pairs.filter_map(|(own, base)| Some(own.cpu_us? / base.cpu_us?));
-        median(values.collect())
-    };
     let position = |name| ROWS.iter().position(|(what, ..)| *what == name);
     let few = position(FEW_POLICIES).and_then(added);
     ROWS.iter()
@@ -267,10 +245,6 @@ fn rows(samples: &[Vec<Sample>]) -> Vec<AccessRow> {
                 ALL => added.map(|added| {
                     let target = format!("added CPU ≤ {MOST_ADDED_US:.0} µs");
                     Verdict::new(target, added <= MOST_ADDED_US)
-                }),
-                CACHED => times(at).map(|times| {
-                    let target = format!("CPU ≤ {MOST_CACHED:.2} × uncached ({times:.2} ×)");
-                    Verdict::new(target, times <= MOST_CACHED)
                 }),
                 MANY_POLICIES => added.zip(few).map(|(added, few)| {
                     let target = format!("added CPU ≤ {MOST_GROWTH:.0} × that of 100");

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    load::{self, Edge, Outcome, Plan},
+    load::{self, Edge, Outcome, Plan, Wanted},
     message::{Address, Era},
     payload::{Form, Size},
     process::Watched,
@@ -111,6 +111,7 @@ impl Subjects {
         let plan = Plan {
             to: Address::on(port),
             era,
+            wanted: Wanted::Call,
             size,
             form,
             connections,

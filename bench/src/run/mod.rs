@@ -2,12 +2,13 @@
 //! on loopback, measures them in turns, and ends them by their ids.
 //!
 //! [`calls`] measures calls under load and one at a time, [`access`] what identity, policies and
-//! limits add to them, [`shared`] what replicas cost, [`standing`] what is there without calls: start, idle memory, a large
+//! limits add to them, [`shared`] what replicas cost, [`kept`] what answers cost that are given again, [`standing`] what is there without calls: start, idle memory, a large
 //! catalog, open streams. [`children`] owns the processes.
 
 mod access;
 mod calls;
 mod children;
+mod kept;
 mod listing;
 mod shared;
 mod standing;
@@ -161,12 +162,14 @@ async fn measure(args: &Args) -> Result<Report> {
     let alone = calls::alone(&mut subjects, &effort).await?;
     subjects.stop().await;
     let (mut access, mut shared, mut figures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut kept = Vec::new();
     if let Some(gateway) = &args.gateway {
         access = access::calls(gateway, &effort).await?;
         match shared::calls(gateway, &effort).await {
             Ok(rows) => shared = rows,
             Err(error) => notes.push(format!("No rows of several gateways: {error}")),
         }
+        kept = kept::calls(gateway, &effort).await?;
         figures.extend(access::lists(gateway).await);
         figures.extend(standing::of_gateway(gateway, &effort).await?);
     }
@@ -186,6 +189,7 @@ async fn measure(args: &Args) -> Result<Report> {
         alone,
         access,
         shared,
+        kept,
         figures,
         notes,
     })

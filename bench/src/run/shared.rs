@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    load::{self, Edge, Outcome, Plan},
+    load::{self, Edge, Outcome, Plan, Wanted},
     message::{Address, Era},
     payload::{Form, Size},
     report::{AccessRow, Spread, Verdict, median},
@@ -105,6 +105,7 @@ async fn turn(gateways: &[&Gateway], effort: &Effort) -> Result<Sample> {
         let plan = Plan {
             to: Address::on(gateway.port()),
             era: Era::Modern,
+            wanted: Wanted::Call,
             size: Size::Small,
             form: Form::Json,
             connections: effort.connections.div_ceil(gateways.len()),

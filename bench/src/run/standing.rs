@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    load::{self, Plan},
+    load::{self, Plan, Wanted},
     message::{self, Address, Era},
     payload::{Form, Size},
     process::Watched,
@@ -194,6 +194,7 @@ async fn streams(port: u16, process: &Watched, effort: &Effort) -> Result<f64> {
     let warm = Plan {
         to: to.clone(),
         era: Era::Modern,
+        wanted: Wanted::Call,
         size: Size::Small,
         form: Form::Json,
         connections: effort.connections,

@@ -10,7 +10,7 @@ use serde_json::{json, value::RawValue};
 use super::{Args, Eras, body::Reply, catalog::Pages};
 use crate::{
     message::{LEGACY_VERSION, MODERN_VERSION, SESSION_HEADER, VERSION_HEADER},
-    payload::{Form, Size, text, tool_name},
+    payload::{Form, Size, resource_uri, text, tool_name},
 };
 
 /// Up to here an answer is copied into one piece: cheaper than a second one on its way out.
@@ -21,6 +21,9 @@ pub(crate) struct Answers {
     era: Eras,
     sessions: bool,
     calls: Vec<Call>,
+    /// The resources, by size.
+    reads: [Bytes; Size::ALL.len()],
+    resources: Bytes,
     pages: Pages,
     discover: Bytes,
     initialize: Bytes,
@@ -52,6 +55,8 @@ struct Params<'a> {
     #[serde(borrow)]
     cursor: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    uri: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     notifications: Option<&'a RawValue>,
 }
 
@@ -63,7 +68,7 @@ impl Answers {
             .flat_map(|form| Size::ALL.into_iter().map(move |size| Call::new(size, form)))
             .collect();
         let server = json!({ "name": "mcp-ultra-bench", "version": env!("CARGO_PKG_VERSION") });
-        let capabilities = json!({ "tools": { "listChanged": true } });
+        let capabilities = json!({ "tools": { "listChanged": true }, "resources": {} });
         let versions = match args.era {
             Eras::Dual => vec![MODERN_VERSION, LEGACY_VERSION],
             _ => vec![MODERN_VERSION],
@@ -85,6 +90,8 @@ impl Answers {
             era: args.era,
             sessions: args.sessions,
             calls,
+            reads: Size::ALL.map(resource),
+            resources: listed_resources(),
             pages: Pages::new(args.tools, args.page_size as usize),
             discover: Bytes::from(discover.to_string()),
             initialize: Bytes::from(initialize.to_string()),
@@ -122,6 +129,18 @@ impl Answers {
                     None => failure(StatusCode::OK, Some(id), -32602, "unknown cursor"),
                 }
             }
+            (true, "resources/read") => {
+                let uri = params.and_then(|params| params.uri.as_deref());
+                let sizes = Size::ALL.into_iter().zip(&self.reads);
+                match sizes
+                    .into_iter()
+                    .find(|(size, _)| uri == Some(resource_uri(*size)))
+                {
+                    Some((_, resource)) => success(id, Form::Json, resource),
+                    None => failure(StatusCode::OK, Some(id), -32602, "unknown resource"),
+                }
+            }
+            (true, "resources/list") => success(id, Form::Json, &self.resources),
             (true, "server/discover") => success(id, Form::Json, &self.discover),
             (true, "subscriptions/listen") => listen(id, params),
             (false, "initialize") => {
@@ -173,6 +192,27 @@ impl Call {
             legacy: legacy.into(),
         }
     }
+}
+
+/// What reading the resource of this size brings: good for an hour, for everyone.
+fn resource(size: Size) -> Bytes {
+    let contents = json!([{
+        "uri": resource_uri(size), "mimeType": "text/plain", "text": text(size)
+    }]);
+    let result = json!({
+        "resultType": "complete", "contents": contents, "ttlMs": 3_600_000, "cacheScope": "public"
+    });
+    Bytes::from(result.to_string())
+}
+
+/// The list of all resources.
+fn listed_resources() -> Bytes {
+    let resources =
+        Size::ALL.map(|size| json!({ "uri": resource_uri(size), "name": size.label() }));
+    let result = json!({
+        "resultType": "complete", "resources": resources, "ttlMs": 3_600_000, "cacheScope": "public"
+    });
+    Bytes::from(result.to_string())
 }
 
 /// A response without a body.

@@ -7,7 +7,7 @@
 //! - [`workers`] are the threads that connections are served on.
 //! - [`identity`] knows principals by their access tokens.
 //! - [`credentials`] are the access tokens that upstreams are spoken to with.
-//! - [`body`] reads whole bodies within a bound.
+//! - [`body`] reads whole bodies within a bound; [`within`] bounds the time of anything.
 //! - [`outbound`] is the HTTP client towards upstreams. Guards on where it may connect belong into
 //!   its connector.
 //!
@@ -25,7 +25,10 @@ pub mod outbound;
 mod recent;
 pub mod shutdown;
 pub mod tls;
+mod within;
 pub mod workers;
+
+pub use within::within;
 
 /// Any error, as hyper and tower pass them around.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

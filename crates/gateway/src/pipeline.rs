@@ -73,10 +73,12 @@ pub(crate) async fn call(gateway: Arc<Gateway>, arrival: Arrival, reply: Reply) 
     let outcome = match cache::call(&gateway, &snapshot, &protected, reply).await {
         cache::Looked::Given => forward::Outcome::Result,
         cache::Looked::Cancelled => forward::Outcome::Cancelled,
-        // the conversation with the upstream in its era, and back in the caller's
-        cache::Looked::Ask(reply) => forward::call(&gateway, protected, reply).await,
+        // the conversation with the upstream in its era, and back in the caller's; boxed, so that
+        // what is answered here carries no room for it
+        cache::Looked::Ask(reply) => Box::pin(forward::call(&gateway, protected, reply)).await,
     };
-    watch.forwarded(upstream.name(), method, outcome, ids.as_ref());
+    let counted = (upstream.name(), upstream.tally());
+    watch.forwarded(counted, method, outcome, ids.as_ref());
 }
 
 /// A request that is refused before it reaches an upstream.

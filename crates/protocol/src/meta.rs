@@ -76,9 +76,13 @@ impl<'a> RequestMeta<'a> {
     /// # Errors
     /// As [`Object::parse`].
     pub fn parse(meta: &'a str) -> Result<Self, ObjectError> {
-        let object = Object::parse(meta)?;
+        Ok(Self::of(&Object::parse(meta)?))
+    }
+
+    /// What stands in `_meta`.
+    pub fn of(meta: &Object<'a>) -> Self {
         let mut read = Self::default();
-        for member in object.members() {
+        for member in meta.members() {
             let text = || crate::json::as_str(member.value);
             match &*member.key {
                 PROTOCOL_VERSION => {
@@ -101,7 +105,7 @@ impl<'a> RequestMeta<'a> {
                 _ => {}
             }
         }
-        Ok(read)
+        read
     }
 }
 

@@ -104,8 +104,17 @@ impl Entry {
 
     /// The text of the result at `now`: with what is left of its `ttlMs`, nothing where it is stale.
     pub(crate) fn result(&self, now: Duration) -> Cow<'_, str> {
+        let (first, rest) = self.pieces(now);
+        if first.is_empty() {
+            return Cow::Borrowed(rest);
+        }
+        Cow::Owned(first + rest)
+    }
+
+    /// The same in two pieces, of which the second is all that is long.
+    pub(crate) fn pieces(&self, now: Duration) -> (String, &str) {
         let Some(hinted) = self.hinted else {
-            return Cow::Borrowed(&self.body);
+            return (String::new(), &self.body);
         };
         let left = if self.is_fresh(now) {
             hinted.saturating_sub(self.age(now)).as_millis()
@@ -113,7 +122,7 @@ impl Entry {
             0
         };
         let comma = if &*self.body == "}" { "" } else { "," };
-        Cow::Owned(format!(r#"{{"ttlMs":{left}{comma}{}"#, self.body))
+        (format!(r#"{{"ttlMs":{left}{comma}"#), &self.body)
     }
 
     /// The bytes that it takes.

@@ -1,8 +1,8 @@
 //! What two requests have to have in common, so that the answer to one may be given to the other.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use mcp_ultra_config::CredentialsKind;
-use mcp_ultra_protocol::{Era, json::Object};
+use mcp_ultra_protocol::Era;
 
 use crate::{call::Routed, snapshot::Snapshot};
 
@@ -61,7 +61,7 @@ impl Keys {
         common.add(&routed.original);
         common.add(caller.version.as_str());
         common.add(&caller.capabilities);
-        let params = Object::parse(routed.params()).ok()?;
+        let params = call.request.read_params().ok()?;
         let mut members: Vec<_> = params.members().iter().collect();
         members.retain(|member| member.key != "_meta");
         members.sort_by(|one, other| one.key.cmp(&other.key));
@@ -105,8 +105,12 @@ fn session(routed: &Routed) -> Option<&str> {
     (!is_stateless).then_some(&*session.id)
 }
 
-/// A digest of parts that no other parts give: each has its length in front of it.
-pub(crate) struct Parts(Context);
+/// A digest of parts that no other parts give: each has its length in front of it. They are put together
+/// first: there are many small ones, and each would cost more to be told to the digest than to be copied.
+pub(crate) struct Parts(Vec<u8>);
+
+/// Most keys are of fewer bytes.
+const ROOM: usize = 512;
 
 impl Parts {
     /// All at once.
@@ -119,7 +123,7 @@ impl Parts {
     }
 
     fn new(what: &str) -> Self {
-        let mut parts = Self(Context::new(&SHA256));
+        let mut parts = Self(Vec::with_capacity(ROOM));
         parts.add(what);
         parts
     }
@@ -130,17 +134,17 @@ impl Parts {
 
     fn bytes(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
-        self.0.update(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     fn count(&mut self, count: usize) {
         self.0
-            .update(&u64::try_from(count).unwrap_or(u64::MAX).to_le_bytes());
+            .extend_from_slice(&u64::try_from(count).unwrap_or(u64::MAX).to_le_bytes());
     }
 
     fn finish(self) -> [u8; 32] {
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(self.0.finish().as_ref());
+        bytes.copy_from_slice(digest(&SHA256, &self.0).as_ref());
         bytes
     }
 }

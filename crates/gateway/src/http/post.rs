@@ -1,12 +1,15 @@
 //! `POST`: one message, or a batch of 2025-03-26.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use mcp_ultra_edge::body::{self, ReadError};
+use mcp_ultra_edge::{
+    body::{self, ReadError},
+    within,
+};
 use mcp_ultra_protocol::{
     Body as Messages, EnvelopeError, Message, Notification, Request as McpRequest,
     Response as McpResponse, WireError, headers,
@@ -109,14 +112,14 @@ async fn read(gateway: &Gateway, body: Incoming) -> Result<Bytes, Response<Body>
         ));
         respond::error(StatusCode::PAYLOAD_TOO_LARGE, None, &error)
     };
-    match tokio::time::timeout(time, body::read(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(ReadError::TooLarge)) => Err(too_large()),
-        Ok(Err(ReadError::BrokenOff)) => {
+    match within(Some(time), pin!(body::read(body, limit))).await {
+        Some(Ok(bytes)) => Ok(bytes),
+        Some(Err(ReadError::TooLarge)) => Err(too_large()),
+        Some(Err(ReadError::BrokenOff)) => {
             let error = WireError::parse("the body broke off");
             Err(respond::error(StatusCode::BAD_REQUEST, None, &error))
         }
-        Err(_) => {
+        None => {
             let seconds = time.as_secs();
             let error = WireError::invalid_request(format!(
                 "the body did not arrive within {seconds} s (limits.body_timeout)"
@@ -137,16 +140,17 @@ async fn call(gateway: &Arc<Gateway>, arrival: Arrival, accepts: Accepts) -> Res
     }
     let principal = arrival.identified.principal.clone();
     let mut call = InFlight::new(pipeline::call(gateway.clone(), arrival, reply));
-    match tokio::time::timeout(STREAM_AFTER, call.first(&mut replies)).await {
+    let first = within(Some(STREAM_AFTER), pin!(call.first(&mut replies))).await;
+    match first {
         // An error keeps its status also for a client that would rather have a stream.
-        Ok(Some(Down::Answer(answer))) if accepts.json || answer.status >= 400 => {
+        Some(Some(Down::Answer(answer))) if accepts.json || answer.status >= 400 => {
             respond::json(answer)
         }
-        Ok(first) => {
+        Some(first) => {
             call.detach();
             respond::stream(first, replies, None, identify::end(gateway, &principal))
         }
-        Err(_) => {
+        None => {
             call.detach();
             respond::stream(None, replies, None, identify::end(gateway, &principal))
         }

@@ -43,6 +43,8 @@ impl CacheLevel {
 /// The metrics of answers that are kept.
 pub(super) struct CacheMetrics {
     hits: Family<CacheLabels, Counter>,
+    /// The same by level and kind, so that none is looked up for each call.
+    known_hits: [[Counter; Kind::ALL.len()]; CacheLevel::ALL.len()],
     misses: Family<KindLabel, Counter>,
     stale: Family<KindLabel, Counter>,
     ages: Histogram,
@@ -53,8 +55,16 @@ pub(super) struct CacheMetrics {
 
 impl CacheMetrics {
     pub(super) fn new() -> Self {
+        let hits = Family::<CacheLabels, Counter>::default();
+        let known_hits = CacheLevel::ALL.map(|level| {
+            Kind::ALL.map(|kind| {
+                let (level, kind) = (level.as_str(), kind.as_str());
+                hits.get_or_create_owned(&CacheLabels { level, kind })
+            })
+        });
         Self {
-            hits: Family::default(),
+            hits,
+            known_hits,
             misses: Family::default(),
             stale: Family::default(),
             ages: Histogram::new(AGES),
@@ -103,9 +113,6 @@ impl CacheMetrics {
         for kind in Kind::ALL.map(Kind::as_str) {
             drop(self.misses.get_or_create(&KindLabel { kind }));
             drop(self.stale.get_or_create(&KindLabel { kind }));
-            for level in CacheLevel::ALL.map(CacheLevel::as_str) {
-                drop(self.hits.get_or_create(&CacheLabels { level, kind }));
-            }
         }
     }
 
@@ -124,9 +131,7 @@ impl CacheMetrics {
 impl Metrics {
     /// Counts a call that was answered by what is kept, and is so old.
     pub(crate) fn cache_hit(&self, level: CacheLevel, kind: Kind, age: Duration) {
-        let (level, kind) = (level.as_str(), kind.as_str());
-        let hits = &self.cache.hits;
-        hits.get_or_create(&CacheLabels { level, kind }).inc();
+        self.cache.known_hits[level as usize][kind as usize].inc();
         self.cache.ages.observe(age.as_secs_f64());
     }
 

@@ -7,6 +7,7 @@ mod gauges;
 mod labels;
 mod register;
 mod registry;
+mod tally;
 mod text;
 
 use std::{
@@ -27,6 +28,7 @@ pub use self::registry::RegistryState;
 pub(crate) use self::{
     cache::CacheLevel,
     gauges::{Gauges, UpstreamGauges},
+    tally::Tally,
 };
 use self::{
     cache::CacheMetrics,
@@ -55,9 +57,13 @@ const BUCKETS: [f64; 13] = [
 pub struct Metrics {
     registry: Registry,
     requests: Family<StatusLabel, Counter>,
+    /// Those that were answered with 200.
+    well: Counter,
     durations: Histogram,
     calls: Family<CallLabels, Counter>,
     call_durations: Family<MethodLabels, Histogram>,
+    /// Of calls that the gateway answers itself: no upstream, and what is counted of them.
+    own: (Arc<str>, Tally),
     upstream_up: Family<UpstreamLabel, Gauge>,
     upstream_sessions: Family<UpstreamLabel, Gauge>,
     breakers: Family<BreakerLabels, Gauge>,
@@ -145,12 +151,16 @@ impl Metrics {
     }
 
     pub(crate) fn new(listener: Arc<ListenerMetrics>) -> Self {
+        let requests = Family::<StatusLabel, Counter>::default();
+        let well = requests.get_or_create_owned(&StatusLabel { status: 200 });
         let mut metrics = Self {
             registry: Registry::default(),
-            requests: Family::default(),
+            requests,
+            well,
             durations: Histogram::new(BUCKETS),
             calls: Family::default(),
             call_durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            own: ("".into(), Tally::default()),
             upstream_up: Family::default(),
             upstream_sessions: Family::default(),
             breakers: Family::default(),
@@ -219,7 +229,11 @@ impl Metrics {
 
     /// Counts one HTTP request.
     pub(crate) fn http(&self, status: u16, took: Duration) {
-        self.requests.get_or_create(&StatusLabel { status }).inc();
+        if status == 200 {
+            self.well.inc();
+        } else {
+            self.requests.get_or_create(&StatusLabel { status }).inc();
+        }
         self.durations.observe(took.as_secs_f64());
     }
 
@@ -292,42 +306,28 @@ impl Metrics {
         open_metrics::encode(&mut out, &self.registry).ok()?;
         Some(if open { out } else { prometheus_text(&out) })
     }
-
-    fn call(&self, upstream: &Arc<str>, method: Method, outcome: &'static str, took: Duration) {
-        let method = method.as_str();
-        let labels = CallLabels {
-            upstream: upstream.clone(),
-            method,
-            outcome,
-        };
-        self.calls.get_or_create(&labels).inc();
-        let labels = MethodLabels {
-            upstream: upstream.clone(),
-            method,
-        };
-        self.call_durations
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
-    }
 }
 
 impl Watch {
     /// The gateway has answered itself.
     pub(crate) fn done(self, method: Method) {
-        self.metrics
-            .call(&Arc::from(""), method, "result", self.start.elapsed());
+        let (name, tally) = &self.metrics.own;
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.metrics.call((name, tally), method, "result", seconds);
     }
 
     /// An upstream was asked.
     pub(crate) fn forwarded(
         self,
-        upstream: &Arc<str>,
+        (upstream, tally): (&Arc<str>, &Tally),
         method: Method,
         outcome: Outcome,
         ids: Option<&Ids>,
     ) {
         let took = self.start.elapsed();
-        self.metrics.call(upstream, method, outcome.as_str(), took);
+        let seconds = took.as_secs_f64();
+        self.metrics
+            .call((upstream, tally), method, outcome.as_str(), seconds);
         let Some(ids) = ids else { return };
         tracing::info!(
             request_id = %ids.request,

@@ -232,24 +232,29 @@ impl Reply {
                 code(text).map_or(200, |code| error::http_status(code, self.era))
             }
         };
-        let response = match (original, outcome) {
-            (Some(original), outcome) => original.passed_on(&self.id, outcome),
-            (None, Outcome::Result(result)) => Response::result(&self.id, result),
-            (None, Outcome::Error(text)) => Response::raw_error(&self.id, text),
+        let text = match (original, outcome) {
+            (Some(original), outcome) => original.passed_on(&self.id, outcome).text,
+            (None, Outcome::Result(result)) => Response::text_of_result(&self.id, &[result]),
+            (None, Outcome::Error(text)) => Response::raw_error(&self.id, text).text,
         };
-        self.send(response, status, None).await;
+        self.send(text, status, None).await;
     }
 
     /// Answers with the result of the gateway's own.
     pub(crate) async fn result(self, result: &str) {
-        let response = Response::result(&self.id, result);
-        self.send(response, 200, None).await;
+        self.result_of(&[result]).await;
+    }
+
+    /// Answers with a result that is there in pieces.
+    pub(crate) async fn result_of(self, pieces: &[&str]) {
+        let text = Response::text_of_result(&self.id, pieces);
+        self.send(text, 200, None).await;
     }
 
     /// Answers `initialize`.
     pub(crate) async fn opened(self, result: &str, session: String) {
-        let response = Response::result(&self.id, result);
-        self.send(response, 200, Some(session)).await;
+        let text = Response::text_of_result(&self.id, &[result]);
+        self.send(text, 200, Some(session)).await;
     }
 
     /// Answers with an error of the gateway's own.
@@ -260,8 +265,8 @@ impl Reply {
 
     /// Answers with an error under a status of its own.
     pub(crate) async fn error_with_status(self, error: &WireError, status: u16) {
-        let response = Response::error(Some(&self.id), error);
-        self.send(response, status, None).await;
+        let text = Response::error(Some(&self.id), error).text;
+        self.send(text, status, None).await;
     }
 
     /// Answers with the error of a limit that is reached.
@@ -293,9 +298,9 @@ impl Reply {
         self.send_answer(answer).await;
     }
 
-    async fn send(self, response: Response, status: u16, session: Option<String>) {
+    async fn send(self, text: ByteString, status: u16, session: Option<String>) {
         let answer = Answer {
-            text: response.text,
+            text,
             status,
             session,
             limit: None,
@@ -310,7 +315,9 @@ impl Reply {
         // A client that is gone is told nothing, and for one that does not read the answer does
         // not wait for ever.
         if let Err(way::Refused::Full(answer)) = self.sender.try_send(Down::Answer(answer)) {
-            drop(tokio::time::timeout(LAST_WAIT, self.sender.send(answer)).await);
+            // Boxed: rare.
+            let sending = tokio::time::timeout(LAST_WAIT, self.sender.send(answer));
+            drop(Box::pin(sending).await);
         }
     }
 }

@@ -59,8 +59,15 @@ pub(crate) async fn call(
         shared: settings.cache.shared,
     };
     drop(settings);
-    // Boxed: most calls are none of these.
-    Box::pin(look(gateway, snapshot, routed, what, reply)).await
+    let Some(asked) = asked(snapshot, routed, kind) else {
+        return Looked::Ask(reply);
+    };
+    let known = gateway.cache.find(&asked, gateway.clock.now());
+    if let Some(entry) = fresh(gateway, known.as_ref()) {
+        return give(gateway, kind, CacheLevel::Memory, entry, reply).await;
+    }
+    // Boxed: whoever looks further waits for others.
+    Box::pin(look(gateway, routed, what, asked, known, reply)).await
 }
 
 /// What holds for the answer to a call.
@@ -133,22 +140,16 @@ fn writing(gateway: &Arc<Gateway>, freshness: &Freshness, routed: &Routed, reply
     }))
 }
 
+/// Looks further where `known` is all that is at hand, and of no use.
 async fn look(
     gateway: &Arc<Gateway>,
-    snapshot: &Snapshot,
     routed: &Routed,
     what: What,
+    asked: Asked,
+    known: Option<Arc<Entry>>,
     reply: Reply,
 ) -> Looked {
-    let kind = what.kind;
-    let Some(asked) = asked(snapshot, routed, kind) else {
-        return Looked::Ask(reply);
-    };
-    let cache = &gateway.cache;
-    let known = cache.find(&asked, gateway.clock.now());
-    if let Some(entry) = fresh(gateway, known.as_ref()) {
-        return give(gateway, kind, CacheLevel::Memory, entry, reply).await;
-    }
+    let (kind, cache) = (what.kind, &gateway.cache);
     let worth = cache.worth(&asked);
     let mut flight = None;
     if worth != Worth::Nothing {
@@ -295,7 +296,8 @@ async fn give(
         age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
         "answered by what is kept"
     );
-    reply.result(&entry.result(now)).await;
+    let (first, rest) = entry.pieces(now);
+    reply.result_of(&[&first, rest]).await;
     Looked::Given
 }
 

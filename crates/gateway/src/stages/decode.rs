@@ -31,24 +31,28 @@ enum Opening {
 /// Reads a request into a [`Call`].
 pub(crate) async fn call(gateway: &Arc<Gateway>, arrival: Arrival) -> Result<Box<Call>, Refusal> {
     let Arrival {
-        request,
+        mut request,
         headers,
         identified,
         peer,
     } = arrival;
-    let params_text = request.params.clone();
-    let unreadable =
-        |error: json::ObjectError| bad(WireError::invalid_request(format!("params: {error}")));
+    let (text, params_text) = (request.text.clone(), request.params.clone());
+    let outline = std::mem::take(&mut request.outline);
+    let unreadable = |what: &str, error: &json::ObjectError| {
+        bad(WireError::invalid_request(format!("{what}: {error}")))
+    };
     let params = params_text
         .as_deref()
-        .map(Object::parse)
+        .map(|params| outline.params(&text, params))
         .transpose()
-        .map_err(unreadable)?;
+        .map_err(|error| unreadable("params", &error))?;
     let meta = params
         .as_ref()
         .and_then(|params| params.get("_meta"))
-        .map_or_else(|| Ok(RequestMeta::default()), RequestMeta::parse)
-        .map_err(|error| bad(WireError::invalid_request(format!("params._meta: {error}"))))?;
+        .map(|meta| outline.meta(&text, meta))
+        .transpose()
+        .map_err(|error| unreadable("params._meta", &error))?;
+    let meta = meta.as_ref().map(RequestMeta::of).unwrap_or_default();
     let version = version_header(&headers)?;
     let mut call = match opening(&request.method, params.as_ref(), &meta, version.as_deref()) {
         Opening::Modern => modern(
@@ -70,6 +74,7 @@ pub(crate) async fn call(gateway: &Arc<Gateway>, arrival: Arrival) -> Result<Box
     if let Some(params) = &params {
         note_params(&mut call, params);
     }
+    call.request.outline = outline;
     Ok(call)
 }
 

@@ -62,6 +62,8 @@ pub use settings::{Settings, SettingsError};
 pub(crate) use sharing::{Sharing, Stray};
 use stdio::{StdioSpec, supervise::Backoff};
 
+use crate::metrics::Tally;
+
 pub(crate) use http::error_code;
 
 /// How many sessions one HTTP upstream may have with the gateway.
@@ -98,6 +100,8 @@ pub struct Upstream {
     epoch: u64,
     /// Whether it has resources, as far as is known.
     has_resources: AtomicBool,
+    /// What is counted of its calls.
+    tally: Tally,
     next_id: std::sync::atomic::AtomicU64,
     /// When a child process that keeps ending may be started again.
     restart: Mutex<Restart>,
@@ -147,6 +151,7 @@ impl Upstream {
             since: Instant::now(),
             epoch: EPOCHS.fetch_add(1, Ordering::Relaxed),
             has_resources: AtomicBool::new(true),
+            tally: Tally::default(),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),
             shared_opened: Notify::new(),
@@ -193,6 +198,11 @@ impl Upstream {
     pub(crate) fn declares(&self, capabilities: &ServerCapabilities) {
         let resources = capabilities.resources;
         self.has_resources.store(resources, Ordering::Relaxed);
+    }
+
+    /// What is counted of its calls.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// How its names become public.

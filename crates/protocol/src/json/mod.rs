@@ -12,6 +12,7 @@ mod depth;
 mod edit;
 mod line;
 mod object;
+mod outline;
 mod scan;
 
 pub(crate) use array::read_elements;
@@ -20,6 +21,7 @@ pub use depth::{MAX_DEPTH, TooDeep, check_depth};
 pub use edit::Edit;
 pub use line::to_line;
 pub use object::{Member, Object, ObjectError};
+pub use outline::Outline;
 
 use std::{borrow::Cow, ops::Range};
 

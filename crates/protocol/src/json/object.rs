@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use super::{
     depth::TooDeep,
     edit::Edit,
+    outline::Outline,
     scan::{Fault, Scanner},
 };
 
@@ -51,8 +52,24 @@ impl<'a> Object<'a> {
     /// [`ObjectError`] for what is not JSON, nests deeper than [`super::MAX_DEPTH`], is not an
     /// object, or has a key twice.
     pub fn parse(text: &'a str) -> Result<Self, ObjectError> {
+        Self::read(text, |_, scanner| scanner.value())
+    }
+
+    /// Reads a message, and on the way what stands where in its `params`.
+    pub(crate) fn parse_outlined(text: &'a str) -> Result<(Self, Outline), ObjectError> {
+        let mut outline = Outline::default();
+        let object = Self::read(text, |key, scanner| outline.value(key, text, scanner))?;
+        Ok((object, outline))
+    }
+
+    /// `value` reads the value of a key.
+    fn read(
+        text: &'a str,
+        value: impl FnMut(&str, &mut Scanner<'a>) -> Result<&'a str, Fault>,
+    ) -> Result<Self, ObjectError> {
+        let members = members(text, value);
         let text = text.trim_matches([' ', '\t', '\r', '\n']);
-        let members = members(text).map_err(|fault| explain(text, fault))?;
+        let members = members.map_err(|fault| explain(text, fault))?;
         if let Some(key) = duplicate(&members) {
             return Err(ObjectError::DuplicateKey(key));
         }
@@ -101,14 +118,17 @@ impl<'a> Object<'a> {
     }
 }
 
-fn members(text: &str) -> Result<Vec<Member<'_>>, Fault> {
+fn members<'a>(
+    text: &'a str,
+    mut value: impl FnMut(&str, &mut Scanner<'a>) -> Result<&'a str, Fault>,
+) -> Result<Vec<Member<'a>>, Fault> {
     let mut scanner = Scanner::new(text);
     scanner.enter(b'{')?;
     let mut members = Vec::with_capacity(4);
     if !scanner.take(b'}') {
         loop {
             let key = unescaped(scanner.key()?)?;
-            let value = scanner.value()?;
+            let value = value(&key, &mut scanner)?;
             members.push(Member { key, value });
             if !scanner.take(b',') {
                 break;
@@ -142,7 +162,7 @@ fn explain(text: &str, fault: Fault) -> ObjectError {
     }
 }
 
-fn duplicate(members: &[Member<'_>]) -> Option<String> {
+pub(super) fn duplicate(members: &[Member<'_>]) -> Option<String> {
     if members.len() <= LINEAR_LIMIT {
         return members.iter().enumerate().find_map(|(at, member)| {
             members[..at]

@@ -83,9 +83,27 @@ impl<'a> Scanner<'a> {
         found
     }
 
+    /// Where the next byte stands that is no white space.
+    #[inline]
+    pub(super) fn position(&mut self) -> usize {
+        self.peek();
+        self.at
+    }
+
+    /// How far it has read.
+    pub(super) fn reached(&self) -> usize {
+        self.at
+    }
+
     /// Steps into the array or object that opens with `bracket`.
     pub(super) fn enter(&mut self, bracket: u8) -> Result<(), Fault> {
         self.depth += 1;
+        self.take(bracket).then_some(()).ok_or(Fault::Syntax)
+    }
+
+    /// Steps out of the array or object that was [entered](Self::enter) last.
+    pub(super) fn leave(&mut self, bracket: u8) -> Result<(), Fault> {
+        self.depth = self.depth.saturating_sub(1);
         self.take(bracket).then_some(()).ok_or(Fault::Syntax)
     }
 

@@ -12,7 +12,7 @@ use bytestring::ByteString;
 pub use self::{glimpse::Glimpse, read::MAX_BATCH};
 use crate::{
     Id, WireError,
-    json::{Object, TooDeep},
+    json::{Object, ObjectError, Outline, TooDeep},
 };
 
 /// What an HTTP body or a line holds.
@@ -46,6 +46,21 @@ pub struct Request {
     pub method: ByteString,
     /// The text of `params`, an object, where present.
     pub params: Option<ByteString>,
+    /// What is known of `params`, where they are as they came.
+    pub outline: Outline,
+}
+
+impl Request {
+    /// `params`, read one level deep; empty where the request has none.
+    ///
+    /// # Errors
+    /// As [`Object::parse`].
+    pub fn read_params(&self) -> Result<Object<'_>, ObjectError> {
+        match &self.params {
+            Some(params) => self.outline.params(&self.text, params),
+            None => Object::parse("{}"),
+        }
+    }
 }
 
 /// A JSON-RPC notification.

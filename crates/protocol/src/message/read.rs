@@ -57,7 +57,7 @@ impl Message {
     }
 
     fn read(text: &ByteString) -> Result<Self, EnvelopeError> {
-        let object = Object::parse(text).map_err(unreadable)?;
+        let (object, outline) = Object::parse_outlined(text).map_err(unreadable)?;
         let part = |raw: &str| text.slice_ref(raw);
         let raw_id = object.get("id");
         let id = raw_id.and_then(|raw| Id::from_raw(part(raw)));
@@ -92,6 +92,7 @@ impl Message {
                     id,
                     method,
                     params,
+                    outline,
                     text: text.clone(),
                 }),
                 None => Self::Notification(Notification {

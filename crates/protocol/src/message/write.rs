@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use super::{Notification, Outcome, Request, Response};
 use crate::{
     Id, WireError,
-    json::{self, Object},
+    json::{self, Object, Outline},
 };
 
 /// Enough for `{"jsonrpc":"2.0","id":,"method":"","params":}`.
@@ -22,6 +22,7 @@ impl Request {
             id,
             method: call.method,
             params: call.params,
+            outline: Outline::default(),
         }
     }
 
@@ -42,6 +43,7 @@ impl Request {
             id: id.moved(raw_id),
             method: self.method.clone(),
             params,
+            outline: Outline::default(),
             text,
         }
     }
@@ -92,6 +94,17 @@ impl Response {
     /// A response with `result`, the text of an object.
     pub fn result(id: &Id, result: &str) -> Self {
         Self::new(Some(id), "result", result, Outcome::Result)
+    }
+
+    /// The text of a response with `result`, the text of an object that is there in pieces.
+    pub fn text_of_result(id: &Id, result: &[&str]) -> ByteString {
+        let mut text = start(Some(id), result.iter().map(|piece| piece.len()).sum());
+        text.push_str("\"result\":");
+        for piece in result {
+            text.push_str(piece);
+        }
+        text.push('}');
+        text.into()
     }
 
     /// A response with an error; `id` is missing where the request's could not be read.
@@ -320,6 +333,14 @@ fn splice(text: &str, parts: [Part<'_>; 2]) -> Option<(String, [Option<Range<usi
 mod tests {
     use super::*;
     use crate::Message;
+
+    #[test]
+    fn the_text_of_a_result_is_that_of_the_response_with_it() {
+        for id in [Id::from(7), Id::from_raw("\"a\"".into()).unwrap()] {
+            let whole = Response::result(&id, r#"{"a":1}"#).text;
+            assert_eq!(Response::text_of_result(&id, &[r#"{"a""#, ":1}"]), whole);
+        }
+    }
 
     fn parse(text: &str) -> Message {
         Message::parse(text.as_bytes().to_vec()).unwrap()

@@ -49,6 +49,9 @@ const EXIT_GUARD_FAILED: u8 = 125;
 /// when it could not be started, 125 when the guard itself failed. Messages go to stderr, one line
 /// each.
 pub fn run(args: GuardArgs) -> ExitCode {
+    // The gateway does without huge pages, which is inherited and nobody else's business. Where it can't be
+    // undone, the command is slower at worst.
+    let _ = prctl::set_thp_disable(false);
     match Guard::start(args) {
         Ok(guard) => ExitCode::from(guard.watch()),
         Err(Failure { code, message }) => {
