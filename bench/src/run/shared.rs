@@ -30,11 +30,52 @@ const LEAST_CARRIED: f64 = 2.4;
 /// The cores that three replicas, an upstream and the load need to be told apart from one.
 const CORES: usize = 8;
 
-/// A row: what is measured, by which of the gateways, and the row that it is compared with.
-const ROWS: [(&str, &[usize], usize); 3] = [
-    ("limits and breakers of its own", &[0], 0),
-    ("limits and breakers that are shared (Redis)", &[1], 0),
-    ("the same, three replicas", &[1, 2, 3], 1),
+/// A row.
+struct Row {
+    what: &'static str,
+    /// The gateways that carry it.
+    used: &'static [usize],
+    /// The row that it is compared with.
+    base: usize,
+    target: Target,
+}
+
+/// What a row is held to.
+#[derive(Clone, Copy)]
+enum Target {
+    None,
+    /// What it adds to a call.
+    Added,
+    /// What it carries, or where there are too few cores what a call costs, in times of the other row.
+    Growth,
+}
+
+const ROWS: [Row; 4] = [
+    Row {
+        what: "limits and breakers of its own",
+        used: &[0],
+        base: 0,
+        target: Target::None,
+    },
+    Row {
+        what: "limits and breakers that are shared (Redis)",
+        used: &[1],
+        base: 0,
+        target: Target::Added,
+    },
+    Row {
+        what: "the same, three replicas",
+        used: &[1, 2, 3],
+        base: 1,
+        target: Target::Growth,
+    },
+    // What three processes cost on these cores that have nothing to do with each other.
+    Row {
+        what: "three gateways, each with its own",
+        used: &[0, 4, 5],
+        base: 0,
+        target: Target::None,
+    },
 ];
 
 /// What one turn measured.
@@ -57,6 +98,8 @@ pub(crate) async fn calls(binary: &Path, effort: &Effort) -> Result<Vec<AccessRo
         sections(&redis),
         sections(&redis),
         sections(&redis),
+        String::new(),
+        String::new(),
     ] {
         let extra = Extra {
             sections,
@@ -71,7 +114,7 @@ pub(crate) async fn calls(binary: &Path, effort: &Effort) -> Result<Vec<AccessRo
     for round in 0..effort.rounds {
         for step in 0..ROWS.len() {
             let at = (step + round) % ROWS.len();
-            let (what, used, _) = ROWS[at];
+            let Row { what, used, .. } = ROWS[at];
             progress(&format!("round {} of {}: {what}", round + 1, effort.rounds));
             let used = used.iter().filter_map(|index| gateways.get(*index));
             samples[at].push(turn(&used.collect::<Vec<_>>(), effort).await?);
@@ -137,28 +180,28 @@ async fn turn(gateways: &[&Gateway], effort: &Effort) -> Result<Sample> {
 
 fn rows(samples: &[Vec<Sample>]) -> Vec<AccessRow> {
     let compared = |at: usize, compare: &dyn Fn(&Sample, &Sample) -> Option<f64>| {
-        let base = &samples[ROWS[at].2];
+        let base = &samples[ROWS[at].base];
         let pairs = samples[at].iter().zip(base);
         median(pairs.filter_map(|(own, base)| compare(own, base)).collect())
     };
     let is_roomy = available_parallelism().is_ok_and(|cores| cores.get() >= CORES);
     ROWS.iter()
         .enumerate()
-        .map(|(at, &(what, used, base))| {
+        .map(|(at, row)| {
             let added = compared(at, &|own, base| Some(own.cpu_us? - base.cpu_us?));
             let growth = compared(at, &|own, base| Some(own.cpu_us? / base.cpu_us?));
             let carried = compared(at, &|own, base| Some(own.per_second / base.per_second));
-            let verdict = match used.len() {
-                _ if at == base => None,
-                1 => added.map(|added| {
+            let verdict = match row.target {
+                Target::None => None,
+                Target::Added => added.map(|added| {
                     let target = format!("added CPU ≤ {MOST_ADDED_US:.0} µs");
                     Verdict::new(target, added <= MOST_ADDED_US)
                 }),
-                _ if is_roomy => carried.map(|carried| {
+                Target::Growth if is_roomy => carried.map(|carried| {
                     let target = format!("calls/s ≥ {LEAST_CARRIED} × one ({carried:.2})");
                     Verdict::new(target, carried >= LEAST_CARRIED)
                 }),
-                _ => growth.map(|growth| {
+                Target::Growth => growth.map(|growth| {
                     let target = format!("CPU ≤ {MOST_GROWTH} × one ({growth:.2})");
                     Verdict::new(target, growth <= MOST_GROWTH)
                 }),
@@ -166,9 +209,9 @@ fn rows(samples: &[Vec<Sample>]) -> Vec<AccessRow> {
             let own = &samples[at];
             let outcomes = || own.iter().flat_map(|sample| &sample.outcomes);
             AccessRow {
-                what,
+                what: row.what,
                 cpu_us: Spread::of(own.iter().filter_map(|sample| sample.cpu_us).collect()),
-                added_us: added.filter(|_| at != base),
+                added_us: added.filter(|_| at != row.base),
                 requests_per_second: median(own.iter().map(|sample| sample.per_second).collect()),
                 errors: outcomes().map(|outcome| outcome.errors).sum(),
                 first_error: outcomes().find_map(|outcome| outcome.first_error.clone()),
