@@ -1,94 +1,21 @@
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+//! How the policies whose scope fits are weighed: `forbid` wins, and what can't be evaluated refuses.
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy_core::{
     ast::{Context, EntityUIDEntry, Expr, Literal, Request, Value, ValueKind},
     evaluator::Evaluator,
     extensions::Extensions,
 };
-use mcp_ultra_protocol::json::Object;
 use smol_str::SmolStr;
 
 use super::{
     Action, Policies, Resource, Standing,
+    decision::{Ask, Circumstances, Decision, Failure, Verdict},
     entity::entities,
-    flags,
-    needs::{Needs, Wanted},
-    rule::{Condition, Effect, PolicyName, Rule},
-    value,
+    needs::Needs,
+    rule::{Condition, Effect, Rule},
 };
-use crate::flags::{FlagContext, Flags};
-
-/// What is asked: may it be called, or is it to be listed?
-///
-/// A thing is listed if it may be called with some arguments, as far as that can be known without
-/// them. A policy that speaks of `context.view` can only hide from lists what may be called, never
-/// list what may not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
-    /// It is to be listed.
-    List,
-    /// It is called.
-    Call,
-    /// It may be called with some arguments, whether it is listed or not.
-    Possible,
-}
-
-/// The circumstances of a request, of which only what a policy asks for is looked at.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Circumstances<'a> {
-    /// The time since the Unix epoch.
-    pub now: Duration,
-    /// The address that the request came from.
-    pub address: Option<IpAddr>,
-    /// The text of the object of arguments; `None` where there is none.
-    pub arguments: Option<&'a str>,
-}
-
-/// An answer, and what it was found by.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether it may.
-    pub allowed: bool,
-    /// The policies that decided: those that forbid, else those that permit. None where no policy
-    /// permits.
-    pub policies: Vec<PolicyName>,
-    /// Policies that could not be evaluated, and why not. The answer is a refusal then.
-    pub failures: Vec<Failure>,
-}
-
-/// Why a policy could not be evaluated. Holds nothing that a caller has sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The policy.
-    pub policy: PolicyName,
-    /// Why not.
-    pub reason: String,
-}
-
-/// A decision and how long it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// The decision.
-    pub decision: Decision,
-    /// Whether it is the same at any time, from anywhere and with any arguments.
-    pub fixed: bool,
-    /// When it may be another one with the time alone.
-    pub with_time: WithTime,
-    /// Whether it may be another one for another address.
-    pub by_address: bool,
-}
-
-/// When an answer may be another one while nothing but the time goes on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WithTime {
-    /// At no time.
-    #[default]
-    Never,
-    /// When a minute begins: hours, minutes and weekdays are asked for.
-    EachMinute,
-    /// At any moment.
-    AnyMoment,
-}
 
 /// What came out of the policies whose scope fits.
 #[derive(Default)]
@@ -334,141 +261,6 @@ impl Asked<'_> {
                 .and_then(|value| as_bool(&value))
         }))
     }
-
-    /// What the conditions ask for, and what of it can't be had.
-    fn context(&self, needs: &Needs, view: &'static str) -> (BTreeMap<SmolStr, Value>, Missing) {
-        let vocabulary = self.policies.vocabulary();
-        let mut context = BTreeMap::new();
-        let mut missing = Missing::default();
-        if needs.view {
-            context.insert(SmolStr::new_static("view"), vocabulary.view(view));
-        }
-        if needs.time {
-            let zone = self.policies.zone();
-            match value::time(vocabulary, zone, self.circumstances.now, needs.moment) {
-                Some(time) => drop(context.insert(SmolStr::new_static("time"), time)),
-                None => missing.time = true,
-            }
-        }
-        if needs.network {
-            let address = self.circumstances.address;
-            match address.and_then(|address| value::network(vocabulary, address)) {
-                Some(network) => drop(context.insert(SmolStr::new_static("network"), network)),
-                None => missing.network = true,
-            }
-        }
-        if let Some(wanted) = &needs.arguments {
-            let arguments = self.arguments(wanted, &mut missing);
-            context.insert(
-                SmolStr::new_static("arguments"),
-                Value::record(arguments, None),
-            );
-        }
-        if let (Some(wanted), Some(flags)) = (&needs.flags, self.policies.flags()) {
-            let flags = self.flags(flags, wanted, &mut missing);
-            context.insert(SmolStr::new_static("flags"), Value::record(flags, None));
-        }
-        (context, missing)
-    }
-
-    /// The flags that the conditions name. What can't be evaluated is missing.
-    fn flags(
-        &self,
-        flags: &Flags,
-        wanted: &Wanted,
-        missing: &mut Missing,
-    ) -> Vec<(SmolStr, Value)> {
-        let functions = &self.policies.vocabulary().functions;
-        let context = FlagContext {
-            principal: self.standing.principal(),
-            target: Some(self.resource),
-            now: self.circumstances.now,
-            attributes: None,
-        };
-        let mut values = Vec::new();
-        for flag in flags::wanted(flags, wanted) {
-            match flags::value(flag, &context, functions) {
-                Some(value) => values.push((flag.key().into(), value)),
-                None => missing.flags.push(flag.key().into()),
-            }
-        }
-        values
-    }
-
-    /// The arguments that the conditions name. What is not of its declared type is missing.
-    fn arguments(&self, wanted: &Wanted, missing: &mut Missing) -> Vec<(SmolStr, Value)> {
-        let declared = self.policies.arguments();
-        let functions = &self.policies.vocabulary().functions;
-        let Some(text) = self.circumstances.arguments else {
-            return Vec::new();
-        };
-        let Ok(object) = Object::parse(text) else {
-            missing.arguments.extend(declared.keys().cloned());
-            return Vec::new();
-        };
-        let is_wanted = |name: &SmolStr| match wanted {
-            Wanted::All => true,
-            Wanted::Some(names) => names.contains(name),
-        };
-        let mut values = Vec::new();
-        for (name, of) in declared.iter().filter(|(name, _)| is_wanted(name)) {
-            let Some(text) = object.get(name).filter(|text| *text != "null") else {
-                continue;
-            };
-            match of.value(text, functions) {
-                Some(value) => values.push((name.clone(), value)),
-                None => missing.arguments.push(name.clone()),
-            }
-        }
-        values
-    }
-}
-
-/// What conditions ask for and can't be had. They can't be evaluated then.
-#[derive(Default)]
-struct Missing {
-    time: bool,
-    network: bool,
-    arguments: Vec<SmolStr>,
-    flags: Vec<SmolStr>,
-}
-
-impl Missing {
-    fn argument(&self, needs: &Needs) -> Option<&SmolStr> {
-        first(&self.arguments, needs.arguments.as_ref())
-    }
-
-    fn flag(&self, needs: &Needs) -> Option<&SmolStr> {
-        first(&self.flags, needs.flags.as_ref())
-    }
-
-    fn concerns(&self, needs: &Needs) -> bool {
-        (self.time && needs.time)
-            || (self.network && needs.network)
-            || self.argument(needs).is_some()
-            || self.flag(needs).is_some()
-    }
-
-    fn reason(&self, needs: &Needs) -> String {
-        if let Some(name) = self.argument(needs) {
-            format!("the argument \"{name}\" is not of its declared type")
-        } else if let Some(name) = self.flag(needs) {
-            format!("the flag \"{name}\" can't be evaluated")
-        } else if self.network && needs.network {
-            "the address of the caller is not known".to_owned()
-        } else {
-            "the time is not known".to_owned()
-        }
-    }
-}
-
-/// The first of some names that is wanted.
-fn first<'n>(names: &'n [SmolStr], wanted: Option<&Wanted>) -> Option<&'n SmolStr> {
-    let wanted = wanted?;
-    names.iter().find(|name| match wanted {
-        Wanted::All => true,
-        Wanted::Some(names) => names.contains(*name),
-    })
 }
 
 fn as_bool(value: &Value) -> Result<bool, String> {
@@ -493,26 +285,4 @@ fn failure(error: &cedar_policy_core::evaluator::EvaluationError) -> String {
         _ => "its condition has no value",
     }
     .to_owned()
-}
-
-impl Needs {
-    fn include(&mut self, other: &Self) {
-        self.view |= other.view;
-        self.time |= other.time;
-        self.moment |= other.moment;
-        self.network |= other.network;
-        self.timed_flags |= other.timed_flags;
-        include(&mut self.flags, other.flags.as_ref());
-        include(&mut self.arguments, other.arguments.as_ref());
-    }
-}
-
-fn include(mine: &mut Option<Wanted>, other: Option<&Wanted>) {
-    match (mine, other) {
-        (_, None) | (Some(Wanted::All), _) => {}
-        (Some(Wanted::Some(mine)), Some(Wanted::Some(names))) => {
-            mine.extend(names.iter().cloned());
-        }
-        (mine, Some(wanted)) => *mine = Some(wanted.clone()),
-    }
 }

@@ -16,7 +16,9 @@ mod action;
 mod arguments;
 mod built_in;
 mod compile;
+mod context;
 mod decide;
+mod decision;
 mod entity;
 mod error;
 mod flags;
@@ -34,7 +36,7 @@ mod value;
 
 pub use action::Action;
 pub use compile::{AdminPermits, Policies, Source};
-pub use decide::{Ask, Circumstances, Decision, Failure, Verdict, WithTime};
+pub use decision::{Ask, Circumstances, Decision, Failure, Verdict, WithTime};
 pub(crate) use entity::principal_id;
 pub(crate) use error::position;
 pub use error::{PolicyErrors, Problem};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Var};
 use smol_str::SmolStr;
 
-use super::decide::WithTime;
+use super::WithTime;
 
 /// What has to be known of a request to evaluate a condition, besides principal and resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,6 +70,17 @@ impl Needs {
             (true, false) => WithTime::EachMinute,
             (false, false) => WithTime::Never,
         }
+    }
+
+    /// Takes what another condition needs too.
+    pub(super) fn include(&mut self, other: &Self) {
+        self.view |= other.view;
+        self.time |= other.time;
+        self.moment |= other.moment;
+        self.network |= other.network;
+        self.timed_flags |= other.timed_flags;
+        include(&mut self.flags, other.flags.as_ref());
+        include(&mut self.arguments, other.arguments.as_ref());
     }
 
     fn add(&mut self, expression: &Expr) {
@@ -250,6 +261,16 @@ fn parts(expression: &Expr, each: &mut dyn FnMut(&Expr)) {
         ExprKind::Record(members) => members.values().for_each(each),
         // Literals and variables have none.
         _ => {}
+    }
+}
+
+fn include(mine: &mut Option<Wanted>, other: Option<&Wanted>) {
+    match (mine, other) {
+        (_, None) | (Some(Wanted::All), _) => {}
+        (Some(Wanted::Some(mine)), Some(Wanted::Some(names))) => {
+            mine.extend(names.iter().cloned());
+        }
+        (mine, Some(wanted)) => *mine = Some(wanted.clone()),
     }
 }
 

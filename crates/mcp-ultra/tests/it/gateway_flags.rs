@@ -127,7 +127,8 @@ pub(crate) async fn call(caller: &Caller, tool: &str) -> Option<i64> {
 }
 
 async fn heard(events: &mut Events) -> String {
-    let message = events.message().await.unwrap().unwrap();
+    let message = tokio::time::timeout(SOON, events.message()).await;
+    let message = message.expect("a message in time").unwrap().unwrap();
     message["method"].as_str().unwrap().to_owned()
 }
 
