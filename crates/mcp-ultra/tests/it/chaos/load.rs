@@ -236,7 +236,7 @@ async fn modern_call(
         loop {
             let begun = Instant::now();
             reply = caller.call("tools/call", params.clone()).await;
-            let Some(how) = may_still_wait(&reply) else {
+            let Some(how) = may_still_wait(&reply, upstream) else {
                 break;
             };
             if answered.elapsed() > PERSISTENCE {
@@ -259,12 +259,14 @@ async fn modern_call(
 }
 
 /// How the answer to a question has failed, where the call may still wait for it.
-fn may_still_wait(reply: &Result<Reply, RawError>) -> Option<Outcome> {
+fn may_still_wait(reply: &Result<Reply, RawError>, upstream: &str) -> Option<Outcome> {
     match reply {
         Ok(reply) => (reply.message["error"]["data"]["reason"] == UNREACHABLE)
             .then(|| Outcome::Failed(UNREACHABLE.to_owned())),
         // Whether it has arrived is not known: the gateway says so of one that comes twice.
-        Err(error) => Some(failed("", error)),
+        Err(error) if upstream == FAR => Some(failed("", error)),
+        // At this upstream nothing waits: with the answer comes the whole call, and would be made twice.
+        Err(_) => None,
     }
 }
 

@@ -116,7 +116,7 @@ are answered at once, after progress, and after a question to the user, and call
 back. Every call carries a nonce that the upstream notes when it does its work.
 
 - **calls**: begun and ended while it was broken. **failed**: from the fault until all is well again, and for how long. A call is not made
-  again by its caller; the answer to a question is sent again where the gateway says that it can be (`unreachable`) or where it is not known whether it has arrived, and each time counts. **elsewhere**: those of them that have nothing to do with the part: calls to the other upstream; with Redis all; with
+  again by its caller; the answer to a question is sent again where the gateway says that it can be (`unreachable`) or, where a call waits for it, if it is not known whether it has arrived, and each time counts. **elsewhere**: those of them that have nothing to do with the part: calls to the other upstream; with Redis all; with
   PostgreSQL all but those with a key that was withdrawn, which can't be looked up and is refused by 503; with NATS all but answers to
   questions.
 - **healed after**: from when the part was there again until a call was begun for the last time that failed.
