@@ -116,15 +116,20 @@ impl Nats {
         })
     }
 
-    /// Tells what is still to be told, if that can be done within two seconds, and disconnects.
-    pub async fn close(&self) {
+    /// Tells what is still to be told, if that can be done within two seconds, and disconnects. Whether
+    /// all was told.
+    pub async fn close(&self) -> bool {
         drop(self.waiting.lock().take());
         let linking = self.linking.lock().take();
-        let Some(mut linking) = linking else { return };
-        if tokio::time::timeout(FAREWELL, &mut linking).await.is_err() {
+        let Some(mut linking) = linking else {
+            return true;
+        };
+        let is_told = tokio::time::timeout(FAREWELL, &mut linking).await.is_ok();
+        if !is_told {
             linking.abort();
         }
         self.shared.connected.store(false, Ordering::Relaxed);
+        is_told
     }
 }
 

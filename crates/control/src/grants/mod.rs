@@ -47,17 +47,6 @@ pub trait Withdraw: Send + Sync {
     async fn withdraw(&self, grant: &Grant) -> Revoked;
 }
 
-/// Nobody who could: for the command line, which has the store alone.
-#[derive(Debug, Clone, Copy)]
-pub struct NobodyThere;
-
-#[async_trait]
-impl Withdraw for NobodyThere {
-    async fn withdraw(&self, _: &Grant) -> Revoked {
-        Revoked::NotAsked
-    }
-}
-
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {

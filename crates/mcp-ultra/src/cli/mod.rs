@@ -28,6 +28,7 @@ mod serve;
 mod session;
 mod smoke;
 mod stdio;
+mod store;
 mod target;
 mod tools;
 mod version;

@@ -20,14 +20,14 @@ pub(crate) enum MessagingError {
 }
 
 /// The other gateways, if there are any.
-pub(super) struct Messaging {
+pub(crate) struct Messaging {
     nats: Option<Arc<Nats>>,
     alone: Arc<dyn Announcements>,
 }
 
 impl Messaging {
     /// Begins to connect; who is configured alone tells nobody anything.
-    pub(super) fn start(section: &MessagingSection) -> Result<Self, MessagingError> {
+    pub(crate) fn start(section: &MessagingSection) -> Result<Self, MessagingError> {
         let nats = section.nats.as_ref().map(|settings| {
             let replica = format!("{:016x}{:016x}", filled()?, filled()?);
             Ok::<_, MessagingError>(Arc::new(Nats::start(settings, &replica, number)?))
@@ -39,7 +39,7 @@ impl Messaging {
     }
 
     /// Where changes are announced and heard of.
-    pub(super) fn announcements(&self) -> Arc<dyn Announcements> {
+    pub(crate) fn announcements(&self) -> Arc<dyn Announcements> {
         match &self.nats {
             Some(nats) => nats.clone(),
             None => self.alone.clone(),
@@ -52,10 +52,11 @@ impl Messaging {
         Some(nats)
     }
 
-    /// Tells what is still to be told.
-    pub(super) async fn close(&self) {
-        if let Some(nats) = &self.nats {
-            nats.close().await;
+    /// Tells what is still to be told. Whether the others know all of it, if there are any.
+    pub(crate) async fn close(&self) -> bool {
+        match &self.nats {
+            Some(nats) => nats.close().await,
+            None => true,
         }
     }
 }

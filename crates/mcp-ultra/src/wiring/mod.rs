@@ -10,7 +10,7 @@ mod error;
 pub(crate) mod flags;
 mod identity;
 pub(crate) mod log;
-mod messaging;
+pub(crate) mod messaging;
 pub(crate) mod pinning;
 pub(crate) mod policy;
 pub(crate) mod registry;
@@ -99,7 +99,7 @@ impl Server {
         let to_outside = outbound_config(config, workers.count());
         let outbound = Outbound::new(&to_outside)?;
         let certificates = identity::certificates(&config.auth)?;
-        let shared = Shared::start(config.storage.redis.as_ref()).await?;
+        let shared = Shared::start(config).await?;
         let messaging = Messaging::start(&config.messaging)?;
         let mut origins = sources.map(|(sources, secrets)| Origins {
             sources,

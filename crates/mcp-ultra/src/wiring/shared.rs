@@ -6,7 +6,7 @@ use mcp_ultra_backends::redis::{
     self, Redis, RedisBreakerBoard, RedisCacheStore, RedisError, RedisReplayStore,
     RedisSessionStore, RedisUpstreamSessionStore, limits::Limits,
 };
-use mcp_ultra_config::{Config, RedisSettings};
+use mcp_ultra_config::Config;
 use mcp_ultra_domain::{
     Clock,
     ports::{
@@ -22,11 +22,17 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Connects where a Redis is configured. One that is away is gone on without.
-    pub(super) async fn start(settings: Option<&RedisSettings>) -> Result<Self, RedisError> {
-        let redis = match settings {
+    pub(super) async fn start(config: &Config) -> Result<Self, RedisError> {
+        let redis = match &config.storage.redis {
             Some(settings) => Some(Redis::start(settings).await?),
             None => None,
         };
+        if redis.is_some() && config.session.keys.is_empty() {
+            tracing::warn!(
+                "storage.redis is set and session.keys is not: a session of a legacy client is known to the gateway alone that began it, and \
+                 each gateway keeps answers and sessions with servers for itself; give all gateways the same session.keys"
+            );
+        }
         Ok(Self { redis })
     }
 

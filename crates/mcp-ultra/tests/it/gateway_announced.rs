@@ -15,7 +15,7 @@ use mcp_ultra_testkit::{
 use serde_json::{Value, json};
 
 use crate::{
-    cli::run,
+    cli::{Run, run},
     gateway_connect, gateway_connect_ended, gateway_grants, gateway_pinning_admin,
     gateway_rig::{SOON, fixture, gateway, modern, names, only, until},
 };
@@ -88,6 +88,14 @@ impl Site {
         let key = keys.iter().find(|key| key["name"] == name).unwrap();
         let path = format!("{KEYS}/{}", key["id"].as_str().unwrap());
         self.ask(Method::DELETE, &path).await;
+    }
+
+    /// On the machine of the store, beside the gateways.
+    async fn revoke_in_store(&self, name: &str) -> Run {
+        let file = self.folder.path().join("gateway.yaml");
+        let said = run(&["key", "revoke", name, "--config", &file.to_string_lossy()]).await;
+        assert_eq!(said.code, 0, "{}", said.err);
+        said
     }
 
     /// Blocks who has that key, for an hour; the path of the block.
@@ -234,6 +242,24 @@ async fn a_change_is_known_elsewhere_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_in_the_store_is_known_everywhere_at_once() {
+    let site = Site::new().await;
+    let ana = key(&site.folder, &["ana"]).await;
+    for gateway in [&site.here, &site.there] {
+        assert_eq!(status(gateway, &ana).await, 200);
+    }
+    let said = site.revoke_in_store("ana").await;
+    assert!(
+        said.out.contains("from now on") && said.err.is_empty(),
+        "{said:?}"
+    );
+    for gateway in [&site.here, &site.there] {
+        let took = refused(gateway, &ana).await;
+        assert!(took < AT_ONCE, "{took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_changed_while_nats_was_away_is_missed() {
     let mut site = Site::new().await;
     let (ana, bea, cy, dee) = (
@@ -258,10 +284,11 @@ async fn nothing_that_was_changed_while_nats_was_away_is_missed() {
         assert_eq!(status(&site.there, &cy).await, 200);
     }
     assert_eq!(status(&site.there, &ana).await, 200, "nobody has told it");
-    // What nobody announces at all, since it is done in the store.
-    let file = site.folder.path().join("gateway.yaml");
-    let revoked = run(&["key", "revoke", "dee", "--config", &file.to_string_lossy()]).await;
-    assert_eq!(revoked.code, 0, "{}", revoked.err);
+    // What nobody is told of at all: who did it in the store has ended when NATS is back.
+    let begun = Instant::now();
+    let said = site.revoke_in_store("dee").await;
+    assert!(begun.elapsed() < SOON && said.out.contains("auth.api_keys.recheck"));
+    assert!(said.err.contains("messaging.nats"), "{}", said.err);
     assert_eq!(status(&site.there, &dee).await, 200);
     // One that starts meanwhile serves, too.
     let late = gateway(&site.config).await;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     cli::run,
-    gateway_rig::{fixture, gateway, legacy_tool, only, refusal, text, until},
+    gateway_rig::{SOON, fixture, gateway, legacy_tool, only, refusal, text, until},
 };
 
 const RESOURCE: &str = "https://mcp.example.com/mcp";
@@ -81,6 +81,17 @@ async fn a_session_that_ended_at_one_gateway_has_ended_at_the_other() {
     for gateway in [&one, &other] {
         assert_eq!(pinged(gateway, &stays).await, 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shares_a_redis_and_no_keys_is_told_what_stays_apart() {
+    let redis = Redis::start().await.unwrap();
+    let sections = sections(&redis);
+    let (_keys, storage) = sections.split_once("storage:").unwrap();
+    let upstream = fixture(Era::Dual).await;
+    let mut alone = gateway(&only(&upstream.url(), &format!("storage:{storage}"))).await;
+    alone.logged(&["session.keys"], SOON).await.unwrap();
+    assert!(is_up(&alone).await, "and it goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod file;
 mod late;
 mod many;
 mod site;
+mod unannounced;
 
 use std::time::{Duration, Instant};
 

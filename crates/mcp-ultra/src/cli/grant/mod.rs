@@ -2,8 +2,8 @@
 //! the admin API of a running gateway (`--admin`), or on the machine where it is kept.
 //!
 //! Without `--admin` a grant is only removed from the store of the configuration: nobody tells the
-//! authorization server, and a running gateway goes on with the access token that it has until that
-//! ends.
+//! authorization server. Gateways that share a NATS (`messaging`) end at once what they do by it; others go
+//! on with the access token that they have until that ends.
 
 mod link;
 mod list;
@@ -11,18 +11,19 @@ mod revoke;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use http::Method;
-use mcp_ultra_backends::sql::Database;
-use mcp_ultra_control::grants::{GrantError, GrantView, Grants, NobodyThere};
-use mcp_ultra_domain::DEFAULT_TENANT;
+use mcp_ultra_control::grants::{GrantError, GrantView, Grants, Revoked, Withdraw};
+use mcp_ultra_domain::{Announcement, DEFAULT_TENANT, Grant, holder};
 use mcp_ultra_edge::identity::NoRandomness;
 use serde::Deserialize;
 
 use super::{
     admin::{self, AdminApi, StoreArgs},
     exit::{CommandResult, Failure},
+    store::{Changes, Store},
 };
-use crate::wiring::storage::{self, StorageError};
+use crate::wiring::storage::StorageError;
 
 const PATH: &str = "/api/v1/grants";
 /// The grants of a page where all are looked at.
@@ -99,15 +100,29 @@ pub(crate) async fn run(command: Command) -> CommandResult {
 
 /// Where grants are listed and withdrawn.
 enum Desk {
-    Store(Store),
+    Store(Kept),
     Remote(AdminApi),
 }
 
-/// The store of a configuration, open.
-struct Store {
+/// The grants of a tenant in the store of a configuration.
+struct Kept {
     grants: Grants,
-    database: Database,
+    store: Store,
     tenant: String,
+}
+
+/// No authorization server is told from here; gateways are.
+struct Untold(Changes);
+
+#[async_trait]
+impl Withdraw for Untold {
+    async fn withdraw(&self, grant: &Grant) -> Revoked {
+        self.0.add(Announcement::GrantWithdrawn {
+            server: grant.server.clone(),
+            holder: holder(&grant.principal),
+        });
+        Revoked::NotAsked
+    }
 }
 
 /// A grant that is gone, and what became of its tokens.
@@ -124,13 +139,13 @@ impl Common {
             return Ok(Desk::Remote(api));
         }
         let (config, _) = self.place.load().await?;
-        let opened = storage::open(&config.storage).await;
-        let database = opened.map_err(GrantsError::Open)?;
-        let database = database.ok_or(GrantsError::NoStore)?;
+        let opened = Store::open(&config).await.map_err(GrantsError::Open)?;
+        let store = opened.ok_or(GrantsError::NoStore)?;
+        let told = Arc::new(Untold(store.changes.clone()));
         let tenant = self.tenant.clone();
-        Ok(Desk::Store(Store {
-            grants: Grants::new(Arc::new(database.clone()), Arc::new(NobodyThere)),
-            database,
+        Ok(Desk::Store(Kept {
+            grants: Grants::new(Arc::new(store.database.clone()), told),
+            store,
             tenant: tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
         }))
     }
@@ -139,7 +154,7 @@ impl Common {
 impl Desk {
     fn tenant(&self) -> &str {
         match self {
-            Self::Store(store) => &store.tenant,
+            Self::Store(kept) => &kept.tenant,
             Self::Remote(api) => api.tenant(),
         }
     }
@@ -147,7 +162,7 @@ impl Desk {
     /// All grants of the tenant, or of one subject in it.
     async fn all(&self, subject: Option<&str>) -> Result<Vec<GrantView>, Failure> {
         match self {
-            Self::Store(store) => store.all(subject).await,
+            Self::Store(kept) => kept.all(subject).await,
             Self::Remote(api) => {
                 let path = match subject {
                     Some(subject) => admin::with(PATH, "subject", subject),
@@ -160,9 +175,9 @@ impl Desk {
 
     async fn withdraw(&self, id: &str) -> Result<Withdrawn, Failure> {
         match self {
-            Self::Store(store) => {
-                let grant = store.grants.get(&store.tenant, id).await?;
-                let revoked = store.grants.withdraw(&grant).await?;
+            Self::Store(kept) => {
+                let grant = kept.grants.get(&kept.tenant, id).await?;
+                let revoked = kept.grants.withdraw(&grant).await?;
                 Ok(Withdrawn {
                     grant: GrantView::from(&grant),
                     revoked: revoked.as_str().to_owned(),
@@ -177,14 +192,16 @@ impl Desk {
         }
     }
 
-    async fn close(self) {
-        if let Self::Store(store) = self {
-            store.database.close().await;
+    /// Whether gateways that run know already what was changed.
+    async fn close(self) -> bool {
+        match self {
+            Self::Store(kept) => kept.store.close().await,
+            Self::Remote(_) => true,
         }
     }
 }
 
-impl Store {
+impl Kept {
     async fn all(&self, subject: Option<&str>) -> Result<Vec<GrantView>, Failure> {
         let mut all: Vec<GrantView> = Vec::new();
         loop {

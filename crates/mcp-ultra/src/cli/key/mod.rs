@@ -2,8 +2,8 @@
 //! machine where they are kept.
 //!
 //! Without `--admin` the commands open the store of the configuration (`storage`)
-//! themselves, so the first key can be made before there is anybody who could log in. A running
-//! gateway sees such changes within `auth.api_keys.recheck`.
+//! themselves, so the first key can be made before there is anybody who could log in. Gateways that run
+//! see such changes at once where they share a NATS (`messaging`), else within `auth.api_keys.recheck`.
 
 mod create;
 mod list;
@@ -14,12 +14,11 @@ mod show;
 
 use std::{sync::Arc, time::Duration};
 
-use mcp_ultra_backends::sql::Database;
 use mcp_ultra_control::{
     keys::{KeyError, KeyView, Keys, NewKey, Shown},
     time::timestamp,
 };
-use mcp_ultra_domain::{DEFAULT_TENANT, SystemClock};
+use mcp_ultra_domain::{Announcement, DEFAULT_TENANT, SystemClock};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -27,8 +26,9 @@ use self::remote::Remote;
 use super::{
     admin::StoreArgs,
     exit::{CommandResult, Failure},
+    store::Store,
 };
-use crate::wiring::storage::{self, StorageError};
+use crate::wiring::storage::StorageError;
 
 /// The commands under `key`.
 #[derive(Debug, clap::Subcommand)]
@@ -116,14 +116,14 @@ struct Made {
 
 /// Where keys are made, changed and ended.
 enum Desk {
-    Store(Store),
+    Store(Kept),
     Remote(Remote),
 }
 
-/// The store of a configuration, open.
-struct Store {
+/// The keys of a tenant in the store of a configuration.
+struct Kept {
     keys: Keys,
-    database: Database,
+    store: Store,
     tenant: String,
 }
 
@@ -133,18 +133,18 @@ impl Common {
             return Ok(Desk::Remote(Remote(api)));
         }
         let (config, _) = self.place.load().await?;
-        let opened = storage::open(&config.storage).await;
-        let database = opened.map_err(KeysError::Open)?;
-        let database = database.ok_or(KeysError::NoStore)?;
+        let opened = Store::open(&config).await.map_err(KeysError::Open)?;
+        let store = opened.ok_or(KeysError::NoStore)?;
+        let changes = store.changes.clone();
         let keys = Keys::new(
-            Arc::new(database.clone()),
+            Arc::new(store.database.clone()),
             Arc::new(SystemClock),
-            Arc::new(|_| ()),
+            Arc::new(move |id: &str| changes.add(Announcement::KeyChanged { id: id.to_owned() })),
         );
         let tenant = self.tenant.clone();
-        Ok(Desk::Store(Store {
+        Ok(Desk::Store(Kept {
             keys,
-            database,
+            store,
             tenant: tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
         }))
     }
@@ -153,19 +153,19 @@ impl Common {
 impl Desk {
     fn tenant(&self) -> &str {
         match self {
-            Self::Store(store) => &store.tenant,
+            Self::Store(kept) => &kept.tenant,
             Self::Remote(remote) => remote.tenant(),
         }
     }
 
     async fn create(&self, new: NewKey) -> Result<Made, Failure> {
         match self {
-            Self::Store(store) => {
+            Self::Store(kept) => {
                 let new = NewKey {
-                    tenant: store.tenant.clone(),
+                    tenant: kept.tenant.clone(),
                     ..new
                 };
-                let made = store.keys.create(store.keys.new_id()?, new).await?;
+                let made = kept.keys.create(kept.keys.new_id()?, new).await?;
                 Ok(made.into())
             }
             Self::Remote(remote) => {
@@ -182,8 +182,8 @@ impl Desk {
     /// All keys of the tenant.
     async fn all(&self) -> Result<Vec<KeyView>, Failure> {
         match self {
-            Self::Store(store) => {
-                let all = store.keys.all(&store.tenant).await?;
+            Self::Store(kept) => {
+                let all = kept.keys.all(&kept.tenant).await?;
                 Ok(all.iter().map(show::view).collect())
             }
             Self::Remote(remote) => remote.all().await,
@@ -203,9 +203,9 @@ impl Desk {
 
     async fn rotate(&self, id: &str, overlap: Duration) -> Result<Made, Failure> {
         match self {
-            Self::Store(store) => {
-                let key = store.keys.get(&store.tenant, id).await?;
-                Ok(store.keys.rotate(key, overlap).await?.into())
+            Self::Store(kept) => {
+                let key = kept.keys.get(&kept.tenant, id).await?;
+                Ok(kept.keys.rotate(key, overlap).await?.into())
             }
             Self::Remote(remote) => {
                 let body = json!({ "overlap_seconds": overlap.as_secs() });
@@ -216,17 +216,19 @@ impl Desk {
 
     async fn revoke(&self, id: &str) -> Result<KeyView, Failure> {
         match self {
-            Self::Store(store) => {
-                let key = store.keys.get(&store.tenant, id).await?;
-                Ok(show::view(&store.keys.revoke(key).await?))
+            Self::Store(kept) => {
+                let key = kept.keys.get(&kept.tenant, id).await?;
+                Ok(show::view(&kept.keys.revoke(key).await?))
             }
             Self::Remote(remote) => remote.revoke(id).await,
         }
     }
 
-    async fn close(self) {
-        if let Self::Store(store) = self {
-            store.database.close().await;
+    /// Whether gateways that run know already what was changed.
+    async fn close(self) -> bool {
+        match self {
+            Self::Store(kept) => kept.store.close().await,
+            Self::Remote(_) => true,
         }
     }
 }

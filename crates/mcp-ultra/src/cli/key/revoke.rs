@@ -14,11 +14,10 @@ pub(crate) struct Args {
 
 /// Ends a key.
 pub(super) async fn run(args: Args) -> CommandResult {
-    let remote = args.common.place.is_remote();
     let desk = args.common.open().await?;
     let key = desk.find(&args.key).await?;
     let key = desk.revoke(&key).await?;
-    desk.close().await;
+    let is_known = desk.close().await;
     if args.common.json {
         return print(&serde_json::json!(key).to_string());
     }
@@ -26,8 +25,8 @@ pub(super) async fn run(args: Args) -> CommandResult {
         "{} ({}) is revoked. {}",
         key.name,
         key.id,
-        if remote {
-            "The gateway refuses it from now on."
+        if is_known {
+            "Gateways that run refuse it from now on."
         } else {
             "A running gateway refuses it within auth.api_keys.recheck."
         }

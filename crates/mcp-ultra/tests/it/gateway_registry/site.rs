@@ -29,7 +29,7 @@ pub(crate) struct Site {
     pub(crate) postgres: Fault,
     yaml: String,
     anybody: String,
-    _nats: Option<Nats>,
+    pub(crate) nats: Option<Nats>,
     _folder: tempfile::TempDir,
     _upstream: Running,
 }
@@ -52,13 +52,27 @@ impl Site {
     /// With these sections, the first of which goes on with that of the storage.
     pub(crate) async fn of(sections: &str, nats: Nats) -> Self {
         let site = Self::new("1h", sections, Some(nats)).await;
-        for gateway in [&site.here, &site.there] {
-            until("a connection to NATS", async || {
-                site.metric(gateway, "mcp_announcements_connected").await == "1"
+        site.connected("1").await;
+        site
+    }
+
+    /// What is not announced is looked for each second.
+    pub(crate) async fn announcing_and_polling() -> Self {
+        let nats = Nats::start().await.unwrap();
+        let messaging = messaging(&nats);
+        let site = Self::new("1s", &messaging, Some(nats)).await;
+        site.connected("1").await;
+        site
+    }
+
+    /// Waits until both say so of their connection to NATS: `1` or `0`.
+    pub(crate) async fn connected(&self, there: &str) {
+        for gateway in [&self.here, &self.there] {
+            until("what is known of NATS", async || {
+                self.metric(gateway, "mcp_announcements_connected").await == there
             })
             .await;
         }
-        site
     }
 
     /// Nobody is told anything.
@@ -97,7 +111,7 @@ impl Site {
             postgres,
             yaml,
             anybody,
-            _nats: nats,
+            nats,
             _folder: folder,
             _upstream: upstream,
         }

@@ -2,8 +2,8 @@
 //! `forget` and `lock`.
 //!
 //! Like `mcp-ultra key` they speak to the admin API of a running gateway (`--admin`), or open the
-//! store of a configuration (`storage`) themselves. A running gateway takes over what was
-//! approved in its store within two seconds.
+//! store of a configuration (`storage`) themselves. Gateways that run take over what was approved in
+//! their store at once where they share a NATS (`messaging`), else within two seconds.
 
 pub(super) mod approve;
 pub(super) mod forget;
@@ -14,16 +14,16 @@ mod show;
 use std::sync::Arc;
 
 use http::Method;
-use mcp_ultra_backends::sql::Database;
 use mcp_ultra_control::pins::{PinError, PinView, Pins};
-use mcp_ultra_domain::{SystemClock, ports::PinStoreError};
+use mcp_ultra_domain::{Announcement, SystemClock, ports::PinStoreError};
 
 use crate::{
     cli::{
         admin::{AdminApi, StoreArgs, read},
         exit::Failure,
+        store::Store,
     },
-    wiring::storage::{self, StorageError},
+    wiring::storage::StorageError,
 };
 
 const PATH: &str = "/api/v1/tools";
@@ -83,7 +83,7 @@ impl From<ToolsError> for Failure {
 
 /// Where it is known which definitions were agreed to.
 enum Desk {
-    Store(Pins, Database),
+    Store(Pins, Store),
     Remote(AdminApi),
 }
 
@@ -93,17 +93,17 @@ impl Common {
             return Ok(Desk::Remote(api));
         }
         let (config, _) = self.place.load().await?;
-        let opened = storage::open(&config.storage).await;
-        let database = opened.map_err(ToolsError::Open)?;
-        let database = database.ok_or(ToolsError::NoStore)?;
+        let opened = Store::open(&config).await.map_err(ToolsError::Open)?;
+        let store = opened.ok_or(ToolsError::NoStore)?;
+        let changes = store.changes.clone();
         let locked = config.pinning.lock_file.is_some();
         let pins = Pins::new(
-            Arc::new(database.clone()),
+            Arc::new(store.database.clone()),
             Arc::new(SystemClock),
             Arc::new(move || locked),
-            Arc::new(|| ()),
+            Arc::new(move || changes.add(Announcement::PinsChanged)),
         );
-        Ok(Desk::Store(pins, database))
+        Ok(Desk::Store(pins, store))
     }
 }
 
@@ -159,8 +159,8 @@ impl Desk {
     }
 
     async fn close(self) {
-        if let Self::Store(_, database) = self {
-            database.close().await;
+        if let Self::Store(_, store) = self {
+            store.close().await;
         }
     }
 }
