@@ -235,3 +235,32 @@ async fn three_servers_have_it_all_and_one_may_be_lost() {
     a.announce(key("a", 2));
     at_b.hears(&[key("a", 1), key("a", 2)]).await;
 }
+
+/// As if it had been made while there was one server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_on_one_server_is_on_three_when_there_are_as_many() {
+    let servers = Cluster::start().await.unwrap();
+    let [one, two, three] = servers.nodes() else {
+        panic!("three servers");
+    };
+    let logins = settings(&[one.login(), two.login(), three.login()]);
+    let (a, b) = (connected(&logins, "a").await, connected(&logins, "b").await);
+    let at_b = Ears::of(&*b);
+    a.announce(key("a", 1));
+    at_b.hears(&[key("a", 1)]).await;
+    let mut config = stream(one).await["config"].clone();
+    config["num_replicas"] = 1.into();
+    let mut connection = one.login().connect().await.unwrap();
+    let subject = "$JS.API.STREAM.UPDATE.mcp-ultra-announcements";
+    let fewer = connection.request(subject, &config.to_string()).await;
+    assert_eq!(fewer.unwrap()["config"]["num_replicas"], 1);
+
+    let _late = connected(&logins, "late").await;
+    let begun = Instant::now();
+    while stream(one).await["config"]["num_replicas"] != 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it stays on one");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    a.announce(key("a", 2));
+    at_b.hears(&[key("a", 1), key("a", 2)]).await;
+}
