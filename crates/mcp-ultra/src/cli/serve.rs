@@ -8,7 +8,7 @@ use super::{
     config,
     exit::{CommandResult, Failure},
 };
-use crate::wiring::{self, Server, log, secrets};
+use crate::wiring::{self, Server, Stop, log, secrets};
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
@@ -42,15 +42,23 @@ struct SetError(String);
 pub(super) fn run(args: &Args) -> CommandResult {
     let sources = sources(args)?;
     let serving = wiring::block_on(async {
-        let (loaded, secrets) = match secrets::load(&sources).await {
-            Ok(loaded) => loaded,
-            Err(error) => return Ok(Err(config::load_failure(error))),
+        let mut stop = Stop::new()?;
+        let starting = async {
+            let (loaded, secrets) = match secrets::load(&sources).await {
+                Ok(loaded) => loaded,
+                Err(error) => return Ok(Err(config::load_failure(error))),
+            };
+            let level = log::start(&loaded.config.log, log::Output::Stdout);
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            let server = Box::pin(Server::start(loaded, Some((sources, secrets)), level)).await?;
+            Ok(Ok(server))
         };
-        let level = log::start(&loaded.config.log, log::Output::Stdout);
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        let server = Box::pin(Server::start(loaded, Some((sources, secrets)), level)).await?;
+        let server = match Box::pin(stop.unless_told(starting)).await? {
+            Ok(server) => server,
+            Err(failure) => return Ok(Err(failure)),
+        };
         tracing::info!(
             target: log::LISTENING,
             endpoint = server.endpoint(),
@@ -60,7 +68,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         if let Some(url) = server.admin() {
             tracing::info!(target: log::LISTENING, url, "the admin API listens");
         }
-        server.run().await.map(Ok)
+        server.run(stop).await.map(Ok)
     });
     serving.map_err(|error| match error {
         // As any other fault of the configuration.

@@ -64,8 +64,8 @@ pub(crate) enum ServeError {
     #[diagnostic(transparent)]
     Messaging(#[from] messaging::MessagingError),
     /// It was told to stop before there was anything to stop.
-    #[error("stopped by {0} while the database was waited for")]
-    StoppedWaiting(&'static str),
+    #[error("stopped by {0} before it served anything")]
+    StoppedStarting(&'static str),
     /// The registry can't be read.
     #[error(transparent)]
     #[diagnostic(help("check what storage names, and who may read it"))]

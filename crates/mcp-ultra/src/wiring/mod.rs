@@ -1,7 +1,7 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], files in [`watch`]; why it can't run is a [`ServeError`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], the signals that end it in [`stop`], files in [`watch`]; why it can't run is a [`ServeError`].
 
 mod admin;
 mod candidate;
@@ -17,6 +17,7 @@ pub(crate) mod registry;
 mod reload;
 pub(crate) mod secrets;
 mod shared;
+mod stop;
 pub(crate) mod storage;
 mod tls;
 mod waiting;
@@ -48,7 +49,6 @@ use mcp_ultra_edge::{
     workers::Workers,
 };
 use mcp_ultra_gateway::{Gateway, Parts, http::Service};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
     candidate::{Candidate, CandidateError, with_servers},
@@ -57,7 +57,7 @@ use self::{
     secrets::Secrets,
     shared::Shared,
 };
-pub(crate) use self::{error::ServeError, identity::paths as claim_paths};
+pub(crate) use self::{error::ServeError, identity::paths as claim_paths, stop::Stop};
 
 /// A gateway that listens.
 pub(crate) struct Server {
@@ -219,12 +219,11 @@ impl Server {
         &self.gateway
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains: not ready at once, new work still taken for
+    /// Serves until `stop` (SIGTERM or SIGINT), then drains: not ready at once, new work still taken for
     /// the drain delay, what is in flight finished within the deadline. A second signal ends the
     /// process at once. What it was loaded from is read again on SIGHUP and when the file, a secret or
     /// the registry changes.
-    pub(crate) async fn run(self) -> Result<(), ServeError> {
-        let mut stop = Stop::new().map_err(ServeError::System)?;
+    pub(crate) async fn run(self, mut stop: Stop) -> Result<(), ServeError> {
         let shutdown = Shutdown::new();
         let ready = self.ready.clone();
         let is_ready: Arc<dyn Fn() -> bool + Send + Sync> =
@@ -362,28 +361,6 @@ fn outbound_config(config: &Config, workers: usize) -> OutboundConfig {
         allowed_addresses: config.outbound.allow_addresses.clone(),
         allowed_hosts: config.outbound.allow_hosts.clone(),
         ..OutboundConfig::default()
-    }
-}
-
-/// The signals that end the process.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn wait(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use mcp_ultra_config::{Config, StorageSection};
 use mcp_ultra_edge::{listener::Listener, shutdown::Shutdown, tls::ServerTls};
 
 use super::{
-    ServeError, Stop, listener_config, messaging,
+    ServeError, listener_config, messaging,
     storage::{self, StorageError},
 };
 
@@ -44,16 +44,12 @@ pub(super) async fn for_storage(
     let shutdown = Shutdown::new();
     let service = TowerToHyperService::new(probes());
     let probed = tokio::spawn(listener.serve(service, shutdown.clone(), None));
-    let mut stop = Stop::new().map_err(ServeError::System)?;
-    let opened = tokio::select! {
-        opened = again(&config.storage) => opened.map_err(ServeError::from),
-        signal = stop.wait() => Err(ServeError::StoppedWaiting(signal)),
-    };
+    let opened = again(&config.storage).await;
     // The address is for the gateway itself now.
     shutdown.finish(LAST_PROBES).await;
     probed.abort();
     drop(probed.await);
-    opened
+    Ok(opened?)
 }
 
 async fn again(section: &StorageSection) -> Result<Option<Database>, StorageError> {

@@ -92,8 +92,10 @@ async fn stop(child: Child) -> String {
     let id = i32::try_from(child.id().unwrap()).unwrap();
     kill(Pid::from_raw(id), Signal::SIGINT).unwrap();
     let output = timeout(SOON, child.wait_with_output()).await.unwrap();
-    // How it ends is not looked at: one that has just come up may not listen for signals yet.
-    String::from_utf8(output.unwrap().stderr).unwrap()
+    let output = output.unwrap();
+    let logged = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{logged}");
+    logged
 }
 
 async fn status(endpoint: &str, path: &str) -> u16 {

@@ -14,7 +14,7 @@ use super::{
     config,
     exit::{CommandResult, Failure, print},
 };
-use crate::wiring::{self, ServeError, Server, log};
+use crate::wiring::{self, ServeError, Server, Stop, log};
 
 /// What differs from the defaults of the configuration: its log stands beside the screen.
 const DEFAULTS: &str = "log: { level: warn, format: text }\n";
@@ -61,8 +61,13 @@ pub(super) fn run(args: &Args) -> CommandResult {
         );
     }
     let serving = wiring::block_on(async {
-        let server = Box::pin(Server::start(loaded, None, level)).await?;
-        drop(tokio::time::timeout(DEMO_TIME, server.gateway().warmed()).await);
+        let mut stop = Stop::new()?;
+        let starting = async {
+            let server = Box::pin(Server::start(loaded, None, level)).await?;
+            drop(tokio::time::timeout(DEMO_TIME, server.gateway().warmed()).await);
+            Ok(server)
+        };
+        let server = Box::pin(stop.unless_told(starting)).await?;
         let [tools, prompts, resources] = server.gateway().listed();
         let offered = format!("{tools} tools, {prompts} prompts, {resources} resources");
         // Without a screen there is nobody to tell; the gateway serves all the same.
@@ -72,7 +77,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
             None => open_to_all(&program, &endpoint),
         };
         drop(print(&screen(&program, &endpoint, &offered, &how)));
-        server.run().await
+        server.run(stop).await
     });
     serving.map_err(Failure::failed)
 }

@@ -1,18 +1,27 @@
 //! A gateway that is started while its database can't be reached.
 
-use std::process::Command;
+use std::{net::SocketAddr, process::Command};
 
 use http::HeaderMap;
 use mcp_ultra_testkit::{process::Process, raw::Client};
+use nix::sys::signal::Signal;
 
 use super::Site;
-use crate::gateway_rig::{free_address, until};
+use crate::gateway_rig::{SOON, free_address, until};
 
 /// Status and body of a page; `None` while nobody listens.
 async fn page(url: &str) -> Option<(u16, String)> {
     let answer = Client::new(url).get(HeaderMap::new()).await.ok()?;
     let status = answer.status.as_u16();
     Some((status, answer.text().await.ok()?))
+}
+
+/// One more gateway of the site, at `address`.
+fn start(site: &Site, address: SocketAddr) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-ultra"));
+    command.args(["serve", "--port", &address.port().to_string(), "--config"]);
+    command.arg(site.here.file());
+    Process::start_command(command).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,10 +33,7 @@ async fn it_waits_alive_and_not_ready_and_then_has_the_registry() {
     site.postgres.cut();
     let address = free_address();
     let at = |path: &str| format!("http://{address}{path}");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-ultra"));
-    command.args(["serve", "--port", &address.port().to_string(), "--config"]);
-    command.arg(site.here.file());
-    let late = Process::start_command(command).unwrap();
+    let late = start(&site, address);
     let is = async |path: &str, expected: u16| {
         let page = page(&at(path)).await;
         page.is_some_and(|(status, _)| status == expected)
@@ -45,4 +51,22 @@ async fn it_waits_alive_and_not_ready_and_then_has_the_registry() {
     })
     .await;
     assert!(late.stdout().contains("the database can be reached"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_waits_no_longer_than_it_may() {
+    let site = Site::polling().await;
+    site.postgres.cut();
+    let address = free_address();
+    let mut late = start(&site, address);
+    let alive = format!("http://{address}/livez");
+    until("it is alive", async || page(&alive).await.is_some()).await;
+    // By itself this would end it.
+    late.signal(Signal::SIGHUP).unwrap();
+    assert!(page(&alive).await.is_some());
+    late.signal(Signal::SIGTERM).unwrap();
+    let ended = late.wait(SOON).await.unwrap();
+    assert_eq!(ended.code(), Some(1));
+    let said = late.stderr();
+    assert!(said.contains("stopped by SIGTERM before"), "{said}");
 }
