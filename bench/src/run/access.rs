@@ -8,15 +8,15 @@ use super::{
     children::{Extra, Gateway, Upstream},
     listing::{ECHOES, MANY_TOOLS, list_all, wait_for_tools},
     progress,
+    sample::{Meter, Sample, Samples},
     standing::figure,
 };
 use crate::{
     error::{Error, Result},
     issuer::{Algorithm, Issuer},
-    load::{self, Edge, Outcome, Plan, Wanted},
-    message::{Address, Era},
-    payload::{Form, Size},
-    report::{AccessRow, Figure, Spread, Verdict, median},
+    load,
+    message::Address,
+    report::{AccessRow, Figure, Verdict},
 };
 
 /// The most that all of it may add to a call, the token known, with 100 policies (µs).
@@ -132,7 +132,7 @@ pub(crate) async fn calls(binary: &Path, effort: &Effort) -> Result<Vec<AccessRo
     for setup in setups() {
         gateways.push(start(binary, &upstream, &issuer, setup).await?);
     }
-    let mut samples: Vec<Vec<Sample>> = ROWS.iter().map(|_| Vec::new()).collect();
+    let mut samples = Samples::of_rows(ROWS.len());
     for round in 0..effort.rounds {
         for step in 0..ROWS.len() {
             let at = (step + round) % ROWS.len();
@@ -176,31 +176,12 @@ async fn start(
     Ok(gateway)
 }
 
-/// What one turn measured.
-struct Sample {
-    cpu_us: Option<f64>,
-    outcome: Outcome,
-}
-
 async fn turn(gateway: &Gateway, issuer: &Issuer, calls: Calls, effort: &Effort) -> Result<Sample> {
     let to = Address::on(gateway.port());
-    let mut plan = Plan {
-        to: to.clone(),
-        era: Era::Modern,
-        wanted: Wanted::Call,
-        size: Size::Small,
-        form: Form::Json,
-        connections: effort.connections,
-        warm_up: effort.loaded.warm_up,
-        duration: effort.loaded.duration,
-    };
+    let mut plan = effort.small_calls(to.clone());
     let watched = gateway.watched();
-    let mut cpu = 0.0;
-    let mut at = |edge| {
-        let sign = if edge == Edge::Start { -1.0 } else { 1.0 };
-        cpu += sign * watched.cpu_seconds()?;
-        Ok(())
-    };
+    let mut meter = Meter::of(&watched);
+    let mut at = |edge| meter.at(edge);
     let outcome = match calls {
         Calls::Anonymous => load::drive(&plan, &mut at).await?,
         Calls::Known(algorithm) => {
@@ -221,54 +202,29 @@ async fn turn(gateway: &Gateway, issuer: &Issuer, calls: Calls, effort: &Effort)
             load::drive_each(&plan, callers?, &mut at).await?
         }
     };
-    let count = outcome.latencies.total();
-    Ok(Sample {
-        cpu_us: (count > 0).then(|| cpu * 1e6 / count as f64),
-        outcome,
-    })
+    Ok(Sample::of(&[(meter.seconds(), outcome)]))
 }
 
-fn rows(samples: &[Vec<Sample>]) -> Vec<AccessRow> {
-    let added = |at: usize| {
-        let pairs = samples[at].iter().zip(&samples[0]);
-        let values = pairs.filter_map(|(own, base)| Some(own.cpu_us? - base.cpu_us?));
-        median(values.collect())
-    };
+fn rows(samples: &[Samples]) -> Vec<AccessRow> {
+    let added = |at: usize| samples[at].added_us(&samples[0]);
     let position = |name| ROWS.iter().position(|(what, ..)| *what == name);
     let few = position(FEW_POLICIES).and_then(added);
-    ROWS.iter()
-        .enumerate()
-        .map(|(at, &(what, ..))| {
-            let own = &samples[at];
-            let added = added(at).filter(|_| at > 0);
-            let verdict = match what {
-                ALL => added.map(|added| {
-                    let target = format!("added CPU ≤ {MOST_ADDED_US:.0} µs");
-                    Verdict::new(target, added <= MOST_ADDED_US)
-                }),
-                MANY_POLICIES => added.zip(few).map(|(added, few)| {
-                    let target = format!("added CPU ≤ {MOST_GROWTH:.0} × that of 100");
-                    Verdict::new(target, added <= MOST_GROWTH * few)
-                }),
-                _ => None,
-            };
-            AccessRow {
-                what,
-                cpu_us: Spread::of(own.iter().filter_map(|sample| sample.cpu_us).collect()),
-                added_us: added,
-                requests_per_second: median(
-                    own.iter()
-                        .map(|sample| sample.outcome.per_second())
-                        .collect(),
-                ),
-                errors: own.iter().map(|sample| sample.outcome.errors).sum(),
-                first_error: own
-                    .iter()
-                    .find_map(|sample| sample.outcome.first_error.clone()),
-                verdict,
-            }
-        })
-        .collect()
+    let row = |(at, &(what, ..)): (usize, &(&'static str, usize, Calls))| {
+        let added = added(at).filter(|_| at > 0);
+        let verdict = match what {
+            ALL => added.map(|added| {
+                let target = format!("added CPU ≤ {MOST_ADDED_US:.0} µs");
+                Verdict::new(target, added <= MOST_ADDED_US)
+            }),
+            MANY_POLICIES => added.zip(few).map(|(added, few)| {
+                let target = format!("added CPU ≤ {MOST_GROWTH:.0} × that of 100");
+                Verdict::new(target, added <= MOST_GROWTH * few)
+            }),
+            _ => None,
+        };
+        samples[at].row(what, added, verdict)
+    };
+    ROWS.iter().enumerate().map(row).collect()
 }
 
 /// The figures of lists.

@@ -8,10 +8,11 @@ use super::{
     children::{Gateway, Nginx, Upstream},
     listing::{ECHOES, wait_for_tools},
     progress,
+    sample::Meter,
 };
 use crate::{
     error::Result,
-    load::{self, Edge, Outcome, Plan, Wanted},
+    load::{self, Outcome, Plan, Wanted},
     message::{Address, Era},
     payload::{Form, Size},
     process::Watched,
@@ -119,14 +120,12 @@ impl Subjects {
             duration: turn.duration,
         };
         let upstream = self.upstream.watched();
-        let (mut proxy_cpu, mut upstream_cpu) = (0.0, 0.0);
+        let (mut of_proxy, mut of_upstream) = (proxy.as_ref().map(Meter::of), Meter::of(&upstream));
         let outcome = load::drive(&plan, &mut |edge| {
-            let sign = if edge == Edge::Start { -1.0 } else { 1.0 };
-            if let Some(proxy) = &proxy {
-                proxy_cpu += sign * proxy.cpu_seconds()?;
+            if let Some(meter) = &mut of_proxy {
+                meter.at(edge)?;
             }
-            upstream_cpu += sign * upstream.cpu_seconds()?;
-            Ok(())
+            of_upstream.at(edge)
         })
         .await;
         if let Some(gateway) = &mut self.gateway {
@@ -138,8 +137,8 @@ impl Subjects {
         let a_call = |seconds: f64| (calls > 0).then(|| seconds * 1e6 / calls as f64);
         let resident = proxy.as_ref().map(Watched::resident_bytes).transpose()?;
         Ok(Some(Sample {
-            cpu_us: proxy.as_ref().and_then(|_| a_call(proxy_cpu)),
-            upstream_cpu_us: a_call(upstream_cpu),
+            cpu_us: of_proxy.and_then(|meter| a_call(meter.seconds())),
+            upstream_cpu_us: a_call(of_upstream.seconds()),
             resident,
             outcome,
         }))

@@ -9,14 +9,15 @@ use super::{
     children::{Extra, Gateway, Upstream},
     listing::{ECHOES, wait_for_tools},
     progress,
+    sample::{Meter, Sample, Samples},
 };
 use crate::{
     error::Result,
-    load::{self, Edge, Outcome, Plan, Wanted},
-    message::{Address, Era},
-    payload::{Form, Size},
+    load::{self, Plan, Wanted},
+    message::Address,
+    payload::Size,
     process::Watched,
-    report::{AccessRow, Spread, Verdict, median},
+    report::{AccessRow, Verdict},
 };
 
 /// The most that an answer may cost that is kept, in times of one that is asked for.
@@ -167,18 +168,12 @@ const ROWS: [Row; 17] = [
     ),
 ];
 
-/// What one turn measured.
-struct Sample {
-    cpu_us: Option<f64>,
-    outcome: Outcome,
-}
-
 /// The rows.
 pub(crate) async fn calls(binary: &Path, effort: &Effort) -> Result<Vec<AccessRow>> {
     let upstream = Upstream::start(1, LISTED).await?;
     let mut asks = start(binary, &upstream, ASKS, "").await?;
     let mut keeps = start(binary, &upstream, KEEPS, BELIEVED).await?;
-    let mut samples: Vec<Vec<Sample>> = ROWS.iter().map(|_| Vec::new()).collect();
+    let mut samples = Samples::of_rows(ROWS.len());
     for round in 0..effort.rounds {
         for step in 0..ROWS.len() {
             let at = (step + round) % ROWS.len();
@@ -223,58 +218,23 @@ async fn turn(
     effort: &Effort,
 ) -> Result<Sample> {
     let plan = Plan {
-        to: Address::on(port),
-        era: Era::Modern,
         wanted,
         size,
-        form: Form::Json,
-        connections: effort.connections,
-        warm_up: effort.loaded.warm_up,
-        duration: effort.loaded.duration,
+        ..effort.small_calls(Address::on(port))
     };
-    let mut cpu = 0.0;
-    let mut at = |edge| {
-        let sign = if edge == Edge::Start { -1.0 } else { 1.0 };
-        cpu += sign * watched.cpu_seconds()?;
-        Ok(())
-    };
-    let outcome = load::drive(&plan, &mut at).await?;
-    let count = outcome.latencies.total();
-    Ok(Sample {
-        cpu_us: (count > 0).then(|| cpu * 1e6 / count as f64),
-        outcome,
-    })
+    let mut meter = Meter::of(watched);
+    let outcome = load::drive(&plan, &mut |edge| meter.at(edge)).await?;
+    Ok(Sample::of(&[(meter.seconds(), outcome)]))
 }
 
-fn rows(samples: &[Vec<Sample>]) -> Vec<AccessRow> {
-    let times = |at: usize, base: usize| {
-        let pairs = samples[at].iter().zip(&samples[base]);
-        median(
-            pairs
-                .filter_map(|(own, base)| Some(own.cpu_us? / base.cpu_us?))
-                .collect(),
-        )
-    };
+fn rows(samples: &[Samples]) -> Vec<AccessRow> {
     let row = |(at, &(what, _, _, _, base)): (usize, &Row)| {
-        let own = &samples[at];
-        AccessRow {
-            what,
-            cpu_us: Spread::of(own.iter().filter_map(|sample| sample.cpu_us).collect()),
-            added_us: None,
-            requests_per_second: median(
-                own.iter()
-                    .map(|sample| sample.outcome.per_second())
-                    .collect(),
-            ),
-            errors: own.iter().map(|sample| sample.outcome.errors).sum(),
-            first_error: own
-                .iter()
-                .find_map(|sample| sample.outcome.first_error.clone()),
-            verdict: base.and_then(|base| times(at, base)).map(|times| {
-                let target = format!("CPU ≤ {MOST:.2} × asked for ({times:.2} ×)");
-                Verdict::new(target, times <= MOST)
-            }),
-        }
+        let times = base.and_then(|base| samples[at].times(&samples[base]));
+        let verdict = times.map(|times| {
+            let target = format!("CPU ≤ {MOST:.2} × asked for ({times:.2} ×)");
+            Verdict::new(target, times <= MOST)
+        });
+        samples[at].row(what, None, verdict)
     };
     ROWS.iter().enumerate().map(row).collect()
 }

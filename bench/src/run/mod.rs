@@ -3,13 +3,14 @@
 //!
 //! [`calls`] measures calls under load and one at a time, [`access`] what identity, policies and
 //! limits add to them, [`shared`] what replicas cost, [`kept`] what answers cost that are given again, [`standing`] what is there without calls: start, idle memory, a large
-//! catalog, open streams. [`children`] owns the processes.
+//! catalog, open streams. [`sample`] makes rows of turns; [`children`] owns the processes.
 
 mod access;
 mod calls;
 mod children;
 mod kept;
 mod listing;
+mod sample;
 mod shared;
 mod standing;
 

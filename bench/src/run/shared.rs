@@ -12,13 +12,13 @@ use super::{
     children::{Extra, Gateway, Upstream},
     listing::{ECHOES, wait_for_tools},
     progress,
+    sample::{Meter, Sample, Samples},
 };
 use crate::{
     error::{Error, Result},
-    load::{self, Edge, Outcome, Plan, Wanted},
-    message::{Address, Era},
-    payload::{Form, Size},
-    report::{AccessRow, Spread, Verdict, median},
+    load::{self, Plan},
+    message::Address,
+    report::{AccessRow, Verdict},
 };
 
 /// The most that sharing limits and breakers may add to a call (µs).
@@ -78,14 +78,6 @@ const ROWS: [Row; 4] = [
     },
 ];
 
-/// What one turn measured.
-struct Sample {
-    /// Of all gateways together.
-    cpu_us: Option<f64>,
-    per_second: f64,
-    outcomes: Vec<Outcome>,
-}
-
 /// The rows.
 pub(crate) async fn calls(binary: &Path, effort: &Effort) -> Result<Vec<AccessRow>> {
     let unusable =
@@ -110,7 +102,7 @@ pub(crate) async fn calls(binary: &Path, effort: &Effort) -> Result<Vec<AccessRo
         wait_for_tools(&mut gateway, None, ECHOES).await?;
         gateways.push(gateway);
     }
-    let mut samples: Vec<Vec<Sample>> = ROWS.iter().map(|_| Vec::new()).collect();
+    let mut samples = Samples::of_rows(ROWS.len());
     for round in 0..effort.rounds {
         for step in 0..ROWS.len() {
             let at = (step + round) % ROWS.len();
@@ -146,77 +138,38 @@ fn sections(redis: &Redis) -> String {
 async fn turn(gateways: &[&Gateway], effort: &Effort) -> Result<Sample> {
     let loads = gateways.iter().map(async |gateway| {
         let plan = Plan {
-            to: Address::on(gateway.port()),
-            era: Era::Modern,
-            wanted: Wanted::Call,
-            size: Size::Small,
-            form: Form::Json,
             connections: effort.connections.div_ceil(gateways.len()),
-            warm_up: effort.loaded.warm_up,
-            duration: effort.loaded.duration,
+            ..effort.small_calls(Address::on(gateway.port()))
         };
         let watched = gateway.watched();
-        let mut cpu = 0.0;
-        let mut at = |edge| {
-            let sign = if edge == Edge::Start { -1.0 } else { 1.0 };
-            cpu += sign * watched.cpu_seconds()?;
-            Ok(())
-        };
-        let outcome = load::drive(&plan, &mut at).await?;
-        Ok::<_, Error>((cpu, outcome))
+        let mut meter = Meter::of(&watched);
+        let outcome = load::drive(&plan, &mut |edge| meter.at(edge)).await?;
+        Ok::<_, Error>((meter.seconds(), outcome))
     });
-    let loaded = try_join_all(loads).await?;
-    let cpu: f64 = loaded.iter().map(|(cpu, _)| cpu).sum();
-    let calls: u64 = loaded
-        .iter()
-        .map(|(_, outcome)| outcome.latencies.total())
-        .sum();
-    Ok(Sample {
-        cpu_us: (calls > 0).then(|| cpu * 1e6 / calls as f64),
-        per_second: loaded.iter().map(|(_, outcome)| outcome.per_second()).sum(),
-        outcomes: loaded.into_iter().map(|(_, outcome)| outcome).collect(),
-    })
+    Ok(Sample::of(&try_join_all(loads).await?))
 }
 
-fn rows(samples: &[Vec<Sample>]) -> Vec<AccessRow> {
-    let compared = |at: usize, compare: &dyn Fn(&Sample, &Sample) -> Option<f64>| {
-        let base = &samples[ROWS[at].base];
-        let pairs = samples[at].iter().zip(base);
-        median(pairs.filter_map(|(own, base)| compare(own, base)).collect())
-    };
+fn rows(samples: &[Samples]) -> Vec<AccessRow> {
     let is_roomy = available_parallelism().is_ok_and(|cores| cores.get() >= CORES);
-    ROWS.iter()
-        .enumerate()
-        .map(|(at, row)| {
-            let added = compared(at, &|own, base| Some(own.cpu_us? - base.cpu_us?));
-            let growth = compared(at, &|own, base| Some(own.cpu_us? / base.cpu_us?));
-            let carried = compared(at, &|own, base| Some(own.per_second / base.per_second));
-            let verdict = match row.target {
-                Target::None => None,
-                Target::Added => added.map(|added| {
-                    let target = format!("added CPU ≤ {MOST_ADDED_US:.0} µs");
-                    Verdict::new(target, added <= MOST_ADDED_US)
-                }),
-                Target::Growth if is_roomy => carried.map(|carried| {
-                    let target = format!("calls/s ≥ {LEAST_CARRIED} × one ({carried:.2})");
-                    Verdict::new(target, carried >= LEAST_CARRIED)
-                }),
-                Target::Growth => growth.map(|growth| {
-                    let target = format!("CPU ≤ {MOST_GROWTH} × one ({growth:.2})");
-                    Verdict::new(target, growth <= MOST_GROWTH)
-                }),
-            };
-            let own = &samples[at];
-            let outcomes = || own.iter().flat_map(|sample| &sample.outcomes);
-            AccessRow {
-                what: row.what,
-                cpu_us: Spread::of(own.iter().filter_map(|sample| sample.cpu_us).collect()),
-                added_us: added.filter(|_| at != row.base),
-                requests_per_second: median(own.iter().map(|sample| sample.per_second).collect()),
-                errors: outcomes().map(|outcome| outcome.errors).sum(),
-                first_error: outcomes().find_map(|outcome| outcome.first_error.clone()),
-                verdict,
-            }
-        })
-        .collect()
+    let line = |(at, row): (usize, &Row)| {
+        let (own, base) = (&samples[at], &samples[row.base]);
+        let added = own.added_us(base).filter(|_| at != row.base);
+        let verdict = match row.target {
+            Target::None => None,
+            Target::Added => added.map(|added| {
+                let target = format!("added CPU ≤ {MOST_ADDED_US:.0} µs");
+                Verdict::new(target, added <= MOST_ADDED_US)
+            }),
+            Target::Growth if is_roomy => own.carried(base).map(|carried| {
+                let target = format!("calls/s ≥ {LEAST_CARRIED} × one ({carried:.2})");
+                Verdict::new(target, carried >= LEAST_CARRIED)
+            }),
+            Target::Growth => own.times(base).map(|growth| {
+                let target = format!("CPU ≤ {MOST_GROWTH} × one ({growth:.2})");
+                Verdict::new(target, growth <= MOST_GROWTH)
+            }),
+        };
+        own.row(row.what, added, verdict)
+    };
+    ROWS.iter().enumerate().map(line).collect()
 }
