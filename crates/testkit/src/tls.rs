@@ -146,10 +146,11 @@ impl Default for Trust {
 }
 
 impl Trust {
-    /// Trusts the authority with this certificate, and shows `own`; speaks TLS 1.2 or 1.3 alone.
+    /// Trusts the authority with this certificate, and shows `own`, a certificate and its key; all are PEM. Speaks
+    /// TLS 1.2 or 1.3 alone.
     pub fn new(
         authority: &str,
-        own: Option<&Pair>,
+        own: Option<[&str; 2]>,
         tls13: bool,
         http2: bool,
     ) -> Result<Self, CertificateError> {
@@ -161,9 +162,9 @@ impl Trust {
             .with_root_certificates(roots);
         let config = match own {
             None => builder.with_no_client_auth(),
-            Some(pair) => builder.with_client_auth_cert(
-                vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes())?],
-                PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?,
+            Some([certificate, key]) => builder.with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(certificate.as_bytes())?],
+                PrivateKeyDer::from_pem_slice(key.as_bytes())?,
             )?,
         };
         Ok(Self { config, http2 })

@@ -306,9 +306,9 @@ async fn nothing_that_was_changed_while_nats_was_away_is_missed() {
     }
 }
 
-/// Without being told it is looked every ten seconds whether a grant is still there.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_goes_on_with_a_grant_ends_at_once_when_it_is_withdrawn_elsewhere() {
+/// Withdraws a grant while a call that uses it goes on at another gateway, by the admin API or on the machine of the
+/// store; it ends at once. Without being told it is looked every ten seconds whether a grant is still there.
+async fn a_grant_that_is_withdrawn_elsewhere(in_store: bool) {
     let nats = Nats::start().await.unwrap();
     let rig = gateway_connect::Rig::start(Era::Modern).await;
     let yaml = format!("{}{}", messaging(&nats), rig.yaml(&[gateway_connect::KEY]));
@@ -327,7 +327,11 @@ async fn what_goes_on_with_a_grant_ends_at_once_when_it_is_withdrawn_elsewhere()
         .await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         let begun = Instant::now();
-        gateway_connect_ended::withdraw(&admin, "ana").await;
+        if in_store {
+            withdraw_in_store(&nats, &rig, &admin).await;
+        } else {
+            gateway_connect_ended::withdraw(&admin, "ana").await;
+        }
         begun
     };
     let calling = gateway_connect_ended::wait_upstream(&ana, 60_000);
@@ -340,8 +344,32 @@ async fn what_goes_on_with_a_grant_ends_at_once_when_it_is_withdrawn_elsewhere()
     assert!(took < AT_ONCE * 2, "{took:?}");
 }
 
+/// By a command that is given the sections of storage and messaging alone.
+async fn withdraw_in_store(nats: &Nats, rig: &gateway_connect::Rig, admin: &str) {
+    let grant = gateway_grants::grants(admin, "").await.remove(0);
+    let file = rig.database().with_file_name("store.yaml");
+    let store = format!("storage: {{ sqlite: \"{}\" }}\n", rig.database().display());
+    std::fs::write(&file, format!("{store}{}", messaging(nats))).unwrap();
+    let id = grant["id"].as_str().unwrap();
+    let said = run(&["grant", "revoke", id, "--config", &file.to_string_lossy()]).await;
+    assert!(
+        said.out.contains("Gateways that run use it no more"),
+        "{said:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_approved_tool_is_listed_elsewhere_at_once() {
+async fn what_goes_on_with_a_grant_ends_at_once_when_it_is_withdrawn_elsewhere() {
+    a_grant_that_is_withdrawn_elsewhere(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_with_a_grant_ends_at_once_when_it_is_withdrawn_in_the_store() {
+    a_grant_that_is_withdrawn_elsewhere(true).await;
+}
+
+/// Approves by the admin API of another gateway, or on the machine of the store.
+async fn a_tool_that_is_approved_elsewhere(in_store: bool) {
     let nats = Nats::start().await.unwrap();
     let rig = gateway_pinning_admin::rig_with(&messaging(&nats)).await;
     let there = gateway(&std::fs::read_to_string(&rig.config).unwrap()).await;
@@ -355,7 +383,11 @@ async fn an_approved_tool_is_listed_elsewhere_at_once() {
         listed().await == ["crm_new"]
     })
     .await;
-    let approved = rig.remote(&["approve", "--all"]).await;
+    let approved = if in_store {
+        rig.tools(&["approve", "--all"]).await
+    } else {
+        rig.remote(&["approve", "--all"]).await
+    };
     assert_eq!(approved.code, 0, "{}", approved.err);
     let begun = Instant::now();
     until("the other one", async || {
@@ -366,4 +398,14 @@ async fn an_approved_tool_is_listed_elsewhere_at_once() {
     println!("an approved tool is listed elsewhere after {took:?}");
     assert!(took < AT_ONCE, "{took:?}");
     assert_eq!(heard(&there, "pins_changed").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approved_tool_is_listed_elsewhere_at_once() {
+    a_tool_that_is_approved_elsewhere(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_is_approved_in_the_store_is_listed_everywhere_at_once() {
+    a_tool_that_is_approved_elsewhere(true).await;
 }

@@ -108,6 +108,7 @@ async fn rig_of(authority: Authority, mount: Mount, tls: &str, rest: &str) -> Ri
 
 impl Rig {
     fn client(&self, own: Option<&Pair>, tls13: bool, http2: bool) -> Client {
+        let own = own.map(|pair| [&*pair.certificate, &*pair.key]);
         let trust = Trust::new(&self.authority.pem(), own, tls13, http2).unwrap();
         Client::trusting(self.gateway.url("/mcp"), &trust)
     }

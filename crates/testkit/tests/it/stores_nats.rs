@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mcp_ultra_testkit::stores::{
     Nats,
-    nats::{Cluster, Login},
+    nats::{Cluster, Login, Options},
 };
 use serde_json::{Value, json};
 
@@ -49,6 +49,17 @@ async fn only_tls_and_the_right_password_are_let_in() {
     untrusted.authority.clone_from(&login.authority);
     let refused = untrusted.connect().await.err().expect("another authority");
     assert!(refused.to_string().contains("certificate"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_asked_for_where_it_should_be() {
+    let options = Options {
+        client_certificates: true,
+    };
+    let server = Nats::start_with(&options).await.expect("a server");
+    let mut without = server.login().clone();
+    without.certificate = None;
+    assert!(without.connect().await.is_err());
 }
 
 #[tokio::test]

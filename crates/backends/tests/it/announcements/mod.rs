@@ -61,7 +61,12 @@ pub(crate) fn settings(logins: &[&Login]) -> NatsSettings {
     let mut settings = NatsSettings::new(servers);
     settings.user = Some(logins[0].user.clone());
     settings.password = Some(Secret::literal(&*logins[0].password));
-    settings.tls.ca_file = Some(logins[0].authority.to_string_lossy().into_owned());
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    settings.tls.ca_file = Some(text(&logins[0].authority));
+    if let Some((certificate, key)) = &logins[0].certificate {
+        settings.tls.certificate = Some(text(certificate));
+        settings.tls.key = Some(text(key));
+    }
     settings
 }
 

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use mcp_ultra_backends::nats::Nats as Bus;
 use mcp_ultra_config::Secret;
 use mcp_ultra_domain::{Announcement, ports::Announcements as _};
-use mcp_ultra_testkit::stores::{Fault, Nats, nats::Cluster};
+use mcp_ultra_testkit::stores::{
+    Fault, Nats,
+    nats::{Cluster, Options},
+};
 use serde_json::Value;
 
 use super::{Ears, connected, half, is_connected, key, settings, until};
@@ -54,6 +57,26 @@ async fn a_key_takes_the_place_of_a_password() {
     let ears = Ears::of(&*other);
     one.announce(Announcement::PinsChanged);
     ears.hears(&[Announcement::PinsChanged]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_shown_to_a_server_that_asks_for_one() {
+    let options = Options {
+        client_certificates: true,
+    };
+    let server = Nats::start_with(&options).await.unwrap();
+    let shown = settings(&[server.login()]);
+    let mut hidden = shown.clone();
+    (hidden.tls.certificate, hidden.tls.key) = (None, None);
+    let refused = Bus::start(&hidden, "hidden", half).unwrap();
+    let (one, other) = (
+        connected(&shown, "one").await,
+        connected(&shown, "other").await,
+    );
+    let ears = Ears::of(&*other);
+    one.announce(Announcement::PinsChanged);
+    ears.hears(&[Announcement::PinsChanged]).await;
+    assert!(!is_connected(&refused));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{Certificates, Login, NKey, Nats, Node, StoreError, ports, tool};
+use super::{Certificates, Login, NKey, Nats, Node, Options, StoreError, ports, tool};
 
 /// Their names.
 const NAMES: [&str; 3] = ["one", "two", "three"];
@@ -21,6 +21,7 @@ impl Cluster {
     pub async fn start() -> Result<Self, StoreError> {
         let certificates = Certificates::new()?;
         let nkey = Arc::new(NKey::new()?);
+        let options = Options::default();
         let routes = NAMES.map(|_| ports::free_address());
         let mut nodes = Vec::new();
         for (name, own) in NAMES.into_iter().zip(routes) {
@@ -29,7 +30,7 @@ impl Cluster {
                 routes: own,
                 all_routes: &routes,
             };
-            nodes.push(Nats::of(&certificates, &nkey, Some(&node)).await?);
+            nodes.push(Nats::of(&certificates, &nkey, &options, Some(&node)).await?);
         }
         let cluster = Self { nodes };
         cluster.agrees().await?;

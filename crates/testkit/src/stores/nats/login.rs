@@ -29,6 +29,8 @@ pub struct Login {
     pub password: String,
     /// The file of the authority that has signed the server's certificate, as PEM.
     pub authority: PathBuf,
+    /// The files of a client's certificate and its key, for a server that asks for one.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl Login {
@@ -95,9 +97,14 @@ impl Login {
     }
 
     async fn encrypted(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
-        let authority =
-            std::fs::read_to_string(&self.authority).map_err(|error| error.to_string())?;
-        let trust = Trust::new(&authority, None, true, false).map_err(|error| error.to_string())?;
+        let read = |file| std::fs::read_to_string(file).map_err(|error| error.to_string());
+        let authority = read(&self.authority)?;
+        let own = match &self.certificate {
+            Some((certificate, key)) => Some([read(certificate)?, read(key)?]),
+            None => None,
+        };
+        let own = own.as_ref().map(|own| own.each_ref().map(String::as_str));
+        let trust = Trust::new(&authority, own, true, false).map_err(|error| error.to_string())?;
         let name = ServerName::from(self.address.ip());
         let connector = TlsConnector::from(trust.config());
         let stream = timeout(LIMIT, connector.connect(name, stream)).await;

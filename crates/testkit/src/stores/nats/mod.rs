@@ -40,6 +40,13 @@ pub struct Nats {
     _folder: Folder,
 }
 
+/// What may differ from one server to another.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Whether clients have to show a certificate of the same authority.
+    pub client_certificates: bool,
+}
+
 /// What a node of a cluster has more than one alone.
 struct Node<'a> {
     name: &'a str,
@@ -50,7 +57,13 @@ struct Node<'a> {
 impl Nats {
     /// A new one, alone.
     pub async fn start() -> Result<Self, StoreError> {
-        let nats = Self::of(&Certificates::new()?, &Arc::new(NKey::new()?), None).await?;
+        Self::start_with(&Options::default()).await
+    }
+
+    /// A new one, alone, with other settings.
+    pub async fn start_with(options: &Options) -> Result<Self, StoreError> {
+        let (certificates, nkey) = (Certificates::new()?, Arc::new(NKey::new()?));
+        let nats = Self::of(&certificates, &nkey, options, None).await?;
         nats.answers().await?;
         Ok(nats)
     }
@@ -58,6 +71,7 @@ impl Nats {
     async fn of(
         certificates: &Certificates,
         nkey: &Arc<NKey>,
+        options: &Options,
         node: Option<&Node<'_>>,
     ) -> Result<Self, StoreError> {
         let folder = Folder::new("nats")?;
@@ -65,7 +79,7 @@ impl Nats {
         folder.folder("jetstream")?;
         let (server, monitor) = ports::on_a_free_port(async |address| {
             let monitor = ports::free_address();
-            let server = launch(&folder, &files, nkey, [address, monitor], node).await?;
+            let server = launch(&folder, &files, nkey, [address, monitor], options, node).await?;
             Ok((server, monitor))
         })
         .await?;
@@ -75,6 +89,9 @@ impl Nats {
                 user: USER.to_owned(),
                 password: PASSWORD.to_owned(),
                 authority: files.authority,
+                certificate: options
+                    .client_certificates
+                    .then_some((files.client, files.client_key)),
             },
             server,
             nkey: Arc::clone(nkey),
@@ -145,9 +162,10 @@ async fn launch(
     files: &CertificateFiles,
     nkey: &NKey,
     [address, monitor]: [SocketAddr; 2],
+    options: &Options,
     node: Option<&Node<'_>>,
 ) -> Result<Server, StoreError> {
-    let text = configuration(files, nkey, [address, monitor], node);
+    let text = configuration(files, nkey, [address, monitor], options, node);
     let file = folder.write("nats.conf", &text.to_string())?;
     Server::start(Launch {
         program: tool::find("nats-server", &[], "nats-server")?,
@@ -168,16 +186,19 @@ fn configuration(
     files: &CertificateFiles,
     nkey: &NKey,
     [address, monitor]: [SocketAddr; 2],
+    options: &Options,
     node: Option<&Node<'_>>,
 ) -> Value {
     let tls = json!({
         "cert_file": files.server, "key_file": files.server_key, "ca_file": files.authority,
         "timeout": 5,
     });
+    let mut clients_tls = tls.clone();
+    clients_tls["verify"] = json!(options.client_certificates);
     let mut all = json!({
         "listen": address.to_string(),
         "http": monitor.to_string(),
-        "tls": tls,
+        "tls": clients_tls,
         "authorization": {
             "users": [{ "user": USER, "password": PASSWORD }, { "nkey": nkey.public() }],
             "timeout": 5,
@@ -203,7 +224,7 @@ fn configuration(
 
 #[cfg(test)]
 mod tests {
-    use super::{Certificates, Folder, NKey, StoreError, launch, ports};
+    use super::{Certificates, Folder, NKey, Options, StoreError, launch, ports};
 
     #[tokio::test]
     async fn a_port_that_is_taken_is_told() {
@@ -215,7 +236,8 @@ mod tests {
         let nkey = NKey::new().expect("a key");
         let free = ports::free_address();
         for addresses in [[address, free], [free, address]] {
-            let started = launch(&folder, &files, &nkey, addresses, None).await;
+            let started =
+                launch(&folder, &files, &nkey, addresses, &Options::default(), None).await;
             assert!(matches!(started, Err(StoreError::PortTaken(_))));
         }
     }
