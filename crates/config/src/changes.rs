@@ -47,6 +47,15 @@ pub struct Changes {
 impl Changes {
     /// What changes from `old` to `new`.
     pub fn between(old: &Config, new: &Config) -> Self {
+        let (new, passwords) = new.with_passwords_of(old);
+        let mut changes = Self::between_all_else(old, &new);
+        changes
+            .live
+            .extend(passwords.into_iter().map(str::to_owned));
+        changes
+    }
+
+    fn between_all_else(old: &Config, new: &Config) -> Self {
         let mut changes = Self::default();
         changes.compare_servers(old, new);
         for path in changed_paths(old, new) {
@@ -160,7 +169,10 @@ fn changed_paths(old: &Config, new: &Config) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClientAuthMethod, LogLevel, Login, Period, SealingKey, Secret, sections::nonzero};
+    use crate::{
+        ClientAuthMethod, LogLevel, Login, NatsSettings, Period, PostgresSettings, SealingKey,
+        Secret, sections::nonzero,
+    };
 
     fn base() -> Config {
         Config::default()
@@ -234,6 +246,34 @@ mod tests {
         let changes = Changes::between(&with("one"), &other);
         assert_eq!(changes.restart, ["connect.logins[0].client_id"]);
         assert!(Changes::between(&with("one"), &with("one")).is_empty());
+    }
+
+    #[test]
+    fn passwords_of_stores_need_no_restart_and_what_is_beside_them_does() {
+        let with = |password: &str| {
+            let mut config = base();
+            let mut postgres = PostgresSettings::new("db.example.com");
+            postgres.password = Some(Secret::literal(password));
+            config.storage.postgres = Some(postgres);
+            let mut nats = NatsSettings::new(["nats.example.com"]);
+            nats.nkey = Some(Secret::literal(password));
+            config.messaging.nats = Some(nats);
+            config
+        };
+        let changes = Changes::between(&with("one"), &with("two"));
+        assert_eq!(
+            changes.live,
+            ["storage.postgres.password", "messaging.nats.nkey"]
+        );
+        assert!(!changes.needs_restart(), "{changes:?}");
+        let mut other = with("two");
+        if let Some(nats) = &mut other.messaging.nats {
+            nats.user = Some("other".into());
+        }
+        let changes = Changes::between(&with("one"), &other);
+        assert_eq!(changes.restart, ["messaging.nats.user"]);
+        let changes = Changes::between(&base(), &with("two"));
+        assert!(changes.live.is_empty() && changes.needs_restart());
     }
 
     #[test]

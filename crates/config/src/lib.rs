@@ -27,6 +27,7 @@ mod rate;
 mod read;
 mod reference;
 mod registry;
+mod renew;
 mod schema;
 mod secret;
 pub mod sections;

@@ -7,6 +7,7 @@ use std::{
 
 use async_nats::{Client, jetstream};
 use mcp_ultra_config::NatsSettings;
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -27,7 +28,8 @@ const GOOD: Duration = Duration::from_secs(10);
 
 /// What it takes to be connected.
 pub(super) struct Link {
-    pub(super) settings: NatsSettings,
+    /// For the next connection.
+    pub(super) settings: Arc<Mutex<NatsSettings>>,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     pub(super) shared: Arc<Shared>,
@@ -67,13 +69,14 @@ impl Link {
 
     /// One connection, until it fails.
     async fn connected(&mut self) -> Result<(), Failure> {
-        let (client, lost) = connect::connect(&self.settings).await?;
+        let settings = self.settings.lock().clone();
+        let (client, lost) = connect::connect(&settings).await?;
         let context = jetstream::context::ContextBuilder::new()
             .timeout(ANSWER)
             .ack_timeout(ANSWER)
             .build(client.clone());
         let reachable = self.meeting.reachable(&client).await?;
-        let prefix = &self.settings.prefix;
+        let prefix = &settings.prefix;
         let subject = stream::subject(prefix);
         let stream = stream::ensure(&context, prefix).await?;
         tracing::info!(

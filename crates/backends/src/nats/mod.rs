@@ -55,6 +55,8 @@ pub struct Nats {
     meeting: Arc<Meeting>,
     waiting: Mutex<Option<mpsc::Sender<Announcement>>>,
     linking: Mutex<Option<JoinHandle<()>>>,
+    /// For the next connection.
+    settings: Arc<Mutex<NatsSettings>>,
 }
 
 /// What a connection and those who use it have in common.
@@ -100,6 +102,7 @@ impl Nats {
         });
         let (waiting, queue) = mpsc::channel(WAITING);
         let meeting = Arc::new(Meeting::new(replica, &settings.prefix, random));
+        let settings = Arc::new(Mutex::new(settings.clone()));
         let link = Link {
             settings: settings.clone(),
             outbox: Outbox::new(replica, queue, shared.clone()),
@@ -113,7 +116,14 @@ impl Nats {
             meeting,
             waiting: Mutex::new(Some(waiting)),
             linking: Mutex::new(Some(tokio::spawn(link.run()))),
+            settings,
         })
+    }
+
+    /// The next connection is made with the password and the key of `settings`, and the one that is there
+    /// goes on. Nothing else of `settings` may differ from what was connected to.
+    pub fn renew(&self, settings: &NatsSettings) {
+        *self.settings.lock() = settings.clone();
     }
 
     /// Tells what is still to be told, if that can be done within two seconds, and disconnects. Whether

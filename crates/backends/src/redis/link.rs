@@ -17,6 +17,7 @@ use std::{
 
 use mcp_ultra_config::RedisSettings;
 use mcp_ultra_domain::breaker::{Breaker, Forced, Pass, Rules, State, Status, Verdict};
+use parking_lot::Mutex;
 use redis::{ErrorKind, FromRedisValue, Pipeline, RedisResult, ServerErrorKind};
 use tokio::{
     sync::{Notify, watch},
@@ -67,7 +68,10 @@ enum Known {
 }
 
 pub(super) struct Link {
-    settings: RedisSettings,
+    /// For the next connection.
+    settings: Mutex<Arc<RedisSettings>>,
+    /// How long a command may take.
+    patience: Duration,
     breaker: Breaker,
     since: Instant,
     known: watch::Sender<Known>,
@@ -84,7 +88,8 @@ impl Link {
     pub(super) async fn start(settings: &RedisSettings) -> Result<Arc<Self>, RedisError> {
         check(settings)?;
         let link = Arc::new(Self {
-            settings: settings.clone(),
+            settings: Mutex::new(Arc::new(settings.clone())),
+            patience: settings.command_timeout.get(),
             breaker: Breaker::new(RULES),
             since: Instant::now(),
             known: watch::channel(Known::Coming).0,
@@ -102,6 +107,13 @@ impl Link {
             }
         });
         Ok(link)
+    }
+
+    /// Replaces what the next connection is made with.
+    pub(super) fn renew(&self, settings: &RedisSettings) {
+        *self.settings.lock() = Arc::new(settings.clone());
+        // Perhaps it was away for want of them.
+        self.suspect.notify_one();
     }
 
     pub(super) fn is_reachable(&self) -> bool {
@@ -165,8 +177,7 @@ impl Link {
         }
         let pass = self.breaker.admit(self.age()).map_err(|_| Away)?;
         let begun = Instant::now();
-        let patience = self.settings.command_timeout.get();
-        let answered = timeout(patience, sent).await;
+        let answered = timeout(self.patience, sent).await;
         match answered {
             Ok(Some(Ok(answer))) => {
                 self.note(pass, Verdict::Answered(begun.elapsed()), "");
@@ -257,8 +268,7 @@ impl Link {
                 () = self.suspect.notified() => {}
                 () = sleep(LOOK) => {}
             }
-            let patience = self.settings.command_timeout.get();
-            match timeout(patience, ping(&mut connection)).await {
+            match timeout(self.patience, ping(&mut connection)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => self.drop_connection(number),
                 Err(_) => self.away(SILENT),
@@ -281,12 +291,13 @@ impl Link {
             return false;
         };
         let begun = Instant::now();
+        let settings = self.settings.lock().clone();
         let made = async {
-            let mut connection = connect(&self.settings).await?;
-            self.probe(&mut connection).await?;
+            let mut connection = connect(&settings).await?;
+            probe(&mut connection, &settings.prefix).await?;
             Ok(connection)
         };
-        let why = match timeout(self.settings.connect_timeout.get(), made).await {
+        let why = match timeout(settings.connect_timeout.get(), made).await {
             Ok(Ok(connection)) => {
                 self.breaker
                     .note(pass, Verdict::Answered(begun.elapsed()), self.age());
@@ -299,18 +310,6 @@ impl Link {
         self.breaker.note(pass, Verdict::Failed, self.age());
         self.away(&why);
         false
-    }
-
-    /// Whether a server takes what the stores will write: one that is full, or does not let this user
-    /// write, is not back. A node of a cluster says nothing of the others.
-    async fn probe(&self, connection: &mut Connection) -> RedisResult<()> {
-        if matches!(connection, Connection::Cluster(_)) {
-            return Ok(());
-        }
-        let mut command = redis::cmd("SET");
-        let key = format!("{}:probe", self.settings.prefix);
-        command.arg(key).arg(1).arg("PX").arg(1000);
-        command.query_async(connection).await
     }
 
     fn there(&self, connection: Connection) {
@@ -326,6 +325,18 @@ impl Link {
     fn age(&self) -> Duration {
         self.since.elapsed()
     }
+}
+
+/// Whether a server takes what the stores will write: one that is full, or does not let this user
+/// write, is not back. A node of a cluster says nothing of the others.
+async fn probe(connection: &mut Connection, prefix: &str) -> RedisResult<()> {
+    if matches!(connection, Connection::Cluster(_)) {
+        return Ok(());
+    }
+    let mut command = redis::cmd("SET");
+    let key = format!("{prefix}:probe");
+    command.arg(key).arg(1).arg("PX").arg(1000);
+    command.query_async(connection).await
 }
 
 /// Whether a server answers. A cluster would ask all of its nodes, and one of them is not all.

@@ -74,6 +74,12 @@ impl Redis {
         })
     }
 
+    /// The next connection is made with the passwords of `settings`, and the one that is there goes on.
+    /// Nothing else of `settings` may differ from what was connected to.
+    pub fn renew(&self, settings: &RedisSettings) {
+        self.link.renew(settings);
+    }
+
     /// Whether it answers, as far as is known.
     pub fn is_reachable(&self) -> bool {
         self.link.is_reachable()

@@ -40,6 +40,15 @@ impl Database {
         Ok(Self(Engine::Postgres(postgres)))
     }
 
+    /// Connections are made with the password of `settings` from now on, and those that are there go on for
+    /// half an hour at most. Nothing else of `settings` may differ from what was connected to.
+    pub fn renew(&self, settings: &PostgresSettings) {
+        match &self.0 {
+            Engine::Sqlite(_) => {}
+            Engine::Postgres(postgres) => postgres.renew(settings),
+        }
+    }
+
     /// Finishes what is being written, and closes the connections.
     pub async fn close(&self) {
         match &self.0 {

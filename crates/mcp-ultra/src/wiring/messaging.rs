@@ -46,6 +46,11 @@ impl Messaging {
         }
     }
 
+    /// The NATS itself.
+    pub(super) fn nats(&self) -> Option<Arc<Nats>> {
+        self.nats.clone()
+    }
+
     /// How the others are reached, where there may be any.
     pub(super) fn rendezvous(&self) -> Option<Arc<dyn Rendezvous>> {
         let nats = self.nats.clone()?;

@@ -1,7 +1,7 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], the signals that end it in [`stop`], files in [`watch`]; why it can't run is a [`ServeError`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], passwords that change in [`stores`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], the signals that end it in [`stop`], files in [`watch`]; why it can't run is a [`ServeError`].
 
 mod admin;
 mod candidate;
@@ -19,6 +19,7 @@ pub(crate) mod secrets;
 mod shared;
 mod stop;
 pub(crate) mod storage;
+mod stores;
 mod tls;
 mod waiting;
 mod watch;
@@ -33,7 +34,10 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_backends::{redis::limits::Limits, sql::Database};
+use mcp_ultra_backends::{
+    redis::{Redis, limits::Limits},
+    sql::Database,
+};
 use mcp_ultra_config::{Config, LimitsSection, Loaded, Sources};
 use mcp_ultra_domain::{
     SystemClock,
@@ -56,6 +60,7 @@ use self::{
     reload::Origins,
     secrets::Secrets,
     shared::Shared,
+    stores::Stores,
 };
 pub(crate) use self::{error::ServeError, identity::paths as claim_paths, stop::Stop};
 
@@ -72,6 +77,7 @@ pub(crate) struct Server {
     identity: Option<Arc<Identity>>,
     storage: Option<Database>,
     messaging: Messaging,
+    redis: Option<Redis>,
     leases: Option<Limits>,
     origins: Option<Origins>,
 }
@@ -198,6 +204,7 @@ impl Server {
             identity,
             storage,
             messaging,
+            redis: shared.redis(),
             leases,
             origins,
         })
@@ -238,7 +245,12 @@ impl Server {
             .map(|admin| tokio::spawn(admin.serve(shutdown.clone())));
         let reloading = self.origins.map(|origins| {
             let (config, gateway) = (self.config.clone(), self.gateway.clone());
-            let task = reload::run(origins, config, gateway, self.log);
+            let stores = Stores {
+                database: self.storage.clone(),
+                redis: self.redis,
+                nats: self.messaging.nats(),
+            };
+            let task = reload::run(origins, config, gateway, stores, self.log);
             tokio::spawn(task)
         });
 

@@ -17,6 +17,7 @@ use super::{
     flags, log, policy,
     registry::{Checked, Event, Follow},
     secrets::Secrets,
+    stores::Stores,
     watch::{Place, Watch},
 };
 
@@ -42,6 +43,7 @@ pub(super) async fn run(
     mut origins: Origins,
     running: Config,
     gateway: Arc<Gateway>,
+    stores: Stores,
     log: log::Level,
 ) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else {
@@ -76,6 +78,7 @@ pub(super) async fn run(
                     || new.config.pinning != running.pinning;
                 let (of_file, shadowed) = (new.of_file.clone(), new.shadowed.clone());
                 let is_in_force = apply(why, &started, &mut running, new, &gateway, &log);
+                stores.renew(&started, &running);
                 match &mut origins.registry {
                     Some(registry) if is_in_force => registry.in_force(&of_file, &shadowed),
                     Some(registry) => registry.refused(),

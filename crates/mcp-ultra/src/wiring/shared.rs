@@ -36,6 +36,11 @@ impl Shared {
         Ok(Self { redis })
     }
 
+    /// The Redis itself.
+    pub(super) fn redis(&self) -> Option<Redis> {
+        self.redis.clone()
+    }
+
     /// What changes in sessions.
     pub(super) fn sessions(&self) -> Arc<dyn SessionStore> {
         match &self.redis {

@@ -78,6 +78,7 @@ mod gateway_rates_subscriptions;
 mod gateway_recovery;
 mod gateway_redis;
 mod gateway_registry;
+mod gateway_renewed;
 mod gateway_replicas;
 mod gateway_retry;
 mod gateway_rig;

@@ -108,6 +108,11 @@ impl Server {
         Ok(self.process.signal(Signal::SIGCONT)?)
     }
 
+    /// Has it read its configuration again.
+    pub(super) fn reload(&mut self) -> Result<(), StoreError> {
+        Ok(self.process.signal(Signal::SIGHUP)?)
+    }
+
     /// Ends it orderly, without waiting for clients.
     pub async fn stop(&mut self) -> Result<(), StoreError> {
         self.guard = None;

@@ -81,6 +81,14 @@ impl Postgres {
         self.breaker.pass(begun).await
     }
 
+    pub(super) fn renew(&self, settings: &PostgresSettings) {
+        let options = connect::options(settings, &settings.host, settings.port);
+        self.primary.set_connect_options(options);
+        if let (Some(replica), Some(server)) = (&self.replica, &settings.replica) {
+            replica.renew(settings, server);
+        }
+    }
+
     pub(super) async fn close(&self) {
         if let Some(replica) = &self.replica {
             replica.close().await;

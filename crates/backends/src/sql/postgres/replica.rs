@@ -43,6 +43,11 @@ impl Replica {
         }
     }
 
+    pub(super) fn renew(&self, settings: &PostgresSettings, server: &PostgresServer) {
+        let options = connect::options(settings, &server.host, server.port);
+        self.pool.set_connect_options(options);
+    }
+
     /// A transaction that reads; `None` while the replica is away.
     pub(super) async fn begin(
         &self,

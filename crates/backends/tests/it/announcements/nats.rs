@@ -60,6 +60,23 @@ async fn a_key_takes_the_place_of_a_password() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_changes_is_used_for_the_next_connection() {
+    let mut server = Nats::start().await.unwrap();
+    let start = |name| Bus::start(&settings(&[server.login()]), name, half).unwrap();
+    let (renewed, forgotten) = (start("renewed"), start("forgotten"));
+    for bus in [&renewed, &forgotten] {
+        until("a connection", || is_connected(bus)).await;
+    }
+    server.change_password("another").unwrap();
+    for bus in [&renewed, &forgotten] {
+        until("the loss", || !is_connected(bus)).await;
+    }
+    renewed.renew(&settings(&[server.login()]));
+    until("a connection", || is_connected(&renewed)).await;
+    assert!(!is_connected(&forgotten));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_shown_to_a_server_that_asks_for_one() {
     let options = Options {
         client_certificates: true,

@@ -1,8 +1,8 @@
 //! What is kept from the gateway's user, whatever the program asks for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mcp_ultra_backends::sql::{Database, OpenError};
+use mcp_ultra_backends::sql::{Database, OpenError, migrations};
 use mcp_ultra_config::Secret;
 use mcp_ultra_domain::{
     Block, Grant,
@@ -10,7 +10,7 @@ use mcp_ultra_domain::{
     ports::{BlockStore, GrantStore, IdempotencyStore, KeyStore, PinStore, RegistryStore},
     registry::{Change, Kind},
 };
-use mcp_ultra_testkit::stores::PASSWORD;
+use mcp_ultra_testkit::stores::{PASSWORD, Postgres};
 
 use super::key;
 use crate::site::{Site, pgbouncer};
@@ -28,6 +28,36 @@ const OF_ALL: [&str; 6] = [
     "registry_changes",
     "registry_revision",
 ];
+
+#[tokio::test]
+async fn a_password_that_changes_is_used_for_the_next_connections() {
+    let server = Postgres::start().await.unwrap();
+    let mut site = Site::on(&server).await;
+    migrations::postgres::run(&site.settings).await.unwrap();
+    let store = site.store().await;
+    let works = async || KeyStore::list(&store, "acme", None, 1).await;
+    works().await.unwrap();
+    let change = "alter role guest password 'another'";
+    site.admin.sql(change).await.unwrap();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'guest'";
+    site.admin.sql(end).await.unwrap();
+    let mut refused = works().await;
+    // What was ended in the middle of it.
+    for _ in 0..20 {
+        let error = format!("{:?}", refused.unwrap_err());
+        if error.contains("password authentication failed") {
+            break;
+        }
+        refused = works().await;
+    }
+    site.settings.password = Some(Secret::literal("another"));
+    store.renew(&site.settings);
+    let begun = Instant::now();
+    while let Err(error) = works().await {
+        assert!(begun.elapsed() < AT, "{error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
 
 /// A row in each table, and for each of two tenants where there are tenants.
 async fn filled() -> (Site, Database) {

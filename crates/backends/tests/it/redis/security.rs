@@ -44,6 +44,30 @@ async fn another_authority_a_wrong_password_and_none_are_refused() {
 }
 
 #[tokio::test]
+async fn a_password_that_changes_is_used_for_the_next_connection() {
+    let server = stores::Redis::start().await.unwrap();
+    let old = server.login();
+    let mut settings = settings_of(old);
+    let redis = open(&settings).await;
+    let another = ["ACL", "SETUSER", &*old.user, "resetpass", ">another"];
+    old.expect(&another, "OK").await.unwrap();
+    let store = replay::store(&redis);
+    assert!(replay::first(&store, 1).await);
+    assert!(redis.is_reachable(), "who is connected stays so");
+    let new = old.user(&old.user, "another");
+    let kill = ["CLIENT", "KILL", "USER", &*old.user];
+    new.ask(&kill).await.unwrap();
+    until("the loss", async || {
+        replay::first(&store, 2).await;
+        !redis.is_reachable()
+    })
+    .await;
+    settings.password = Some(Secret::literal("another"));
+    redis.renew(&settings);
+    until_reachable(&redis).await;
+}
+
+#[tokio::test]
 async fn a_certificate_is_shown_where_one_is_asked_for() {
     let options = Options {
         client_certificates: true,

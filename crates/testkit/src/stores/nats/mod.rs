@@ -27,6 +27,8 @@ pub use nkey::NKey;
 
 /// The user.
 const USER: &str = "gateway";
+/// The file of what it is configured with.
+const CONFIGURATION: &str = "nats.conf";
 /// How long it may take from the first line of the log to the first answer.
 const ANSWERS: Duration = Duration::from_secs(10);
 
@@ -37,7 +39,7 @@ pub struct Nats {
     login: Login,
     nkey: Arc<NKey>,
     monitor: SocketAddr,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// What may differ from one server to another.
@@ -96,7 +98,7 @@ impl Nats {
             server,
             nkey: Arc::clone(nkey),
             monitor,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -150,6 +152,21 @@ impl Nats {
         &mut self.server
     }
 
+    /// Gives its user another password. It ends the connections that were made with the old one.
+    pub fn change_password(&mut self, password: &str) -> Result<(), StoreError> {
+        let failed = |error: std::io::Error| StoreError::Tool {
+            program: format!("{CONFIGURATION} of NATS"),
+            output: error.to_string(),
+        };
+        let file = self.folder.path().join(CONFIGURATION);
+        let text = std::fs::read_to_string(&file).map_err(failed)?;
+        let (old, new) = (json!(self.login.password), json!(password));
+        let text = text.replace(&old.to_string(), &new.to_string());
+        std::fs::write(&file, text).map_err(failed)?;
+        password.clone_into(&mut self.login.password);
+        self.server.reload()
+    }
+
     /// Starts it again on the same port with the same data; waits until it answers.
     pub async fn restart(&mut self) -> Result<(), StoreError> {
         self.server.restart().await?;
@@ -166,7 +183,7 @@ async fn launch(
     node: Option<&Node<'_>>,
 ) -> Result<Server, StoreError> {
     let text = configuration(files, nkey, [address, monitor], options, node);
-    let file = folder.write("nats.conf", &text.to_string())?;
+    let file = folder.write(CONFIGURATION, &text.to_string())?;
     Server::start(Launch {
         program: tool::find("nats-server", &[], "nats-server")?,
         arguments: vec!["-c".into(), file.into()],
