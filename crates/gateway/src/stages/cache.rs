@@ -122,17 +122,13 @@ fn writing(gateway: &Arc<Gateway>, freshness: &Freshness, routed: &Routed, reply
         ToolsCall | TasksGet | TasksUpdate | TasksCancel
     );
     let may_change = freshness.writes_outdate && is_of_tool && !reads_alone(routed);
-    let keeps = freshness.keeps_any_unasked();
-    if !may_change || !(keeps || upstream.has_resources()) || is_granted(routed) {
+    // A server of an earlier revision says nothing.
+    let says =
+        || upstream.has_resources() && upstream.known_era_for(Era::Modern) != Some(Era::Legacy);
+    if !may_change || !(freshness.keeps_any_unasked() || says()) || is_granted(routed) {
         return reply;
     }
-    let is_kept_elsewhere = || {
-        let says = || upstream.known_era_for(Era::Modern) != Some(Era::Legacy);
-        gateway.cache.others.is_some() && (keeps || says())
-    };
-    if !gateway.cache.knows(upstream.name()) && !is_kept_elsewhere() {
-        return reply;
-    }
+    // Also where nothing was kept yet: somebody may ask for something while this is under way.
     reply.writing(Box::new(Wrote {
         gateway: gateway.clone(),
         server: upstream.name().clone(),

@@ -3,6 +3,7 @@
 mod forgotten;
 mod registry;
 mod rig;
+mod rules;
 mod safety;
 mod shared;
 mod site;

@@ -57,6 +57,10 @@ pub(super) async fn server_of(answers: Answers) -> Scripted {
         match &*seen.rpc() {
             "server/discover" => Some(discovered()),
             "resources/list" => Some(listed()),
+            "subscriptions/listen" if params["notifications"]["taskIds"].is_array() => {
+                Some(told_of_task())
+            }
+            "subscriptions/listen" => Some(told()),
             "resources/read" if fails.load(Ordering::SeqCst) => {
                 Some(Scene::Status(StatusCode::SERVICE_UNAVAILABLE))
             }
@@ -92,6 +96,8 @@ fn tools() -> Value {
         tool("touches", false),
         tool("breaks", false),
         tool("lists", false),
+        tool("takes", false),
+        tool("begins", false),
     ])
 }
 
@@ -110,6 +116,32 @@ fn listed() -> Scene {
         .map(|uri| json!({ "uri": uri, "name": uri.trim_start_matches("test://") }));
     let result = json!({ "resultType": "complete", "ttlMs": 0, "cacheScope": "public", "resources": resources });
     Scene::Result(result.to_string())
+}
+
+fn event(method: &str, params: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string()
+}
+
+/// Whoever listens for a task is told that it has ended.
+fn told_of_task() -> Scene {
+    let agreed = json!({ "notifications": { "taskIds": ["t"] } });
+    let ended = json!({ "taskId": "t", "status": "completed" });
+    Scene::Events(vec![
+        event("notifications/subscriptions/acknowledged", &agreed),
+        event("notifications/tasks", &ended),
+    ])
+}
+
+/// Whoever listens is told that a was updated, and has to begin anew.
+fn told() -> Scene {
+    let agreed = json!({ "notifications": { "resourceSubscriptions": ["test://a"] } });
+    Scene::Events(vec![
+        event("notifications/subscriptions/acknowledged", &agreed),
+        event(
+            "notifications/resources/updated",
+            &json!({ "uri": "test://a" }),
+        ),
+    ])
 }
 
 fn content(answers: &Answers, uri: &str, count: usize) -> Scene {
@@ -143,6 +175,11 @@ fn called_with(fails: &AtomicBool, seen: &Seen, number: usize) -> Scene {
             r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#.into(),
             format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{result}}}"#),
         ]),
+        "begins" => {
+            let task = json!({ "resultType": "task", "taskId": "t", "status": "working" });
+            Scene::Result(task.to_string())
+        }
+        "takes" => Scene::Late(Duration::from_millis(700), result.to_string()),
         "breaks" => {
             fails.store(true, Ordering::SeqCst);
             Scene::Result(result.to_string())

@@ -199,7 +199,7 @@ async fn a_gateway_that_starts_has_the_lists_that_another_one_has_read() {
             .unwrap();
         reply.result()["tools"].as_array().unwrap().len()
     };
-    until("it is read", async || listed(&one).await == 8).await;
+    until("it is read", async || listed(&one).await == 10).await;
     until("they are kept in Redis", async || {
         in_redis(&redis).await == 1
     })
@@ -207,12 +207,12 @@ async fn a_gateway_that_starts_has_the_lists_that_another_one_has_read() {
     // The server is gone; its URL is what it was.
     drop(server);
     let other = gateway(&yaml).await;
-    assert_eq!(listed(&other).await, 8);
+    assert_eq!(listed(&other).await, 10);
     until("it is known to be gone", async || {
         metric(&other, "mcp_upstream_up{upstream=\"fix\"}").await == 0
     })
     .await;
-    assert_eq!(listed(&other).await, 8);
+    assert_eq!(listed(&other).await, 10);
 }
 
 /// Each has an answer of its own in memory, which the other's server says is outdated.
