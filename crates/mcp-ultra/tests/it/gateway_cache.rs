@@ -8,6 +8,7 @@ mod safety;
 mod shared;
 mod site;
 mod told;
+mod waiting;
 mod written;
 
 use std::time::{Duration, Instant};
