@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_domain::cache::{Freshness, Hints};
+use mcp_ultra_domain::cache::{Freshness, Hints, Kind};
 use mcp_ultra_protocol::{Era, Outcome, json::Object};
 use parking_lot::Mutex;
 
@@ -116,11 +116,13 @@ impl Keep {
             return None;
         }
         let hints = self.hints.get().copied().unwrap_or_default();
+        let kind = self.asked.kind;
+        // A server says it of resources: what another answer says lets nobody else have it.
+        let is_public = hints.is_public && kind == Kind::Resource;
         let hints = Hints {
-            is_public: hints.is_public && self.asked.keys.common.is_some(),
+            is_public: is_public && self.asked.keys.common.is_some(),
             ..hints
         };
-        let kind = self.asked.kind;
         let lasts = self.freshness.lasts(kind, hints, random::number())?;
         let times = Times {
             asked: self.since,

@@ -197,8 +197,8 @@ impl Shared {
     }
 
     fn key(&self, asked: &Asked, key: &Key) -> String {
-        self.vault
-            .name(&[b"answer", &asked.fingerprint, key.digest()])
+        let (server, headers) = (&asked.fingerprint, &asked.headers);
+        self.vault.name(&[b"answer", server, headers, key.digest()])
     }
 }
 

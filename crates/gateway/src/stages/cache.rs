@@ -271,6 +271,7 @@ fn asked(snapshot: &Snapshot, routed: &Routed, kind: Kind) -> Option<Asked> {
         kind,
         resource: (kind == Kind::Resource).then(|| routed.original.clone()),
         fingerprint: *routed.upstream.settings().fingerprint(),
+        headers: routed.upstream.settings().asked_with(),
         tags: OnceLock::new(),
     })
 }

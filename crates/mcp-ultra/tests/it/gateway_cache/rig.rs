@@ -97,6 +97,7 @@ fn tools() -> Value {
         tool("breaks", false),
         tool("lists", false),
         tool("takes", false),
+        tool("shows", true),
         tool("begins", false),
     ])
 }
@@ -180,6 +181,11 @@ fn called_with(fails: &AtomicBool, seen: &Seen, number: usize) -> Scene {
             Scene::Result(task.to_string())
         }
         "takes" => Scene::Late(Duration::from_millis(700), result.to_string()),
+        "shows" => {
+            let mut shown = result;
+            shown["cacheScope"] = "public".into();
+            Scene::Result(shown.to_string())
+        }
         "breaks" => {
             fails.store(true, Ordering::SeqCst);
             Scene::Result(result.to_string())
@@ -240,7 +246,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// With a policy, unless that is empty.
+    /// With a policy, unless that is empty. What the server says of its tools is believed.
     pub(super) async fn start(ttl: u64, scope: &'static str, policy: &str, general: &str) -> Self {
         let key = SigningKey::es256("k").unwrap();
         let provider = IdentityProvider::start(Discovery::OAuth, &[&key])
@@ -258,7 +264,7 @@ impl Rig {
             "auth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\n{policy}{general}",
             provider.issuer(),
         );
-        let gateway = gateway(&yaml(&server, &general, "")).await;
+        let gateway = gateway(&yaml(&server, &general, ", trust_annotations: true")).await;
         Self {
             claims: provider.claims(RESOURCE, "", SystemClock.now().as_secs()),
             _provider: provider,
