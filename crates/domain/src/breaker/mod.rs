@@ -16,7 +16,7 @@ mod shared;
 mod window;
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -108,6 +108,8 @@ pub enum Verdict {
 pub struct Pass {
     /// The half-open phase that it probes for.
     probes: Option<u64>,
+    /// How often the breaker had closed before.
+    closings: u64,
 }
 
 impl Pass {
@@ -168,6 +170,8 @@ pub struct Breaker {
     row: Row,
     /// Whether calls pass without a look at the rest.
     is_closed: AtomicBool,
+    /// How often it has closed, by whatever. What was let pass before says nothing of what is now.
+    closings: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -213,6 +217,7 @@ impl Breaker {
             window: Window::new(rules.window),
             row: Row::default(),
             is_closed: AtomicBool::new(true),
+            closings: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 phase: Phase::Closed,
                 forced: None,
@@ -233,11 +238,11 @@ impl Breaker {
     /// [`Refused`] where it may not.
     pub fn admit(&self, now: Duration) -> Result<Pass, Refused> {
         if self.is_closed.load(Ordering::Acquire) {
-            return Ok(Pass { probes: None });
+            return Ok(self.pass(None));
         }
         let mut inner = self.inner.lock();
         match inner.forced {
-            Some(Forced::Closed) => return Ok(Pass { probes: None }),
+            Some(Forced::Closed) => return Ok(self.pass(None)),
             Some(Forced::Open) => return Err(Refused { retry_after: None }),
             None => {}
         }
@@ -254,7 +259,7 @@ impl Breaker {
         }
         let (latest, pause) = (inner.latest, self.pause(inner.times));
         match &mut inner.phase {
-            Phase::Closed => Ok(Pass { probes: None }),
+            Phase::Closed => Ok(self.pass(None)),
             Phase::Open { until } => Err(Refused {
                 retry_after: Some(until.saturating_sub(now)),
             }),
@@ -276,9 +281,7 @@ impl Breaker {
                     });
                 }
                 *under_way += 1;
-                Ok(Pass {
-                    probes: Some(latest),
-                })
+                Ok(self.pass(Some(latest)))
             }
         }
     }
@@ -294,7 +297,9 @@ impl Breaker {
         if let Some(of) = pass.probes {
             return self.probed(of, verdict, slow, now);
         }
-        if verdict == Verdict::Unknown {
+        // One that has waited for what hung does not open what is back.
+        let is_of_before = pass.closings != self.closings.load(Ordering::Acquire);
+        if is_of_before || verdict == Verdict::Unknown {
             return None;
         }
         self.window.count(now, failed, slow);
@@ -318,9 +323,7 @@ impl Breaker {
         inner.forced = forced;
         if forced == Some(Forced::Closed) {
             // What there was before it is decided again by what comes then.
-            inner.phase = Phase::Closed;
-            inner.times = 0;
-            self.window.clear();
+            self.close(&mut inner);
         }
         self.settle(&inner);
     }
@@ -377,16 +380,31 @@ impl Breaker {
                 if *succeeded < self.rules.probes.max(1) {
                     return None;
                 }
-                inner.phase = Phase::Closed;
-                inner.times = 0;
                 inner.closed += 1;
-                self.window.clear();
+                self.close(&mut inner);
                 self.row.end(now);
-                self.settle(&inner);
                 Some(State::Closed)
             }
             Verdict::Answered(_) | Verdict::Failed => Some(self.open(&mut inner, now)),
         }
+    }
+
+    fn pass(&self, probes: Option<u64>) -> Pass {
+        Pass {
+            probes,
+            closings: self.closings.load(Ordering::Acquire),
+        }
+    }
+
+    /// Begins anew: what was counted before does not count any more.
+    fn close(&self, inner: &mut Inner) {
+        inner.phase = Phase::Closed;
+        inner.times = 0;
+        inner.wanted = false;
+        self.window.clear();
+        self.row.clear();
+        self.closings.fetch_add(1, Ordering::AcqRel);
+        self.settle(inner);
     }
 
     fn half_open(&self, inner: &mut Inner, now: Duration) {

@@ -29,6 +29,11 @@ impl Row {
         }
     }
 
+    /// Forgets all failures.
+    pub(super) fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// Counts a failure. How many there are in a row; 0 where something has succeeded just now.
     pub(super) fn grow(&self, now: Duration) -> u64 {
         let more = |kept: u64| (kept & MOST < MOST).then_some(kept + 1);

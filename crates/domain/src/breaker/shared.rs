@@ -86,11 +86,7 @@ impl Breaker {
         if matches!(inner.phase, Phase::Closed) {
             return;
         }
-        inner.phase = Phase::Closed;
-        inner.times = 0;
-        inner.wanted = false;
-        self.window.clear();
-        self.settle(&inner);
+        self.close(&mut inner);
     }
 }
 

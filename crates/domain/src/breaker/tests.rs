@@ -127,6 +127,47 @@ fn what_fails_at_once_between_others_that_do_not_opens_nothing() {
     }
 }
 
+/// A server hangs, and comes back: those who have waited for it since say so when their time is over.
+#[test]
+fn what_was_asked_before_it_closed_says_nothing_of_what_is_now() {
+    let rules = Rules {
+        in_a_row: 3,
+        ..RULES
+    };
+    let forced = |breaker: &Breaker| {
+        breaker.force(Some(Forced::Closed));
+        breaker.force(None);
+    };
+    let probed = |breaker: &Breaker| {
+        for _ in 0..2 {
+            call(breaker, QUICK, secs(5));
+        }
+    };
+    let with_others = |breaker: &Breaker| breaker.close_with_others();
+    let ways: [&dyn Fn(&Breaker); 3] = [&forced, &probed, &with_others];
+    for close in ways {
+        let breaker = Breaker::new(rules);
+        let waiting: Vec<Pass> = (0..10)
+            .map(|_| breaker.admit(secs(0)).expect("it passes"))
+            .collect();
+        for _ in 0..4 {
+            call(&breaker, Verdict::Failed, secs(0));
+            if state(&breaker, secs(0)) == State::Open {
+                break;
+            }
+        }
+        close(&breaker);
+        assert_eq!(state(&breaker, secs(5)), State::Closed);
+        for pass in waiting {
+            assert_eq!(breaker.note(pass, Verdict::Failed, secs(20)), None);
+        }
+        // What is asked since does.
+        assert_eq!(call(&breaker, Verdict::Failed, secs(20)), None);
+        call(&breaker, Verdict::Failed, secs(20));
+        assert_eq!(call(&breaker, Verdict::Failed, secs(20)), Some(State::Open));
+    }
+}
+
 #[test]
 fn probes_that_take_long_are_in_nobodys_way_where_others_are_good() {
     let breaker = Breaker::new(Rules {

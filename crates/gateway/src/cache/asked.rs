@@ -19,6 +19,8 @@ pub(crate) struct Asked {
     pub resource: Option<ByteString>,
     /// Of the server as it is configured: gateways that have it otherwise keep nothing for each other.
     pub fingerprint: [u8; 32],
+    /// Of the headers that it is asked with: the same holds for these.
+    pub headers: [u8; 32],
     /// Made when they are first needed: mostly nothing has changed.
     pub tags: OnceLock<Tags>,
 }

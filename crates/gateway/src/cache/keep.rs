@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
-use mcp_ultra_domain::cache::{Freshness, Hints};
+use mcp_ultra_domain::cache::{Freshness, Hints, Kind};
 use mcp_ultra_protocol::{Era, Outcome, json::Object};
+use parking_lot::Mutex;
 
 use super::{
     Asked, Entry, Place,
@@ -27,6 +28,9 @@ pub(crate) struct Keep {
     pub era: Era,
     /// When the server is asked, since the Unix epoch.
     pub since: Duration,
+    /// How long it was waited before for others who ask for the same, or have the answer: that is part
+    /// of the time that the call may take.
+    pub waited: Duration,
     /// The moment that the answer is of.
     pub moment: u64,
     /// What the server says of the answer, where it has said it in its own form.
@@ -34,7 +38,7 @@ pub(crate) struct Keep {
     /// The answer depends on more than was asked.
     pub spoiled: AtomicBool,
     /// Those who wait for the answer, if anybody does.
-    pub flight: Option<Flight>,
+    pub flight: Mutex<Option<Flight>>,
     /// What may be given where the server fails.
     pub stale: Option<Arc<Entry>>,
     /// Where it is kept for other gateways, if it is.
@@ -65,9 +69,19 @@ impl Keep {
         }
     }
 
-    /// The caller was told or asked something on the way: the answer alone would not be the same.
+    /// The caller was told or asked something on the way: the answer alone would not be the same. Who
+    /// waits for it asks for themselves, and not only when the client has read or answered that.
     pub(crate) fn spoil(&self) {
-        self.spoiled.store(true, Ordering::Relaxed);
+        if !self.spoiled.swap(true, Ordering::Relaxed) {
+            self.land(Landed::NotKept);
+        }
+    }
+
+    fn land(&self, landed: Landed) {
+        let flight = self.flight.lock().take();
+        if let Some(flight) = flight {
+            flight.land(landed);
+        }
     }
 
     /// Takes the answer that its caller gets; `whole` where that is all of the response.
@@ -78,15 +92,16 @@ impl Keep {
             Outcome::Result(result) if whole => self.entry(result).map(Arc::new),
             _ => None,
         };
+        if entry.is_none() && matches!(outcome, Outcome::Result(_)) {
+            cache.experience.note(&self.asked.keys.own, None);
+        }
         let kept = entry.filter(|entry| cache.keep(&self.asked, entry, now));
         if kept.is_some() {
             let took = now.saturating_sub(self.since);
             cache.experience.note(&self.asked.keys.own, Some(took));
         }
         self.keep_for_others(kept.clone());
-        if let Some(flight) = self.flight.take() {
-            flight.land(kept.map_or(Landed::NotKept, Landed::Kept));
-        }
+        self.land(kept.map_or(Landed::NotKept, Landed::Kept));
     }
 
     fn entry(&self, result: &str) -> Option<Entry> {
@@ -101,19 +116,17 @@ impl Keep {
             return None;
         }
         let hints = self.hints.get().copied().unwrap_or_default();
+        let kind = self.asked.kind;
+        // A server says it of resources: what another answer says lets nobody else have it.
+        let is_public = hints.is_public && kind == Kind::Resource;
         let hints = Hints {
-            is_public: hints.is_public && self.asked.keys.common.is_some(),
+            is_public: is_public && self.asked.keys.common.is_some(),
             ..hints
         };
-        let kind = self.asked.kind;
-        let lasts = self.freshness.lasts(kind, hints, random::number());
-        if lasts.is_none() {
-            let experience = &self.gateway.cache.experience;
-            experience.note(&self.asked.keys.own, None);
-        }
+        let lasts = self.freshness.lasts(kind, hints, random::number())?;
         let times = Times {
             asked: self.since,
-            lasts: lasts?,
+            lasts,
             stale: self.freshness.stale,
             moment: self.moment,
         };

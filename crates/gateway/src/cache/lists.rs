@@ -71,7 +71,11 @@ impl Shared {
         let is_own = settings
             .credentials_kind()
             .is_none_or(|kind| kind == CredentialsKind::ClientCredentials);
-        let name = || self.vault.name(&[b"lists", settings.fingerprint()]);
+        let name = || {
+            let asked_with = settings.asked_with();
+            self.vault
+                .name(&[b"lists", settings.fingerprint(), &asked_with])
+        };
         is_own.then(|| (self.group(upstream.name()), name()))
     }
 }

@@ -36,7 +36,7 @@ impl Marks {
     }
 
     /// Whether anything was asked of that server which might be kept.
-    pub(super) fn knows(&self, server: &str) -> bool {
+    fn knows(&self, server: &str) -> bool {
         self.servers.read().contains_key(server)
     }
 

@@ -87,11 +87,6 @@ impl Cache {
         self.marks.moment(server)
     }
 
-    /// Whether that server was ever asked for something that might be kept.
-    pub(crate) fn knows(&self, server: &str) -> bool {
-        self.marks.knows(server)
-    }
-
     /// What is kept for a request, for its caller or for everyone, unless it is outdated. It may be
     /// too old at `now` to be given, but where the server fails.
     pub(crate) fn find(&self, asked: &Asked, now: Duration) -> Option<Arc<Entry>> {

@@ -1,4 +1,7 @@
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use mcp_ultra_config::{CacheSection, CacheTtls, Config};
 use mcp_ultra_domain::cache::{Freshness, Kind};
@@ -26,6 +29,15 @@ impl Rules {
             largest: config.cache.largest.as_usize(),
             shared: config.cache.shared,
         }
+    }
+
+    /// The servers for which something else held `before`.
+    pub(crate) fn changed_since(&self, before: &Self) -> Vec<Arc<str>> {
+        let all: BTreeSet<&String> = self.servers.keys().chain(before.servers.keys()).collect();
+        let changed = all
+            .into_iter()
+            .filter(|server| self.of(server) != before.of(server));
+        changed.map(|server| server.as_str().into()).collect()
     }
 
     /// What holds for a server; `None` where nothing of it is kept.

@@ -83,13 +83,13 @@ impl Shared {
     }
 
     /// Looks for an answer of `moment` that is fresh at `now`. Where another gateway asks the server
-    /// for it just now, that is waited for, if `waits`.
+    /// for it just now, that is waited for, if at all for no longer than `patience`.
     pub(crate) async fn find(
         &self,
         asked: &Asked,
         moment: u64,
         now: impl Fn() -> Duration,
-        waits: bool,
+        patience: Option<Duration>,
     ) -> Found {
         let begun = tokio::time::Instant::now();
         let mut pause = LOOK.0;
@@ -100,16 +100,16 @@ impl Shared {
             if let Some(entry) = entry.filter(|entry| entry.is_fresh(now())) {
                 return Found::Kept(Arc::new(entry));
             }
-            if !waits {
+            let Some(patience) = patience else {
                 return Found::Missing(Some(Box::new(place)));
-            }
+            };
             let number = self.claims.fetch_add(1, Ordering::Relaxed);
             let owner = format!("{}-{number}", self.owner);
             let claim = self
                 .store
                 .claim(&place.group, &place.names[0], &owner, CLAIM);
             place.claimed = claim.await;
-            if place.claimed || begun.elapsed() >= PATIENCE {
+            if place.claimed || begun.elapsed() >= PATIENCE.min(patience) {
                 return Found::Missing(Some(Box::new(place)));
             }
             tokio::time::sleep(pause).await;
@@ -197,8 +197,8 @@ impl Shared {
     }
 
     fn key(&self, asked: &Asked, key: &Key) -> String {
-        self.vault
-            .name(&[b"answer", &asked.fingerprint, key.digest()])
+        let (server, headers) = (&asked.fingerprint, &asked.headers);
+        self.vault.name(&[b"answer", server, headers, key.digest()])
     }
 }
 

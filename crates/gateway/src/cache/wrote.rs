@@ -1,9 +1,6 @@
 use std::sync::Arc;
 
-use mcp_ultra_domain::{
-    Principal,
-    cache::{Outdated, bucket},
-};
+use mcp_ultra_domain::Principal;
 
 use crate::Gateway;
 
@@ -25,10 +22,6 @@ impl std::fmt::Debug for Wrote {
 
 impl Drop for Wrote {
     fn drop(&mut self) {
-        let what = Outdated::Written {
-            subject: bucket(self.principal.id()),
-            tenant: bucket(self.principal.tenant()),
-        };
-        self.gateway.outdate(&self.server, what);
+        self.gateway.written(&self.server, &self.principal);
     }
 }

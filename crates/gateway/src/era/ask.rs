@@ -37,6 +37,10 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             talk.note_mismatch(&response.outcome);
             let kind = outcome_of(&response.outcome);
             reply.hint(&response.outcome);
+            if is_of_another_kind(&response.outcome) {
+                // Its client is not told so.
+                reply.spoil();
+            }
             let original = response.has_more().then(|| response.clone());
             let outcome = inbound::aged(&talk.routed, response.outcome);
             reply.finish(original.as_ref(), &outcome).await;
@@ -75,6 +79,11 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         ))
         .await;
     Outcome::Failed("protocol")
+}
+
+/// Whether an answer is neither the result nor asks for input.
+fn is_of_another_kind(answer: &Answer) -> bool {
+    matches!(answer, Answer::Result(result) if inbound::kind(result) == inbound::Kind::Other)
 }
 
 /// Makes the call again with what was asked for, in the time that the upstream has for it.

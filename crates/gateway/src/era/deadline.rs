@@ -14,21 +14,27 @@ pub(super) struct Deadline {
     at: Instant,
     last: Instant,
     began: Instant,
+    /// The time that the upstream has in all.
+    limit: Duration,
     /// How long people have been waited for.
     waited: Duration,
+    /// How long the client has not taken what was sent to it, while the time of the upstream ran.
+    held: Duration,
     paused: Option<Instant>,
 }
 
 impl Deadline {
-    /// `limit` from now.
-    pub(super) fn after(limit: Duration) -> Self {
+    /// `limit` from now, of which so long was `used` before the upstream is asked.
+    pub(super) fn after(limit: Duration, used: Duration) -> Self {
         let began = Instant::now();
-        let at = began + limit;
+        let at = began + limit.saturating_sub(used);
         Self {
             at,
             last: at + MAX_WAIT,
             began,
+            limit,
             waited: Duration::ZERO,
+            held: Duration::ZERO,
             paused: None,
         }
     }
@@ -50,10 +56,24 @@ impl Deadline {
         true
     }
 
+    /// The client has not taken what was sent to it since then. That ends no later because of it, but is
+    /// nothing that the upstream has taken.
+    pub(super) fn held_since(&mut self, since: Instant) {
+        if self.paused.is_none() {
+            self.held += since.elapsed();
+        }
+    }
+
     /// How long the upstream has taken so far.
     pub(super) fn spent(&self) -> Duration {
         let now = self.paused.unwrap_or_else(Instant::now);
-        (now - self.began).saturating_sub(self.waited)
+        (now - self.began).saturating_sub(self.waited + self.held)
+    }
+
+    /// Whether the upstream had nearly all of the time: else a call that has taken too long says nothing
+    /// of it.
+    pub(super) fn is_the_upstreams(&self) -> bool {
+        self.spent() >= self.limit / 10 * 9
     }
 
     /// Completes when the call has taken too long.
@@ -74,7 +94,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_of_people_is_not_the_upstreams() {
         let start = Instant::now();
-        let mut deadline = Deadline::after(Duration::from_mins(5));
+        let mut deadline = Deadline::after(Duration::from_mins(5), Duration::ZERO);
         tokio::time::sleep(Duration::from_secs(100)).await;
         deadline.pause();
         deadline.pause();
@@ -85,12 +105,39 @@ mod tests {
         assert_eq!(deadline.spent().as_secs(), 101);
         deadline.reached().await;
         assert_eq!(start.elapsed().as_secs(), 900);
+        assert!(deadline.is_the_upstreams());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_clients_is_not_the_upstreams_and_ends_all_the_same() {
+        let (limit, seconds) = (Duration::from_mins(5), Duration::from_secs);
+        let start = Instant::now();
+        let mut deadline = Deadline::after(limit, Duration::ZERO);
+        tokio::time::sleep(seconds(10)).await;
+        let since = Instant::now();
+        tokio::time::sleep(seconds(50)).await;
+        deadline.held_since(since);
+        assert_eq!(deadline.spent(), seconds(10));
+        // What a client does not read while a person thinks is counted once.
+        deadline.pause();
+        let since = Instant::now();
+        tokio::time::sleep(seconds(20)).await;
+        deadline.held_since(since);
+        deadline.resume();
+        assert_eq!(deadline.spent(), seconds(10));
+        deadline.reached().await;
+        assert_eq!(start.elapsed(), limit + seconds(20));
+        assert!(!deadline.is_the_upstreams());
+        let late = Deadline::after(limit, seconds(290));
+        late.reached().await;
+        assert_eq!(late.spent(), seconds(10));
+        assert!(!late.is_the_upstreams());
     }
 
     #[tokio::test(start_paused = true)]
     async fn waiting_for_people_has_an_end() {
         let start = Instant::now();
-        let mut deadline = Deadline::after(Duration::from_mins(5));
+        let mut deadline = Deadline::after(Duration::from_mins(5), Duration::ZERO);
         deadline.pause();
         deadline.reached().await;
         assert_eq!(start.elapsed(), MAX_WAIT + Duration::from_mins(5));

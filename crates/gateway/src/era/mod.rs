@@ -28,6 +28,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use mcp_ultra_edge::credentials::CredentialError;
 use mcp_ultra_protocol::{Era, Id, Notification, Outcome as Answer, Response, WireError, error};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -62,6 +63,11 @@ pub(crate) async fn converse(gateway: &Arc<Gateway>, routed: Box<Routed>, reply:
             return Outcome::Error;
         }
     };
+    // It has waited for others who ask for the same.
+    if reply.waited() >= routed.upstream.settings().call_timeout {
+        let error = timed_out(&routed);
+        return fail(gateway, &routed, &error, reply).await;
+    }
     // Held for as long as the call is with the upstream (`limits.calls_per_server`).
     let Some(_place) = routed.upstream.enter() else {
         return fail(gateway, &routed, &UpstreamError::Busy, reply).await;
@@ -119,13 +125,19 @@ async fn in_flight(
     cancelled: Option<CancellationToken>,
     mut trial: Trial,
 ) -> Outcome {
-    let deadline = Deadline::after(routed.upstream.settings().call_timeout);
+    let limit = routed.upstream.settings().call_timeout;
+    let deadline = Deadline::after(limit, reply.waited());
     let opened = tokio::select! {
         biased;
         opened = open_or_retry(gateway, &routed, &mut trial) => opened,
         () = reply.gone(), if cancelled.is_none() => return Outcome::Cancelled,
         () = cancellation(cancelled.as_ref()) => return Outcome::Cancelled,
-        () = deadline.reached() => Err(timed_out(&routed)),
+        () = deadline.reached() => {
+            if !deadline.is_the_upstreams() {
+                trial.says_nothing();
+            }
+            Err(timed_out(&routed))
+        }
     };
     let (exchange, target) = match opened {
         Ok(opened) => opened,
@@ -223,7 +235,7 @@ impl Talk {
             event = self.exchange.next() => event.map_err(Ended::Failed),
             () = reply.gone(), if self.cancelled.is_none() => Err(Ended::Cancelled),
             () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
-            () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
+            () = self.deadline.reached() => Err(self.late()),
         };
         match &next {
             Ok(event) => self.heard(event),
@@ -231,6 +243,14 @@ impl Talk {
             Err(Ended::Cancelled) => {}
         }
         next
+    }
+
+    /// The call has taken too long, which says something of the upstream only where it had that time.
+    fn late(&mut self) -> Ended {
+        if !self.deadline.is_the_upstreams() {
+            self.trial.says_nothing();
+        }
+        Ended::Failed(timed_out(&self.routed))
     }
 
     /// Its first answer says how the upstream is.
@@ -257,13 +277,16 @@ impl Talk {
     /// Sends a message to the client. One that reads slowly slows its call down, but can neither
     /// keep it from being cancelled nor make it last longer than it may. `false` where it is gone:
     /// that ends the call of a modern client where the next event is awaited.
-    async fn tell(&self, reply: &Reply, text: ByteString) -> Result<bool, Ended> {
-        tokio::select! {
+    async fn tell(&mut self, reply: &Reply, text: ByteString) -> Result<bool, Ended> {
+        let since = Instant::now();
+        let told = tokio::select! {
             biased;
             told = reply.message(text) => Ok(told),
             () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
             () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
-        }
+        };
+        self.deadline.held_since(since);
+        told
     }
 
     /// Passes an answer of the client on to the upstream, in the time that the upstream has for the
@@ -274,7 +297,7 @@ impl Talk {
             biased;
             passed = self.exchange.answer(answer) => passed.map_err(Ended::Failed),
             () = cancellation(self.cancelled.as_ref()) => Err(Ended::Cancelled),
-            () = self.deadline.reached() => Err(Ended::Failed(timed_out(&self.routed))),
+            () = self.deadline.reached() => Err(self.late()),
         };
         if was_paused {
             self.deadline.pause();

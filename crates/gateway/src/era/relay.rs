@@ -2,6 +2,7 @@
 
 use bytestring::ByteString;
 use mcp_ultra_protocol::{Era, Outcome as Answer, Request, Response};
+use tokio::time::Instant;
 
 use super::{
     Ended, Talk,
@@ -29,7 +30,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
         match event {
             Ok(Event::Notification(notification)) if notification.cancels().is_some() => {
                 if let Some(told) = asked.withdraw(&notification)
-                    && let Err(ended) = tell_asked(&talk, &reply, told).await
+                    && let Err(ended) = tell_asked(&mut talk, &reply, told).await
                 {
                     return talk.end(ended, reply).await;
                 }
@@ -97,7 +98,7 @@ pub(super) fn outcome_of(answer: &Answer) -> Outcome {
 
 /// Tells the client of a question that it has been asked, where that was: on the stream of the
 /// call, or on the one of its session.
-async fn tell_asked(talk: &Talk, reply: &Reply, text: ByteString) -> Result<(), Ended> {
+async fn tell_asked(talk: &mut Talk, reply: &Reply, text: ByteString) -> Result<(), Ended> {
     let told = talk.tell(reply, text.clone()).await?;
     if let Some(session) = talk.routed.call.caller.session.as_ref().filter(|_| !told) {
         session.push(text);
@@ -125,10 +126,13 @@ async fn ask_caller(
         talk.refuse(&request.id, &why).await;
         return Ok(None);
     }
-    tokio::select! {
+    let since = Instant::now();
+    let asked = tokio::select! {
         biased;
         asked = session.ask(&request.method, request.params.as_deref(), Some(reply)) => Ok(Some(asked)),
         () = super::cancellation(talk.cancelled.as_ref()) => Err(Ended::Cancelled),
         () = talk.deadline.reached() => Err(Ended::Failed(super::timed_out(&talk.routed))),
-    }
+    };
+    talk.deadline.held_since(since);
+    asked
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mcp_ultra_domain::{
-    Announcement,
+    Announcement, Principal,
     cache::{self, Kind, Outdated, Tag},
     catalog,
 };
@@ -52,6 +52,24 @@ impl Gateway {
         // Without one, any may be meant.
         let what = uri.map_or(Tag::Kind(Kind::Resource), Tag::Resource);
         self.outdate(upstream.name(), Outdated::Tagged(what));
+    }
+
+    /// Somebody may have changed something at a server: what they could see that by is outdated.
+    pub(crate) fn written(&self, server: &Arc<str>, principal: &Principal) {
+        let what = Outdated::Written {
+            subject: cache::bucket(principal.id()),
+            tenant: cache::bucket(principal.tenant()),
+        };
+        self.outdate(server, what);
+    }
+
+    /// A server tells somebody of their task, which may have changed something since they asked for it.
+    pub(crate) fn task_changed(&self, server: &Arc<str>, principal: &Principal) {
+        let settings = self.settings();
+        let freshness = settings.cache.of(server);
+        if freshness.is_some_and(|freshness| freshness.writes_outdate) {
+            self.written(server, principal);
+        }
     }
 
     /// Answers of a server are outdated, here and at all other gateways, unless nothing of it is kept.

@@ -41,6 +41,7 @@ impl Gateway {
         *running = config.clone();
         let settings = Settings::new(config, lock);
         let pins_differ = *settings.pinning != *self.settings().pinning;
+        let kept_otherwise = settings.cache.changed_since(&self.settings().cache);
         self.settings.store(Arc::new(settings));
         let before = self.snapshot();
         for old in &before.upstreams {
@@ -58,6 +59,11 @@ impl Gateway {
         self.cache.resize(&config.cache);
         for name in others {
             self.outdate(&name.into(), Outdated::All);
+        }
+        // It may be good for longer than it may be now; and where nothing is kept, nothing is noted of
+        // what changes.
+        for name in kept_otherwise {
+            self.outdate_in_any_case(&name, Outdated::All);
         }
         self.tell_of_expired_flags();
         let names = config.enabled_servers().map(|server| &*server.name);

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use mcp_ultra_domain::catalog::Kind;
+use mcp_ultra_domain::{
+    cache::{self, Outdated, Tag},
+    catalog::Kind,
+};
 use mcp_ultra_protocol::{
     Era, Method, Notification, Outcome, Request, WireError,
     json::{self, Object},
@@ -23,7 +26,7 @@ use crate::{
         authorize::{self, Permitted},
         route,
     },
-    upstream::{Behalf, OnBehalf, UpstreamError},
+    upstream::{Behalf, OnBehalf, Upstream, UpstreamError},
 };
 
 /// How many resources one session may be subscribed to.
@@ -154,17 +157,31 @@ async fn relay(
             () = gateway.draining() => break,
             heard = feed.next() => heard,
         };
-        let updated = match heard {
-            Heard::Notification(update) => update.method == UPDATED,
-            // It may be another one by now.
-            Heard::Again => true,
-        };
+        let updated = outdates(&gateway, feed.upstream(), &heard);
         if updated && authorize::hears_of_resource(&gateway, &session.viewer(), &public) {
             let params = format!("{{\"uri\":{}}}", json::quote(&public));
             session.push(Notification::new(UPDATED, Some(&params)).text);
         }
     }
     feed.close().await;
+}
+
+/// Marks what is kept of a resource as outdated, before anybody is told, where it may be another one by
+/// what was heard; whether it may.
+fn outdates(gateway: &Gateway, upstream: &Upstream, heard: &Heard) -> bool {
+    match heard {
+        Heard::Notification(update) if update.method == UPDATED => {
+            gateway.resource_outdated(upstream, update);
+            true
+        }
+        Heard::Notification(_) => false,
+        // What it was told meanwhile was told to nobody.
+        Heard::Again => {
+            let any = Outdated::Tagged(Tag::Kind(cache::Kind::Resource));
+            gateway.outdate(upstream.name(), any);
+            true
+        }
+    }
 }
 
 /// The request of a session that nobody has sent: `method` of one resource.

@@ -12,6 +12,9 @@ use crate::{
     Gateway, access::Viewer, call::Routed, pipeline::Refusal, stages::authorize, upstream::Behalf,
 };
 
+/// The notification that tells of a task.
+const TASK: &str = "notifications/tasks";
+
 /// How many requests one stream has in flight with one upstream for what it watches there.
 pub(super) const AT_ONCE: usize = 4;
 
@@ -63,8 +66,11 @@ impl Watch {
     ) -> Vec<Notification> {
         match heard {
             Heard::Notification(update) => {
-                if update.method == UPDATED {
-                    gateway.resource_outdated(self.feed.upstream(), update);
+                let upstream = self.feed.upstream();
+                match &*update.method {
+                    UPDATED => gateway.resource_outdated(upstream, update),
+                    TASK => gateway.task_changed(upstream.name(), &viewer.principal),
+                    _ => {}
                 }
                 let told = self.public_update(gateway, viewer, id, update);
                 told.into_iter().collect()
@@ -96,7 +102,7 @@ impl Watch {
                 let uri = self.naming.public_uri(&uri);
                 authorize::hears_of_resource(gateway, viewer, &uri).then(|| updated(id, &uri))
             }
-            "notifications/tasks" => {
+            TASK => {
                 let sealed = self.tasks.get(&*params.get_str("taskId")?)?;
                 if !authorize::hears_of_task(gateway, viewer, sealed) {
                     return None;

@@ -177,6 +177,13 @@ impl Reply {
         }
     }
 
+    /// How long it was waited for others who ask for the same, or have the answer.
+    pub(crate) fn waited(&self) -> Duration {
+        self.keep
+            .as_ref()
+            .map_or(Duration::ZERO, |keep| keep.waited)
+    }
+
     /// The result that is kept for the case that the upstream has failed, if there is one.
     pub(crate) fn stale(&mut self) -> Option<String> {
         self.keep.take()?.stale()

@@ -11,6 +11,8 @@ use mcp_ultra_domain::{
     catalog::Effect,
 };
 use mcp_ultra_protocol::{Era, Method};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{authorize::Permitted, protect::Protected};
 use crate::{
@@ -122,17 +124,13 @@ fn writing(gateway: &Arc<Gateway>, freshness: &Freshness, routed: &Routed, reply
         ToolsCall | TasksGet | TasksUpdate | TasksCancel
     );
     let may_change = freshness.writes_outdate && is_of_tool && !reads_alone(routed);
-    let keeps = freshness.keeps_any_unasked();
-    if !may_change || !(keeps || upstream.has_resources()) || is_granted(routed) {
+    // A server of an earlier revision says nothing.
+    let says =
+        || upstream.has_resources() && upstream.known_era_for(Era::Modern) != Some(Era::Legacy);
+    if !may_change || !(freshness.keeps_any_unasked() || says()) || is_granted(routed) {
         return reply;
     }
-    let is_kept_elsewhere = || {
-        let says = || upstream.known_era_for(Era::Modern) != Some(Era::Legacy);
-        gateway.cache.others.is_some() && (keeps || says())
-    };
-    if !gateway.cache.knows(upstream.name()) && !is_kept_elsewhere() {
-        return reply;
-    }
+    // Also where nothing was kept yet: somebody may ask for something while this is under way.
     reply.writing(Box::new(Wrote {
         gateway: gateway.clone(),
         server: upstream.name().clone(),
@@ -150,12 +148,13 @@ async fn look(
     reply: Reply,
 ) -> Looked {
     let (kind, cache) = (what.kind, &gateway.cache);
+    let begun = Instant::now();
     let worth = cache.worth(&asked);
     let mut flight = None;
     if worth != Worth::Nothing {
         // What was everyone's before is asked for once for everyone.
         let was_public = known.as_ref().is_some_and(|entry| entry.is_public);
-        match join(gateway, routed, &asked, was_public, &reply).await {
+        match join(gateway, routed, &asked, was_public, begun, &reply).await {
             Company::Alone => {}
             Company::First(first) => flight = Some(first),
             Company::Given(entry) => {
@@ -178,8 +177,14 @@ async fn look(
         .filter(|_| what.shared && flight.is_some());
     let mut place = None;
     if let Some(shared) = shared {
-        let waits = worth == Worth::WaitingForAll;
-        let finding = shared.find(&asked, moment, || gateway.clock.now(), waits);
+        // Of what is left, half is for the server.
+        let left = routed
+            .upstream
+            .settings()
+            .call_timeout
+            .saturating_sub(begun.elapsed());
+        let patience = (worth == Worth::WaitingForAll).then_some(left / 2);
+        let finding = shared.find(&asked, moment, || gateway.clock.now(), patience);
         match unless_cancelled(routed, &reply, finding).await {
             Some(Found::Kept(entry)) => {
                 cache.keep(&asked, &entry, gateway.clock.now());
@@ -198,10 +203,11 @@ async fn look(
         largest: what.largest,
         era: routed.call.caller.era(),
         since: gateway.clock.now(),
+        waited: begun.elapsed(),
         moment,
         hints: OnceLock::new(),
         spoiled: AtomicBool::new(false),
-        flight,
+        flight: Mutex::new(flight),
         stale: known,
         place,
     })))
@@ -231,6 +237,7 @@ async fn join(
     routed: &Routed,
     asked: &Asked,
     was_public: bool,
+    begun: Instant,
     reply: &Reply,
 ) -> Company {
     let common = asked.keys.common.filter(|_| was_public);
@@ -240,8 +247,9 @@ async fn join(
             Joined::First(flight) => return Company::First(flight),
             Joined::Waits(waiting) => waiting,
         };
-        // As long as a call may take.
-        let patience = routed.upstream.settings().call_timeout;
+        // As long as the call may take.
+        let limit = routed.upstream.settings().call_timeout;
+        let patience = limit.saturating_sub(begun.elapsed());
         let landed = tokio::time::timeout(patience, waiting.landed());
         match unless_cancelled(routed, reply, landed).await {
             Some(Ok(Landed::Kept(entry))) if is_for(gateway, asked, &key, &entry) => {
@@ -263,6 +271,7 @@ fn asked(snapshot: &Snapshot, routed: &Routed, kind: Kind) -> Option<Asked> {
         kind,
         resource: (kind == Kind::Resource).then(|| routed.original.clone()),
         fingerprint: *routed.upstream.settings().fingerprint(),
+        headers: routed.upstream.settings().asked_with(),
         tags: OnceLock::new(),
     })
 }

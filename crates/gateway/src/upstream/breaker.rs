@@ -118,6 +118,11 @@ impl Trial {
         }
     }
 
+    /// It has ended in a way that says nothing of the upstream.
+    pub(crate) fn says_nothing(&mut self) {
+        self.note(Verdict::Unknown);
+    }
+
     /// It ended with `error`.
     pub(crate) fn failed(&mut self, error: &UpstreamError) {
         self.note(if error.is_failure() {

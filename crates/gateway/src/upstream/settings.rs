@@ -1,9 +1,8 @@
 use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp_ultra_config::{
-    BreakerSection, Config, CredentialsKind, Extension, RetrySection, Upstream as Section,
+    BreakerSection, Config, CredentialsKind, Extension, RetrySection, Text, Upstream as Section,
 };
 use mcp_ultra_domain::{
     breaker::Rules,
@@ -12,6 +11,8 @@ use mcp_ultra_domain::{
 };
 use mcp_ultra_edge::{credentials::Credentials, outbound::UpstreamTls};
 use mcp_ultra_protocol::{Era, Version, names::Naming};
+
+use crate::cache::Parts;
 
 use super::{
     Hello, Means, Transport, UpstreamError,
@@ -228,10 +229,19 @@ impl Settings {
         })
     }
 
-    /// A digest of how it is configured, but for secrets and for what is kept of its answers: gateways
-    /// with the same one have the same server.
+    /// A digest of how it is configured, but for headers, the client secret and what is kept of its
+    /// answers: gateways with the same one have the same server.
     pub(crate) fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
+    }
+
+    /// A digest of the headers that requests to it have: gateways with the same one ask it as the same.
+    /// Another one once they have changed.
+    pub(crate) fn asked_with(&self) -> [u8; 32] {
+        match &self.reach {
+            Reach::Http(transport) => transport.asked_with(),
+            Reach::Stdio(_) => [0; 32],
+        }
     }
 
     /// Which access tokens requests to it are made with, where they are made with any.
@@ -277,16 +287,32 @@ impl Settings {
     }
 }
 
-/// Secrets are masked in it.
+/// As it is shown, references and what is masked stand for any value: those that say what the server is
+/// are added.
 fn fingerprint(section: &Section) -> [u8; 32] {
-    let section = Section {
+    let shown = Section {
         cache: None,
         ..section.clone()
     };
-    let text = serde_json::to_vec(&section).unwrap_or_default();
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, &text).as_ref());
-    bytes
+    let shown = serde_json::to_vec(&shown).unwrap_or_default();
+    let Section {
+        command,
+        args,
+        env,
+        cwd,
+        url,
+        ..
+    } = section;
+    let text = |text: &Option<Text>| {
+        text.as_ref()
+            .map_or(Vec::new(), |text| text.as_str().into())
+    };
+    let url = url.as_ref().map_or("", |url| url.url().as_str());
+    let (command, cwd) = (text(command), text(cwd));
+    let mut parts: Vec<&[u8]> = vec![&shown, url.as_bytes(), &command, &cwd];
+    parts.extend(args.iter().map(|arg| arg.as_str().as_bytes()));
+    parts.extend(env.values().map(|value| value.expose().as_bytes()));
+    Parts::digest("server", &parts)
 }
 
 fn breaker(section: &BreakerSection, call_timeout: Duration) -> Option<Rules> {

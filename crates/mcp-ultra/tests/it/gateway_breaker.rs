@@ -7,6 +7,7 @@ use mcp_ultra_testkit::{
     fixture::{Era, http},
     gateway::Gateway,
     raw::{Reply, legacy::Session, modern::Caller},
+    scripted::{Scene, Scripted},
 };
 use serde_json::json;
 
@@ -179,6 +180,44 @@ async fn the_time_of_people_opens_nothing() {
         }
         assert_eq!(state(&gateway, "fix").await, "closed", "{era:?}");
     }
+}
+
+/// What a tool says on its way, each time more than a client that does not read takes.
+fn tells() -> Scene {
+    const MESSAGES: usize = 64;
+    let told = |number: usize| {
+        let message = "x".repeat(256 * 1024);
+        // The token that the gateway asks for progress under is the id of the call.
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":$ID,"progress":{number},"message":"{message}"}}}}"#
+        )
+    };
+    let answer = r#"{"jsonrpc":"2.0","id":$ID,"result":{"resultType":"complete","content":[]}}"#;
+    let told = (1..=MESSAGES).map(told);
+    Scene::Events(told.chain([answer.to_owned()]).collect())
+}
+
+/// Nor while its client does not read what it has sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_slowly_opens_nothing() {
+    let tools = json!([{ "name": "tells", "inputSchema": { "type": "object" } }]);
+    let upstream = Scripted::start(tools, |seen| (seen.rpc() == "tools/call").then(tells));
+    let upstream = upstream.await.unwrap();
+    let rules = RULES.replace("slow_after: 300ms", "slow_after: 5s");
+    let yaml = only(&upstream.url(), &rules).replace("prefix: none", "prefix: none, era: modern");
+    let gateway = gateway(&yaml).await;
+    let caller = gateway.caller();
+    let slow = async || {
+        let params = json!({ "name": "tells", "arguments": {}, "_meta": { "progressToken": 1 } });
+        let prepared = caller.prepare("tools/call", params);
+        let answer = caller.send(prepared).await.unwrap();
+        // Much longer than all of it takes, however busy the machine is.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let body = answer.text().await.unwrap();
+        assert!(body.contains("\"resultType\":\"complete\""));
+    };
+    futures_util::future::join_all((0..4).map(|_| slow())).await;
+    assert_eq!(state(&gateway, "fix").await, "closed");
 }
 
 /// A call in the middle of which a person thinks for so long.

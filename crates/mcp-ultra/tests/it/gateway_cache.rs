@@ -3,10 +3,12 @@
 mod forgotten;
 mod registry;
 mod rig;
+mod rules;
 mod safety;
 mod shared;
 mod site;
 mod told;
+mod waiting;
 mod written;
 
 use std::time::{Duration, Instant};

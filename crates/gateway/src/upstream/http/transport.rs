@@ -15,7 +15,7 @@ use mcp_ultra_edge::{
 use mcp_ultra_protocol::{Version, headers};
 
 use super::{body::while_granted, reply::Reply, scope};
-use crate::upstream::UpstreamError;
+use crate::{cache::Parts, upstream::UpstreamError};
 
 /// How long the end of a session may take.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -26,13 +26,20 @@ pub struct HttpTransport {
     uri: Uri,
     /// What every request carries, the operator's own headers among it. Values may be secret, and
     /// change while calls are made.
-    headers: ArcSwap<HeaderMap>,
+    headers: ArcSwap<Headers>,
     /// The access tokens that requests are made with, where it needs any.
     credentials: Option<Credentials>,
     /// The largest message accepted, in bytes.
     max_message: usize,
     /// How long to wait for the head of a response, where that is less than the call may take.
     response_timeout: Option<Duration>,
+}
+
+/// What every request carries.
+struct Headers {
+    map: HeaderMap,
+    /// Of the operator's own.
+    digest: [u8; 32],
 }
 
 impl std::fmt::Debug for HttpTransport {
@@ -72,10 +79,13 @@ impl HttpTransport {
         for (name, value) in headers {
             all.append(name.clone(), value.clone());
         }
+        let own = headers.iter();
+        let own = own.flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        let digest = Parts::digest("headers", &own.collect::<Vec<_>>());
         Self {
             client,
             uri,
-            headers: ArcSwap::from_pointee(all),
+            headers: ArcSwap::from_pointee(Headers { map: all, digest }),
             credentials: None,
             max_message,
             response_timeout,
@@ -93,6 +103,11 @@ impl HttpTransport {
     /// Sends the headers of `other` with every request from now on.
     pub(in crate::upstream) fn take_headers_of(&self, other: &Self) {
         self.headers.store(other.headers.load_full());
+    }
+
+    /// A digest of the operator's own headers.
+    pub(in crate::upstream) fn asked_with(&self) -> [u8; 32] {
+        self.headers.load().digest
     }
 
     /// Gets access tokens with the client secret of `other` from now on.
@@ -207,7 +222,7 @@ impl HttpTransport {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
-        request.headers_mut().clone_from(&self.headers.load());
+        request.headers_mut().clone_from(&self.headers.load().map);
         request
     }
 

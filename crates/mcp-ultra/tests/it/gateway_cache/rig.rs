@@ -57,6 +57,10 @@ pub(super) async fn server_of(answers: Answers) -> Scripted {
         match &*seen.rpc() {
             "server/discover" => Some(discovered()),
             "resources/list" => Some(listed()),
+            "subscriptions/listen" if params["notifications"]["taskIds"].is_array() => {
+                Some(told_of_task())
+            }
+            "subscriptions/listen" => Some(told()),
             "resources/read" if fails.load(Ordering::SeqCst) => {
                 Some(Scene::Status(StatusCode::SERVICE_UNAVAILABLE))
             }
@@ -92,6 +96,9 @@ fn tools() -> Value {
         tool("touches", false),
         tool("breaks", false),
         tool("lists", false),
+        tool("takes", false),
+        tool("shows", true),
+        tool("begins", false),
     ])
 }
 
@@ -110,6 +117,32 @@ fn listed() -> Scene {
         .map(|uri| json!({ "uri": uri, "name": uri.trim_start_matches("test://") }));
     let result = json!({ "resultType": "complete", "ttlMs": 0, "cacheScope": "public", "resources": resources });
     Scene::Result(result.to_string())
+}
+
+fn event(method: &str, params: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string()
+}
+
+/// Whoever listens for a task is told that it has ended.
+fn told_of_task() -> Scene {
+    let agreed = json!({ "notifications": { "taskIds": ["t"] } });
+    let ended = json!({ "taskId": "t", "status": "completed" });
+    Scene::Events(vec![
+        event("notifications/subscriptions/acknowledged", &agreed),
+        event("notifications/tasks", &ended),
+    ])
+}
+
+/// Whoever listens is told that a was updated, and has to begin anew.
+fn told() -> Scene {
+    let agreed = json!({ "notifications": { "resourceSubscriptions": ["test://a"] } });
+    Scene::Events(vec![
+        event("notifications/subscriptions/acknowledged", &agreed),
+        event(
+            "notifications/resources/updated",
+            &json!({ "uri": "test://a" }),
+        ),
+    ])
 }
 
 fn content(answers: &Answers, uri: &str, count: usize) -> Scene {
@@ -143,6 +176,16 @@ fn called_with(fails: &AtomicBool, seen: &Seen, number: usize) -> Scene {
             r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#.into(),
             format!(r#"{{"jsonrpc":"2.0","id":$ID,"result":{result}}}"#),
         ]),
+        "begins" => {
+            let task = json!({ "resultType": "task", "taskId": "t", "status": "working" });
+            Scene::Result(task.to_string())
+        }
+        "takes" => Scene::Late(Duration::from_millis(700), result.to_string()),
+        "shows" => {
+            let mut shown = result;
+            shown["cacheScope"] = "public".into();
+            Scene::Result(shown.to_string())
+        }
         "breaks" => {
             fails.store(true, Ordering::SeqCst);
             Scene::Result(result.to_string())
@@ -203,7 +246,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// With a policy, unless that is empty.
+    /// With a policy, unless that is empty. What the server says of its tools is believed.
     pub(super) async fn start(ttl: u64, scope: &'static str, policy: &str, general: &str) -> Self {
         let key = SigningKey::es256("k").unwrap();
         let provider = IdentityProvider::start(Discovery::OAuth, &[&key])
@@ -221,7 +264,7 @@ impl Rig {
             "auth:\n  resource: {RESOURCE}\n  issuers: [{{ issuer: \"{}\" }}]\n  claims: {{ tenant: tenant }}\n{policy}{general}",
             provider.issuer(),
         );
-        let gateway = gateway(&yaml(&server, &general, "")).await;
+        let gateway = gateway(&yaml(&server, &general, ", trust_annotations: true")).await;
         Self {
             claims: provider.claims(RESOURCE, "", SystemClock.now().as_secs()),
             _provider: provider,

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{
     PRIVATE, PUBLIC,
     rig::{Answers, metric, read, reads, server_of, yaml},
+    site::reading,
     version,
 };
 use crate::{
@@ -199,7 +200,7 @@ async fn a_gateway_that_starts_has_the_lists_that_another_one_has_read() {
             .unwrap();
         reply.result()["tools"].as_array().unwrap().len()
     };
-    until("it is read", async || listed(&one).await == 8).await;
+    until("it is read", async || listed(&one).await == 11).await;
     until("they are kept in Redis", async || {
         in_redis(&redis).await == 1
     })
@@ -207,12 +208,12 @@ async fn a_gateway_that_starts_has_the_lists_that_another_one_has_read() {
     // The server is gone; its URL is what it was.
     drop(server);
     let other = gateway(&yaml).await;
-    assert_eq!(listed(&other).await, 8);
+    assert_eq!(listed(&other).await, 11);
     until("it is known to be gone", async || {
         metric(&other, "mcp_upstream_up{upstream=\"fix\"}").await == 0
     })
     .await;
-    assert_eq!(listed(&other).await, 8);
+    assert_eq!(listed(&other).await, 11);
 }
 
 /// Each has an answer of its own in memory, which the other's server says is outdated.
@@ -253,4 +254,28 @@ async fn what_is_outdated_at_one_gateway_is_so_in_the_memory_of_the_others() {
     told_over_nats("").await;
     let redis = Redis::start().await.unwrap();
     told_over_nats(&sections(&redis, "c")).await;
+}
+
+/// As whom a server is asked, and for what, may stand where nobody is shown it: gateways that are started
+/// anew with other values, and those that are not yet, have nothing of each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_that_ask_a_server_otherwise_keep_nothing_for_each_other() {
+    let redis = Redis::start().await.unwrap();
+    let server = server_of(Answers::new(600_000, PRIVATE)).await;
+    let general = sections(&redis, "c");
+    let asks = async |account: &str, workspace: &str| {
+        let headers = format!(", headers: {{ authorization: \"Bearer {account}\" }}");
+        let yaml = yaml(&server, &general, &headers);
+        let yaml = yaml.replace("/mcp\"", &format!("/mcp?workspace={workspace}\""));
+        let gateway = gateway(&yaml).await;
+        (reading(&gateway.caller()).await, gateway)
+    };
+    let (first, _one) = asks("a", "x").await;
+    until("it is kept in Redis", async || in_redis(&redis).await > 1).await;
+    let (same, _other) = asks("a", "x").await;
+    assert_eq!(same, first);
+    for (account, workspace) in [("b", "x"), ("a", "y")] {
+        let (other, _gateway) = asks(account, workspace).await;
+        assert_ne!(other, first, "{account} {workspace}");
+    }
 }

@@ -53,6 +53,22 @@ async fn a_call_that_may_change_something_ends_what_its_caller_could_see_it_by()
     }
 }
 
+/// Also where nothing was read of the server before, so that nothing could have been kept of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_first_read_while_a_call_changes_something_is_of_before() {
+    let server = server(600_000, PRIVATE).await;
+    let gateway = gateway(&yaml(&server, "", "")).await;
+    let caller = gateway.caller();
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        reading(&caller).await
+    };
+    let ((), before) = tokio::join!(call(&caller, "takes"), meanwhile);
+    let after = reading(&caller).await;
+    assert_ne!(after, before);
+    assert_eq!(reading(&caller).await, after);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_to_others_alone_stays_and_what_is_everyones_does_not() {
     for (scope, stays) in [(PRIVATE, true), (PUBLIC, false)] {
