@@ -46,7 +46,8 @@ impl Gateway {
         for old in &before.upstreams {
             if !wanted.iter().any(|new| Arc::ptr_eq(new, old)) {
                 self.keepers.drop(old.name());
-                tokio::spawn(drain(old.clone(), self.draining.clone()));
+                let task = drain(old.clone(), self.stopping.clone());
+                self.leaving.spawn(task);
             }
         }
         let new: Vec<_> = wanted
@@ -223,7 +224,8 @@ fn with_secrets_of(running: &ConnectSection, new: &ConnectSection) -> ConnectSec
     connect
 }
 
-/// Ends an upstream that is no longer configured, once its calls have finished.
+/// Ends an upstream that is no longer configured, once its calls have finished, also those that finish while
+/// the gateway drains.
 async fn drain(upstream: Arc<Upstream>, stop: CancellationToken) {
     let patience = tokio::time::sleep(upstream.settings().call_timeout + GRACE);
     tokio::pin!(patience);

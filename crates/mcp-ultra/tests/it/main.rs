@@ -43,6 +43,7 @@ mod gateway_connect_ended;
 mod gateway_connect_scopes;
 mod gateway_credentials;
 mod gateway_cut_off;
+mod gateway_ending;
 mod gateway_eras;
 mod gateway_federation;
 mod gateway_flags;
