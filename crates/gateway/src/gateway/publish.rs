@@ -86,6 +86,11 @@ impl Gateway {
         }
     }
 
+    /// Tells streams that what they watch with servers may be watched with others now.
+    pub(crate) fn servers_changed(&self) {
+        drop(self.changes.send(Change::Servers));
+    }
+
     /// Tells the streams of one principal, or of everyone, that a resource was updated.
     pub(crate) fn announce_update(&self, principal: Option<Arc<str>>, update: &Notification) {
         let uri = update

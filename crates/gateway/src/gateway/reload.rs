@@ -43,8 +43,10 @@ impl Gateway {
         let pins_differ = *settings.pinning != *self.settings().pinning;
         self.settings.store(Arc::new(settings));
         let before = self.snapshot();
+        let mut is_gone = false;
         for old in &before.upstreams {
             if !wanted.iter().any(|new| Arc::ptr_eq(new, old)) {
+                is_gone |= !wanted.iter().any(|new| new.name() == old.name());
                 self.keepers.drop(old.name());
                 let task = drain(old.clone(), self.stopping.clone());
                 self.leaving.spawn(task);
@@ -56,6 +58,9 @@ impl Gateway {
             .cloned()
             .collect();
         self.set(wanted, Rules::new(policies, flags));
+        if is_gone {
+            self.servers_changed();
+        }
         self.cache.resize(&config.cache);
         for name in others {
             self.outdate(&name.into(), Outdated::All);
@@ -64,6 +69,7 @@ impl Gateway {
         let names = config.enabled_servers().map(|server| &*server.name);
         self.pinning.keep(&names.collect::<Vec<_>>());
         for upstream in new {
+            upstream.note_new();
             self.keepers.keep(self, upstream);
         }
         self.reloaded.notify_one();

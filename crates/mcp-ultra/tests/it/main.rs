@@ -58,6 +58,7 @@ mod gateway_keys;
 mod gateway_limits;
 mod gateway_limits_shared;
 mod gateway_listen;
+mod gateway_listen_anew;
 mod gateway_lost;
 mod gateway_mutated;
 #[cfg(feature = "real-clients")]
