@@ -1,9 +1,12 @@
-//! Graceful shutdown in two phases, shared by every listener of the process.
+//! Graceful shutdown in phases, shared by every listener of the process.
 //!
-//! [`Shutdown::drain`] ends keep-alive: listeners stop accepting, idle connections are closed,
-//! requests in flight are finished and HTTP/2 peers are told `GOAWAY`. [`Shutdown::finish`] waits
-//! for that up to a deadline, then aborts what is left and says how much it was. How long new work
-//! is still accepted before `drain` is the caller's business.
+//! [`Shutdown::leave`] asks HTTP/1 clients to come back by another connection: everything is served,
+//! and each answer says that its connection ends with it. [`Shutdown::drain`] ends keep-alive:
+//! listeners stop accepting, idle connections are closed, requests in flight are finished and HTTP/2
+//! peers are told `GOAWAY`. [`Shutdown::finish`] waits for that up to a deadline, then aborts what is
+//! left and says how much it was. How long new work is still accepted before `drain` is the caller's
+//! business: a request that a client sends just then on a connection that was idle is lost, so there
+//! should be few of them left.
 
 use std::{
     sync::{
@@ -19,6 +22,7 @@ use tokio::sync::{Notify, futures::Notified};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
+    Leaving,
     Draining,
     Aborting,
 }
@@ -62,6 +66,13 @@ impl Shutdown {
         Self::default()
     }
 
+    /// Has HTTP/1 connections end with their next answer, and accepts others as before: a client
+    /// that is told so sends nothing more on that one. HTTP/2 has `GOAWAY` for it, which comes with
+    /// [`drain`](Self::drain).
+    pub fn leave(&self) {
+        self.enter(Phase::Leaving);
+    }
+
     /// Starts draining. Calling it again changes nothing.
     pub fn drain(&self) {
         self.enter(Phase::Draining);
@@ -69,7 +80,7 @@ impl Shutdown {
 
     /// True once [`drain`](Self::drain) was called.
     pub fn is_draining(&self) -> bool {
-        self.phase() != Phase::Serving
+        self.phase() >= Phase::Draining
     }
 
     /// Resolves once [`drain`](Self::drain) was called: what holds an endless response open (an
@@ -78,14 +89,17 @@ impl Shutdown {
         self.entered(Phase::Draining).await;
     }
 
+    /// Drains, and waits until every listener and connection has ended, for `limit` at most; whether
+    /// they have.
+    pub async fn ended_within(&self, limit: Duration) -> bool {
+        self.drain();
+        tokio::time::timeout(limit, self.emptied()).await.is_ok()
+    }
+
     /// Drains, waits until every listener and connection has ended, and aborts what is left after
     /// `deadline`.
     pub async fn finish(&self, deadline: Duration) -> Drained {
-        self.drain();
-        if tokio::time::timeout(deadline, self.emptied())
-            .await
-            .is_err()
-        {
+        if !self.ended_within(deadline).await {
             self.enter(Phase::Aborting);
             // Every task wakes for the new phase and only drops what it holds.
             self.emptied().await;
@@ -104,7 +118,8 @@ impl Shutdown {
     pub(crate) fn phase(&self) -> Phase {
         match self.inner.phase.load(Ordering::Acquire) {
             0 => Phase::Serving,
-            1 => Phase::Draining,
+            1 => Phase::Leaving,
+            2 => Phase::Draining,
             _ => Phase::Aborting,
         }
     }
@@ -179,6 +194,16 @@ mod tests {
         let shutdown = Shutdown::new();
         let drained = shutdown.finish(Duration::from_mins(1)).await;
         assert!(drained.is_clean());
+        assert!(shutdown.is_draining());
+    }
+
+    #[tokio::test]
+    async fn leaving_is_not_draining_yet_and_no_way_back() {
+        let shutdown = Shutdown::new();
+        shutdown.leave();
+        assert!(!shutdown.is_draining() && shutdown.phase() == Phase::Leaving);
+        shutdown.drain();
+        shutdown.leave();
         assert!(shutdown.is_draining());
     }
 

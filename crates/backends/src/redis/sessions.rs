@@ -1,7 +1,7 @@
 //! What changes in sessions, for all replicas.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -32,8 +32,9 @@ pub struct RedisSessionStore {
     redis: Redis,
     news: News,
     here: MemorySessionStore,
-    /// The sessions that were changed here and not in Redis.
-    owed: Mutex<BTreeSet<String>>,
+    /// The sessions that were changed here and not in Redis, each with what it is not subscribed to any
+    /// more.
+    owed: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl RedisSessionStore {
@@ -54,10 +55,14 @@ impl RedisSessionStore {
     /// Writes a change, and tells the others; or remembers to.
     async fn write(&self, session: &str, change: impl FnOnce(&mut Pipeline, &str)) {
         if self.try_write(session, change).await.is_err() {
-            let mut owed = self.owed.lock();
-            if owed.len() < MOST_OWED {
-                owed.insert(session.to_owned());
-            }
+            self.owe(session, BTreeSet::new());
+        }
+    }
+
+    fn owe(&self, session: &str, ended: BTreeSet<String>) {
+        let mut owed = self.owed.lock();
+        if owed.len() < MOST_OWED || owed.contains_key(session) {
+            owed.entry(session.to_owned()).or_default().extend(ended);
         }
     }
 
@@ -78,14 +83,20 @@ impl RedisSessionStore {
 
     /// Writes what was changed while Redis was away.
     async fn settle(&self) -> Result<(), StoreError> {
-        let owed = self.owed.lock().clone();
+        let owed: Vec<String> = self.owed.lock().keys().cloned().collect();
         for session in owed {
+            // First: what changes meanwhile is owed anew.
+            let ended = self.owed.lock().remove(&session).unwrap_or_default();
             let state = self.here.load(&session).await?;
-            let change = |commands: &mut Pipeline, key: &str| write_all(commands, key, &state);
+            let change = |commands: &mut Pipeline, key: &str| {
+                let ended = ended.difference(&state.subscriptions);
+                ended.for_each(|uri| subscribe(commands, key, uri, false));
+                write_all(commands, key, &state);
+            };
             if self.try_write(&session, change).await.is_err() {
+                self.owe(&session, ended);
                 break;
             }
-            self.owed.lock().remove(&session);
         }
         Ok(())
     }
@@ -144,7 +155,7 @@ fn read_all(fields: HashMap<String, String>) -> SessionState {
 impl SessionStore for RedisSessionStore {
     async fn load(&self, session: &str) -> Result<SessionState, StoreError> {
         let here = self.here.load(session).await?;
-        if here.terminated || self.owed.lock().contains(session) {
+        if here.terminated || self.owed.lock().contains_key(session) {
             return Ok(here);
         }
         let mut command = Pipeline::new();
@@ -165,7 +176,10 @@ impl SessionStore for RedisSessionStore {
     async fn subscribe(&self, session: &str, uri: &str, wanted: bool) -> Result<(), StoreError> {
         self.here.subscribe(session, uri, wanted).await?;
         let change = |commands: &mut Pipeline, key: &str| subscribe(commands, key, uri, wanted);
-        self.write(session, change).await;
+        if self.try_write(session, change).await.is_err() {
+            let ended = (!wanted).then(|| uri.to_owned());
+            self.owe(session, ended.into_iter().collect());
+        }
         Ok(())
     }
 

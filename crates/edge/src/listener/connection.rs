@@ -220,6 +220,9 @@ impl Watch<'_> {
                 if phase == Phase::Aborting {
                     return Poll::Ready(End::Aborted(self.pace.in_flight()));
                 }
+                if phase >= Phase::Leaving {
+                    self.pace.leave();
+                }
                 if phase == Phase::Draining && closing.is_none() {
                     closing = Some(Instant::now());
                     connection.as_mut().graceful_shutdown();

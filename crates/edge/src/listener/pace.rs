@@ -54,6 +54,8 @@ pub(super) struct Pace {
     header_since: AtomicU64,
     /// Since when the peer takes no byte.
     blocked_since: AtomicU64,
+    /// It ends with its next answer.
+    leaving: AtomicBool,
 }
 
 /// In the time fields: not the case now.
@@ -69,7 +71,17 @@ impl Pace {
             idle_since: AtomicU64::new(1),
             header_since: AtomicU64::new(1),
             blocked_since: AtomicU64::new(NOT),
+            leaving: AtomicBool::new(false),
         }
+    }
+
+    /// From here on it ends with its next answer, which says so.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// In HTTP/2 a byte is no sign of a request (pings, window updates), so only idleness counts.

@@ -74,8 +74,12 @@ impl Requests {
         }
         request.extensions_mut().insert(self.peer.clone());
         let hsts = self.hsts.clone();
+        let is_http1 = request.version() < Version::HTTP_2;
         Either::Right(service.call(request).map_ok(move |mut response| {
             headers::complete(response.headers_mut(), hsts.as_ref());
+            if is_http1 && in_flight.0.is_leaving() {
+                close_after(&mut response);
+            }
             response.map(|body| Answer {
                 body: Some(body),
                 _in_flight: in_flight,
@@ -96,13 +100,17 @@ fn too_many_headers<B, E>(
     });
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     headers::complete(response.headers_mut(), hsts);
-    // The connection has no place in HTTP/2's headers (RFC 9113 section 8.2.2).
     if version < Version::HTTP_2 {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        close_after(&mut response);
     }
     ready(Ok(response))
+}
+
+/// Ends an HTTP/1 connection with this answer. The connection has no place in HTTP/2's headers (RFC
+/// 9113 section 8.2.2).
+fn close_after<B>(response: &mut Response<B>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
 }
 
 /// Counts as a request in flight until dropped.

@@ -1,4 +1,4 @@
-//! The two phases of a shutdown.
+//! The phases of a shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,39 @@ async fn draining_closes_idle_connections_finishes_the_rest_and_accepts_no_more(
     );
     drop(busy);
     assert_eq!(finishing.await.unwrap(), Drained::default());
+}
+
+/// A request on a connection that was idle and is closed at that moment is lost, so clients are asked
+/// away before.
+#[tokio::test]
+async fn a_listener_that_is_about_to_drain_serves_all_and_ends_each_connection_with_an_answer() {
+    let server = start(|_| ());
+    let mut kept = Raw::connect(server.address).await;
+    let answer = kept.get("/").await;
+    assert!(!answer.contains("connection: close"), "{answer}");
+    let mut busy = Raw::connect(server.address).await;
+    busy.send("GET /slow HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    eventually("both are accepted", || server.metrics.open() == 2).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    server.shutdown.leave();
+    assert!(kept.is_open().await, "nobody has answered on it");
+    let mut new = Raw::connect(server.address).await;
+    for client in [&mut kept, &mut new] {
+        client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        let answer = client.until_closed().await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("connection: close\r\n"),
+            "{answer}"
+        );
+    }
+    let answer = busy.until_closed().await;
+    assert!(
+        answer.ends_with("slow") && answer.contains("connection: close\r\n"),
+        "{answer}"
+    );
+    drop((kept, new, busy));
+    assert_eq!(server.shutdown.finish(PATIENCE).await, Drained::default());
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
+use arc_swap::ArcSwap;
 use mcp_ultra_domain::catalog::{Catalog, Kind, Offer, Source, State};
 use parking_lot::Mutex;
 
 use crate::{access::Rules, snapshot::Snapshot, upstream::Upstream};
 
-/// What is known of every upstream: where snapshots are made.
+/// What is known of every upstream: where snapshots are made, and put into force. Both are done under one
+/// lock: of two that are made at the same time the later one stays, which has what the other one has too.
 pub(crate) struct Board {
     entries: Mutex<Entries>,
 }
@@ -29,10 +31,12 @@ pub(crate) struct Unread {
     pub withdraws: bool,
 }
 
-/// A new snapshot, and the lists that differ from those of the one before.
+/// What a new snapshot has brought.
 pub(crate) struct Published {
-    pub snapshot: Arc<Snapshot>,
+    /// The lists that differ from those of the one before.
     pub changed: BTreeSet<usize>,
+    /// Whether the rules do.
+    pub other_rules: bool,
 }
 
 impl Board {
@@ -49,13 +53,13 @@ impl Board {
         }
     }
 
-    /// Sets the upstreams and the rules. Upstreams that are the same as before keep what is known of them.
+    /// Sets the upstreams and the rules of the `current` snapshot. Upstreams that are the same as before keep what is known of them.
     pub(crate) fn set(
         &self,
         upstreams: Vec<Arc<Upstream>>,
         page_size: usize,
         rules: Rules,
-        before: &Snapshot,
+        current: &ArcSwap<Snapshot>,
     ) -> Published {
         let mut entries = self.entries.lock();
         let sources = upstreams
@@ -78,7 +82,7 @@ impl Board {
         entries.upstreams = upstreams;
         entries.page_size = page_size;
         entries.rules = rules;
-        entries.publish(before)
+        entries.publish(current)
     }
 
     /// Notes what an upstream offers, or why it does not; `None` where it is gone from the
@@ -87,7 +91,7 @@ impl Board {
         &self,
         upstream: &Arc<Upstream>,
         found: Result<Offer, Unread>,
-        before: &Snapshot,
+        current: &ArcSwap<Snapshot>,
     ) -> Option<Published> {
         let mut entries = self.entries.lock();
         let at = entries
@@ -111,7 +115,7 @@ impl Board {
                 source.state = State::Unavailable { reason, remedy };
             }
         }
-        Some(entries.publish(before))
+        Some(entries.publish(current))
     }
 
     /// Notes that another part of what an upstream has is offered; how it is doing stays as it is.
@@ -119,7 +123,7 @@ impl Board {
         &self,
         upstream: &Arc<Upstream>,
         offer: Offer,
-        before: &Snapshot,
+        current: &ArcSwap<Snapshot>,
     ) -> Option<Published> {
         let mut entries = self.entries.lock();
         let at = entries
@@ -127,7 +131,7 @@ impl Board {
             .iter()
             .position(|known| Arc::ptr_eq(known, upstream))?;
         entries.sources[at].offer = Some(Arc::new(offer));
-        Some(entries.publish(before))
+        Some(entries.publish(current))
     }
 
     /// Whether something is offered of every upstream, or it is known that nothing is.
@@ -144,7 +148,9 @@ impl Board {
 }
 
 impl Entries {
-    fn publish(&mut self, before: &Snapshot) -> Published {
+    /// Makes a snapshot of all that is known now, and puts it into force.
+    fn publish(&mut self, current: &ArcSwap<Snapshot>) -> Published {
+        let before = current.load_full();
         let keep = self.settled.then_some(&before.catalog);
         let catalog = Catalog::merge(self.sources.clone(), keep, self.page_size);
         self.settled |= self
@@ -169,6 +175,53 @@ impl Entries {
             catalog,
             self.rules.clone(),
         ));
-        Published { snapshot, changed }
+        let other_rules = snapshot.rules.revision() != before.rules.revision();
+        current.store(snapshot);
+        Published {
+            changed,
+            other_rules,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use mcp_ultra_domain::flags::{Flags, Source};
+
+    use super::*;
+
+    /// Rules that are told from others by their number.
+    fn rules(number: usize) -> Rules {
+        let text = format!(
+            r#"{{"metadata":{{"owner":"{number}","expires":"2999-01-01"}},"flags":{{"server.a.enabled":
+            {{"state":"ENABLED","variants":{{"on":true,"off":false}},"defaultVariant":"off"}}}}}}"#
+        );
+        let name = "flags.json".to_owned();
+        let flags = Flags::read(&[Source { name, text }]).unwrap();
+        Rules::new(None, Some(Arc::new(flags)))
+    }
+
+    #[test]
+    fn what_is_known_is_in_force_whenever_somebody_else_may_change_it() {
+        let (board, current) = (Board::new(10), ArcSwap::from_pointee(Snapshot::default()));
+        let all: Vec<Rules> = (0..2).map(rules).collect();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for rules in all.iter().cycle().take(5_000) {
+                    board.set(Vec::new(), 10, rules.clone(), &current);
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            while !is_over.load(Ordering::Relaxed) {
+                // Without waiting: whoever is woken comes too late to see anything.
+                if let Some(entries) = board.entries.try_lock() {
+                    let in_force = current.load();
+                    assert_eq!(in_force.rules.revision(), entries.rules.revision());
+                }
+            }
+        });
     }
 }

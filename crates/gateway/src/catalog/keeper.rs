@@ -163,6 +163,10 @@ impl Keeper {
                     failures = 0;
                     let pause = self.refresh_after(&gateway, &offer);
                     self.publish(&gateway, Ok(offer));
+                    if self.upstream.take_new() {
+                        gateway.servers_changed();
+                        listen::renew(&gateway, &self.upstream);
+                    }
                     if !listens {
                         feed = tokio::select! {
                             () = self.stop.cancelled() => return,

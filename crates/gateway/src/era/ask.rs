@@ -56,6 +56,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
             () = super::cancellation(talk.cancelled.as_ref()) => {
                 return talk.end(Ended::Cancelled, reply).await;
             }
+            () = talk.gateway.gives_up() => return talk.end(Ended::GivenUp, reply).await,
             () = talk.deadline.reached() => {
                 let error = super::timed_out(&talk.routed);
                 return talk.end(Ended::Failed(error), reply).await;

@@ -223,6 +223,8 @@ struct Talk {
 enum Ended {
     Cancelled,
     Failed(UpstreamError),
+    /// The gateway ends, and the answer of a person has not come.
+    GivenUp,
 }
 
 impl Talk {
@@ -240,7 +242,7 @@ impl Talk {
         match &next {
             Ok(event) => self.heard(event),
             Err(Ended::Failed(error)) => self.trial.failed(error),
-            Err(Ended::Cancelled) => {}
+            Err(Ended::Cancelled | Ended::GivenUp) => {}
         }
         next
     }
@@ -334,6 +336,12 @@ impl Talk {
                 self.exchange.abandon(why).await;
                 Outcome::Cancelled
             }
+            Ended::GivenUp => {
+                self.gateway.metrics.parked_lost("drained", 1);
+                reply.error_with_status(&given_up(), 503).await;
+                self.exchange.abandon("the gateway ends").await;
+                Outcome::Failed("given_up")
+            }
             Ended::Failed(error) => {
                 // The client first: an upstream that is late may not take this in time either.
                 let outcome = fail(&self.gateway, &self.routed, &error, reply).await;
@@ -344,6 +352,14 @@ impl Talk {
             }
         }
     }
+}
+
+/// The same reason as where a gateway is lost that holds a parked call: it is not known what its server has done.
+fn given_up() -> WireError {
+    let error = WireError::internal(
+        "the gateway ended before the answer to what the server asked had come, and told the server that the request is cancelled; see to what was done before you send it again",
+    );
+    error.with_data("{\"reason\":\"lost\"}".to_owned())
 }
 
 fn timed_out(routed: &Routed) -> UpstreamError {

@@ -13,6 +13,7 @@ use crate::{reply::Reply, session::Asked, stages::forward::Outcome, upstream::Ev
 
 pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
     let era = talk.routed.call.caller.era();
+    let gateway = talk.gateway.clone();
     let mut asked = Questions::default();
     loop {
         let event = tokio::select! {
@@ -26,6 +27,7 @@ pub(super) async fn run(mut talk: Talk, reply: Reply) -> Outcome {
                 }
                 continue;
             }
+            () = gateway.gives_up(), if !asked.is_empty() => Err(Ended::GivenUp),
         };
         match event {
             Ok(Event::Notification(notification)) if notification.cancels().is_some() => {

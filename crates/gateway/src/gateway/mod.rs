@@ -53,7 +53,7 @@ use mcp_ultra_edge::{identity::Identity, listener::ListenerMetrics, outbound::Ou
 use mcp_ultra_protocol::seal::{KeyError, Sealer};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Metrics,
@@ -93,6 +93,12 @@ pub struct Gateway {
     board: Board,
     warm: watch::Sender<bool>,
     draining: CancellationToken,
+    /// Cancelled when there is no time left for people.
+    giving_up: CancellationToken,
+    /// Cancelled when calls have ended.
+    stopping: CancellationToken,
+    /// Upstreams that are no longer configured and finish their calls.
+    leaving: TaskTracker,
     pub(crate) keepers: Keepers,
     pub(crate) pinning: Pinning,
     /// Answers that may be given again.
@@ -260,6 +266,9 @@ impl Gateway {
             outbound,
             warm: watch::Sender::new(false),
             draining: CancellationToken::new(),
+            giving_up: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            leaving: TaskTracker::new(),
             keepers: Keepers::default(),
             pinning: Pinning::new(pins, clock.clone()),
             cache: Cache::new(
@@ -390,13 +399,16 @@ impl Gateway {
     /// go on in, and waits until what is being refreshed of what people have granted is kept.
     pub async fn stop(&self) {
         self.draining.cancel();
+        self.stopping.cancel();
         self.keepers.stop();
         let snapshot = self.snapshot();
         let closing = snapshot
             .upstreams
             .iter()
             .map(|upstream| upstream.close_all(Ending::Handed));
-        futures_util::future::join_all(closing).await;
+        self.leaving.close();
+        let closing = futures_util::future::join_all(closing);
+        futures_util::future::join(closing, self.leaving.wait()).await;
         // Last: sessions are ended with tokens, which may have to be refreshed for that.
         if let Some(connect) = &self.connect {
             connect.finish().await;

@@ -17,17 +17,18 @@ impl Gateway {
     /// Upstreams, policies and flags change together: nobody sees those of one configuration with those of
     /// another.
     pub(super) fn set(&self, upstreams: Vec<Arc<Upstream>>, rules: Rules) {
-        let before = self.snapshot();
         let page_size = self.settings().page_size;
-        let other = rules.revision() != before.rules.revision();
-        let published = self.board.set(upstreams, page_size, rules, &before);
-        self.snapshot.store(published.snapshot);
-        if other {
+        let published = self.board.set(upstreams, page_size, rules, &self.snapshot);
+        if published.other_rules {
             self.failed_policies.lock().clear();
             self.failed_flags.lock().clear();
         }
         // Each stream finds out whether its own list is another one now.
-        let told: &[Kind] = if other { &Kind::ALL } else { &[] };
+        let told: &[Kind] = if published.other_rules {
+            &Kind::ALL
+        } else {
+            &[]
+        };
         self.announce(&published.changed, told);
     }
 
@@ -42,9 +43,7 @@ impl Gateway {
         if let Ok(offer) = &found {
             upstream.declares(&offer.capabilities);
         }
-        let before = self.snapshot();
-        if let Some(published) = self.board.report(upstream, found, &before) {
-            self.snapshot.store(published.snapshot);
+        if let Some(published) = self.board.report(upstream, found, &self.snapshot) {
             for kind in Kind::ALL {
                 if published.changed.contains(&(kind as usize)) {
                     self.list_outdated_here(upstream.name(), kind);
@@ -68,9 +67,7 @@ impl Gateway {
     /// Takes over that another part of what an upstream has is offered.
     pub(crate) fn publish_again(&self, upstream: &Arc<Upstream>, offer: Offer) {
         upstream.declares(&offer.capabilities);
-        let before = self.snapshot();
-        if let Some(published) = self.board.offer(upstream, offer, &before) {
-            self.snapshot.store(published.snapshot);
+        if let Some(published) = self.board.offer(upstream, offer, &self.snapshot) {
             self.announce(&published.changed, &[]);
         }
     }
@@ -87,6 +84,11 @@ impl Gateway {
                 drop(self.changes.send(Change::List(kind)));
             }
         }
+    }
+
+    /// Tells streams that what they watch with servers may be watched with others now.
+    pub(crate) fn servers_changed(&self) {
+        drop(self.changes.send(Change::Servers));
     }
 
     /// Tells the streams of one principal, or of everyone, that a resource was updated.

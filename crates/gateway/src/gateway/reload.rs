@@ -44,10 +44,13 @@ impl Gateway {
         let kept_otherwise = settings.cache.changed_since(&self.settings().cache);
         self.settings.store(Arc::new(settings));
         let before = self.snapshot();
+        let mut is_gone = false;
         for old in &before.upstreams {
             if !wanted.iter().any(|new| Arc::ptr_eq(new, old)) {
+                is_gone |= !wanted.iter().any(|new| new.name() == old.name());
                 self.keepers.drop(old.name());
-                tokio::spawn(drain(old.clone(), self.draining.clone()));
+                let task = drain(old.clone(), self.stopping.clone());
+                self.leaving.spawn(task);
             }
         }
         let new: Vec<_> = wanted
@@ -56,6 +59,9 @@ impl Gateway {
             .cloned()
             .collect();
         self.set(wanted, Rules::new(policies, flags));
+        if is_gone {
+            self.servers_changed();
+        }
         self.cache.resize(&config.cache);
         for name in others {
             self.outdate(&name.into(), Outdated::All);
@@ -69,6 +75,7 @@ impl Gateway {
         let names = config.enabled_servers().map(|server| &*server.name);
         self.pinning.keep(&names.collect::<Vec<_>>());
         for upstream in new {
+            upstream.note_new();
             self.keepers.keep(self, upstream);
         }
         self.reloaded.notify_one();
@@ -229,7 +236,8 @@ fn with_secrets_of(running: &ConnectSection, new: &ConnectSection) -> ConnectSec
     connect
 }
 
-/// Ends an upstream that is no longer configured, once its calls have finished.
+/// Ends an upstream that is no longer configured, once its calls have finished, also those that finish while
+/// the gateway drains.
 async fn drain(upstream: Arc<Upstream>, stop: CancellationToken) {
     let patience = tokio::time::sleep(upstream.settings().call_timeout + GRACE);
     tokio::pin!(patience);

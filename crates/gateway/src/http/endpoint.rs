@@ -154,6 +154,7 @@ async fn open_stream(
         address: client,
     });
     let (sender, receiver) = live.open_push();
+    tokio::spawn(listen::take_over_stored(gateway.clone(), live.clone()));
     tokio::spawn(listen::push_changes(
         gateway.clone(),
         gateway.changes.subscribe(),

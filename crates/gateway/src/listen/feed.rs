@@ -51,7 +51,7 @@ fn listen_params(hello: &Hello, filter: &str) -> String {
 
 impl<B> Feed<B> {
     /// Whose it is.
-    pub(crate) fn upstream(&self) -> &Upstream {
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
 }

@@ -1,7 +1,8 @@
 //! Subscriptions and the server-to-client stream of legacy clients.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use futures_util::{StreamExt as _, stream};
 use mcp_ultra_domain::{
     cache::{self, Outdated, Tag},
     catalog::Kind,
@@ -31,6 +32,8 @@ use crate::{
 
 /// How many resources one session may be subscribed to.
 const MAX_SUBSCRIPTIONS: usize = 1000;
+/// How many subscriptions with a server that is configured anew are made again at once.
+const RENEWED_AT_ONCE: usize = 8;
 
 /// Subscribes the session to a resource of the routed call's upstream, or ends that.
 pub(crate) async fn subscribe(
@@ -157,10 +160,8 @@ async fn relay(
             () = gateway.draining() => break,
             heard = feed.next() => heard,
         };
-        let updated = outdates(&gateway, feed.upstream(), &heard);
-        if updated && authorize::hears_of_resource(&gateway, &session.viewer(), &public) {
-            let params = format!("{{\"uri\":{}}}", json::quote(&public));
-            session.push(Notification::new(UPDATED, Some(&params)).text);
+        if outdates(&gateway, feed.upstream(), &heard) {
+            tell_updated(&gateway, &session, &public);
         }
     }
     feed.close().await;
@@ -181,6 +182,13 @@ fn outdates(gateway: &Gateway, upstream: &Upstream, heard: &Heard) -> bool {
             gateway.outdate(upstream.name(), any);
             true
         }
+    }
+}
+
+fn tell_updated(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
+    if authorize::hears_of_resource(gateway, &session.viewer(), public) {
+        let params = format!("{{\"uri\":{}}}", json::quote(public));
+        session.push(Notification::new(UPDATED, Some(&params)).text);
     }
 }
 
@@ -229,8 +237,79 @@ pub(crate) fn unsubscribe_too(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
     });
 }
 
+/// Takes over what a session is subscribed to through other replicas, where its server-to-client stream
+/// is here: whoever has the stream serves the subscriptions, and so they last as long as it does,
+/// whatever becomes of the replica that they were made through.
+pub(crate) fn take_over(gateway: &Arc<Gateway>, session: &Arc<Live>, stored: &BTreeSet<String>) {
+    if session.has_stream() {
+        for uri in stored.difference(&session.subscriptions()) {
+            subscribe_again(gateway, session, uri);
+        }
+    }
+}
+
+/// The same for a session whose stream has just been opened here.
+pub(crate) async fn take_over_stored(gateway: Arc<Gateway>, session: Arc<Live>) {
+    // Where it can't be read, the task that looks for changes of sessions comes back to it.
+    if let Ok(state) = gateway.store.load(&session.id).await {
+        take_over(&gateway, &session, &state.subscriptions);
+    }
+}
+
+/// Ends what relays the updates of a resource here, where another replica does: the client would hear of
+/// everything twice. With a legacy server both stay subscribed: it may be one session of both, in which
+/// one of them hears of it.
+pub(crate) fn served_elsewhere(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
+    if session.has_stream() || !session.subscriptions().contains(public) {
+        return;
+    }
+    let method = Method::ResourcesUnsubscribe;
+    let Some((_, routed)) = routed(gateway, session, public, method) else {
+        return;
+    };
+    let (session, public) = (session.clone(), public.to_owned());
+    tokio::spawn(async move {
+        let target = routed.upstream.era_for(Era::Legacy).await;
+        if matches!(target, Ok(Era::Modern)) && !session.has_stream() {
+            session.unsubscribe(&public);
+        }
+    });
+}
+
+/// Makes the subscriptions of legacy sessions with a server again that is configured anew: what serves them
+/// ends with the server as it was.
+pub(crate) fn renew(gateway: &Arc<Gateway>, upstream: &Arc<Upstream>) {
+    let mut theirs = Vec::new();
+    for session in gateway.sessions.of(|_| true) {
+        for uri in session.subscriptions() {
+            let routed = routed(gateway, &session, &uri, Method::ResourcesSubscribe);
+            if routed.is_some_and(|(_, routed)| Arc::ptr_eq(&routed.upstream, upstream)) {
+                theirs.push((session.clone(), uri));
+            }
+        }
+    }
+    if theirs.is_empty() {
+        return;
+    }
+    let gateway = gateway.clone();
+    tokio::spawn(async move {
+        let renewing = stream::iter(&theirs);
+        renewing
+            .for_each_concurrent(RENEWED_AT_ONCE, |(session, uri)| {
+                open_again(&gateway, session, uri, true)
+            })
+            .await;
+    });
+}
+
 /// Opens the subscriptions of a session again that this process has taken over.
 pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str) {
+    let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
+    tokio::spawn(async move { open_again(&gateway, &session, &public, false).await });
+}
+
+/// `anew` says that it takes the place of one that may have told nobody of a change.
+async fn open_again(gateway: &Arc<Gateway>, session: &Arc<Live>, public: &str, anew: bool) {
     let method = Method::ResourcesSubscribe;
     let Some((snapshot, routed)) = routed(gateway, session, public, method) else {
         return;
@@ -238,14 +317,19 @@ pub(crate) fn subscribe_again(gateway: &Arc<Gateway>, session: &Arc<Live>, publi
     let Ok(permitted) = authorize::call(gateway, &snapshot, routed) else {
         return;
     };
-    let (gateway, session, public) = (gateway.clone(), session.clone(), public.to_owned());
-    // It counts as new here, or the subscription would be taken for open already.
-    session.unsubscribe(&public);
-    tokio::spawn(async move {
-        if let Err(error) = subscribe(&gateway, &session, &permitted, &public, true).await {
-            tracing::warn!(upstream = %permitted.get().upstream.name(), error = %error.message, "a subscription could not be opened again");
-        }
-    });
+    if anew {
+        session.unsubscribe(public);
+    }
+    if let Err(error) = subscribe(gateway, session, &permitted, public, true).await {
+        tracing::warn!(upstream = %permitted.get().upstream.name(), error = %error.message, "a subscription could not be opened again");
+        return;
+    }
+    if let Some(replicas) = gateway.replicas.as_ref().filter(|_| session.has_stream()) {
+        replicas.serves(session, public);
+    }
+    if anew {
+        tell_updated(gateway, session, public);
+    }
 }
 
 /// Tells the server-to-client stream of a session about changed lists, for as long as it is open.
@@ -275,6 +359,7 @@ pub(crate) async fn push_changes(
         }
         let kinds: &[_] = match change {
             Ok(Change::List(kind)) => &[kind],
+            Ok(Change::Servers) => continue,
             Ok(Change::Resource { principal, uri }) => {
                 let own = principal.is_none() && session.subscriptions().contains(&*uri);
                 if own && authorize::hears_of_resource(&gateway, &session.viewer(), &uri) {

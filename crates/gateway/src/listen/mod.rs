@@ -26,7 +26,10 @@ use crate::{
 };
 
 pub(crate) use feed::{Feed, Heard};
-pub(crate) use legacy::{push_changes, subscribe, subscribe_again, unsubscribe_too};
+pub(crate) use legacy::{
+    push_changes, renew, served_elsewhere, subscribe, subscribe_again, take_over, take_over_stored,
+    unsubscribe_too,
+};
 pub(crate) use stream::open;
 
 /// The notification that tells of a changed resource.
@@ -43,6 +46,8 @@ pub(crate) enum Change {
         principal: Option<Arc<str>>,
         uri: ByteString,
     },
+    /// Servers are gone from the configuration, or one that is configured since has been read.
+    Servers,
 }
 
 /// The notification that tells of a changed list.

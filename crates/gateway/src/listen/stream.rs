@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use mcp_ultra_domain::catalog::Kind;
+use mcp_ultra_domain::catalog::{Kind, State};
 use mcp_ultra_protocol::{Id, Notification, WireError, json, meta};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use crate::{
     session::OpenStream,
     snapshot::Snapshot,
     stages::{authorize, route},
+    upstream::Upstream,
 };
 
 /// Opens the stream. It is kept in a task of its own, which holds only what a stream needs: a
@@ -76,6 +77,7 @@ pub(crate) async fn open(
     }
     let mut listener = Listener {
         gateway: gateway.clone(),
+        upstreams: watched.upstreams(),
         agreed: Filter {
             lists,
             resources: watched.agreed,
@@ -127,6 +129,8 @@ async fn watched(
 /// One open stream.
 struct Listener {
     gateway: Arc<Gateway>,
+    /// What it watches upstream it watches with these.
+    upstreams: Vec<Arc<Upstream>>,
     agreed: Filter,
     /// Subscriptions with legacy upstreams, to be ended with the stream.
     subscribed: Vec<Subscription>,
@@ -140,10 +144,13 @@ struct Listener {
 }
 
 impl Listener {
-    /// Keeps the stream until the client goes, an administrator ends it or the gateway drains.
+    /// Keeps the stream until the client goes, an administrator ends it, the gateway drains or a server
+    /// that it watches something with is gone, or configured anew: the client then opens another one.
     async fn keep(mut self, feeds: Vec<Watch>, open: OpenStream) {
         let kept = async {
-            if feeds.is_empty() {
+            if self.is_outdated() {
+                // Since the call was routed.
+            } else if feeds.is_empty() {
                 self.keep_lists().await;
             } else {
                 Box::pin(self.keep_all(feeds)).await;
@@ -154,10 +161,23 @@ impl Listener {
             () = open.ended() => {}
         }
         self.leave().await;
-        if self.gateway.is_draining() {
+        if self.gateway.is_draining() || self.is_outdated() {
             let closing = closing(&self.id);
             self.reply.result(&closing).await;
         }
+    }
+
+    /// Whether one of the servers is gone, or has been configured anew and can be watched as it is now.
+    fn is_outdated(&self) -> bool {
+        let snapshot = self.gateway.snapshot();
+        let sources = snapshot.catalog.sources();
+        self.upstreams.iter().any(|own| {
+            let mut all = snapshot.upstreams.iter().zip(sources);
+            let now = all.find(|(upstream, _)| upstream.name() == own.name());
+            now.is_none_or(|(upstream, source)| {
+                !Arc::ptr_eq(upstream, own) && source.state == State::Ready
+            })
+        })
     }
 
     /// Ends what is subscribed to for the stream alone.
@@ -243,9 +263,13 @@ impl Listener {
             {
                 updated(&self.id, &uri)
             }
+            Ok(Change::Servers) => return !self.is_outdated(),
             Ok(_) => return true,
             // Some were missed: everything may have changed.
             Err(RecvError::Lagged(_)) => {
+                if self.is_outdated() {
+                    return false;
+                }
                 self.seen.refresh(&self.gateway);
                 for kind in &self.agreed.lists {
                     self.reply

@@ -9,7 +9,12 @@ use mcp_ultra_protocol::{Id, Notification, json::Object, meta, names::Naming};
 
 use super::{Feed, Heard, UPDATED, legacy::watched as watched_by, stream::updated};
 use crate::{
-    Gateway, access::Viewer, call::Routed, pipeline::Refusal, stages::authorize, upstream::Behalf,
+    Gateway,
+    access::Viewer,
+    call::Routed,
+    pipeline::Refusal,
+    stages::authorize,
+    upstream::{Behalf, Upstream},
 };
 
 /// The notification that tells of a task.
@@ -34,6 +39,20 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    /// The upstreams that it is watched with, each once.
+    pub(super) fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        let feeds = self.feeds.iter().map(|watch| watch.feed.upstream());
+        let routed = self.subscribed.iter().filter_map(|one| one.routed.as_ref());
+        let all = feeds.chain(routed.map(|routed| &routed.upstream));
+        let mut upstreams: Vec<Arc<Upstream>> = Vec::new();
+        for upstream in all {
+            if !upstreams.iter().any(|known| Arc::ptr_eq(known, upstream)) {
+                upstreams.push(upstream.clone());
+            }
+        }
+        upstreams
+    }
+
     /// Adds what is watched with another upstream.
     pub(super) fn add(&mut self, other: Self) {
         self.agreed.extend(other.agreed);

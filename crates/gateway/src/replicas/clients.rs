@@ -96,6 +96,14 @@ impl Replicas {
         });
     }
 
+    /// Tells the others that a subscription of a session, whose stream is here, is served here.
+    pub(crate) fn serves(&self, live: &Live, uri: &str) {
+        self.tell(&News::Served {
+            of: of(live),
+            uri: uri.to_owned(),
+        });
+    }
+
     /// Tells the others that a server has told of a changed list where they do not hear it.
     pub(crate) fn list_changed(&self, server: &str, method: &str) {
         self.tell(&News::ListChanged {

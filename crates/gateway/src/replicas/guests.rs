@@ -124,6 +124,11 @@ fn take(gateway: &Arc<Gateway>, news: News) {
                 listen::unsubscribe_too(gateway, &live, &uri);
             }
         }
+        News::Served { of, uri } => {
+            if let Some(live) = clients::session(gateway, &of) {
+                listen::served_elsewhere(gateway, &live, &uri);
+            }
+        }
         News::ListChanged { server, method } => {
             if let Some(kind) = listen::changed_list(&method) {
                 gateway.keepers.list_changed(&server, kind);

@@ -105,6 +105,13 @@ pub(super) enum News {
         /// The public URI.
         uri: String,
     },
+    /// A subscription of a session is served by the replica that has its server-to-client stream.
+    Served {
+        #[serde(flatten)]
+        of: Session,
+        /// The public URI.
+        uri: String,
+    },
     /// A server has told in the session of a caller that one of its lists has changed.
     ListChanged {
         server: String,

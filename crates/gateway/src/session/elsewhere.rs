@@ -11,7 +11,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::Live;
-use crate::Gateway;
+use crate::{Gateway, listen};
 
 /// How often the store is asked for news: for so long, and the time to ask, a session goes on here
 /// that was ended elsewhere.
@@ -41,9 +41,9 @@ pub(crate) async fn follow(gateway: Weak<Gateway>, stop: CancellationToken) {
     }
 }
 
-/// Takes over what is stored, but for subscriptions: each is served where it was made. What is not
+/// Takes over what is stored; subscriptions where the stream that they are heard on is here. What is not
 /// stored says nothing, since the store may have lost it.
-async fn refresh(gateway: &Arc<Gateway>, live: &Live) {
+async fn refresh(gateway: &Arc<Gateway>, live: &Arc<Live>) {
     let Ok(state) = gateway.store.load(&live.id).await else {
         return;
     };
@@ -53,4 +53,5 @@ async fn refresh(gateway: &Arc<Gateway>, live: &Live) {
     if let Some(level) = &state.log_level {
         live.set_log_level(level);
     }
+    listen::take_over(gateway, live, &state.subscriptions);
 }

@@ -143,7 +143,9 @@ impl Registry {
         if state.terminated {
             return Err(NotEntered::Ended);
         }
-        let wanted = state.subscriptions.clone();
+        // None is open here yet.
+        let mut state = state;
+        let wanted = std::mem::take(&mut state.subscriptions);
         let principal = identified.principal.clone();
         let replicas = gateway.replicas.clone();
         let live = Arc::new(Live::new(&negotiated, principal, state, replicas));
@@ -173,7 +175,7 @@ impl Registry {
     }
 
     /// The sessions of some principals that live here.
-    pub(super) fn of(&self, is: impl Fn(&Principal) -> bool) -> Vec<Arc<Live>> {
+    pub(crate) fn of(&self, is: impl Fn(&Principal) -> bool) -> Vec<Arc<Live>> {
         let sessions = self.sessions.lock();
         let of = sessions.all().filter(|live| is(&live.principal));
         of.cloned().collect()

@@ -426,11 +426,12 @@ async fn subscribe(
     if let Err(error) = listen::subscribe(gateway, &session, &permitted, &uri, wanted).await {
         return reply.error(&error).await;
     }
-    if let Some(replicas) = gateway.replicas.as_ref().filter(|_| !wanted) {
-        replicas.unsubscribed(&session, &uri);
-    }
     if let Err(error) = gateway.store.subscribe(&session.id, &uri, wanted).await {
         return reply.error(&WireError::internal(error.to_string())).await;
+    }
+    // Not before it is stored, or the one that has the stream would take it over again.
+    if let Some(replicas) = gateway.replicas.as_ref().filter(|_| !wanted) {
+        replicas.unsubscribed(&session, &uri);
     }
     reply.result("{}").await;
 }

@@ -100,6 +100,8 @@ pub struct Upstream {
     epoch: u64,
     /// Whether it has resources, as far as is known.
     has_resources: AtomicBool,
+    /// It was added to a gateway that runs, and nobody has been told that it is there.
+    untold: AtomicBool,
     /// What is counted of its calls.
     tally: Tally,
     next_id: std::sync::atomic::AtomicU64,
@@ -151,6 +153,7 @@ impl Upstream {
             since: Instant::now(),
             epoch: EPOCHS.fetch_add(1, Ordering::Relaxed),
             has_resources: AtomicBool::new(true),
+            untold: AtomicBool::new(false),
             tally: Tally::default(),
             next_id: std::sync::atomic::AtomicU64::new(0),
             restart: Mutex::new(restart),
@@ -192,6 +195,16 @@ impl Upstream {
     /// Whether it may have resources: unless it was read and has said otherwise.
     pub(crate) fn has_resources(&self) -> bool {
         self.has_resources.load(Ordering::Relaxed)
+    }
+
+    /// It is added to a gateway that runs, maybe in the place of one of its name.
+    pub(crate) fn note_new(&self) {
+        self.untold.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was added so, which is said once.
+    pub(crate) fn take_new(&self) -> bool {
+        self.untold.swap(false, Ordering::Relaxed)
     }
 
     /// Takes what it has declared.

@@ -64,6 +64,9 @@ use self::{
 };
 pub(crate) use self::{error::ServeError, identity::paths as claim_paths, stop::Stop};
 
+/// How long before the deadline clients are told that their calls wait for people no longer, at most.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A gateway that listens.
 pub(crate) struct Server {
     gateway: Arc<Gateway>,
@@ -227,9 +230,9 @@ impl Server {
     }
 
     /// Serves until `stop` (SIGTERM or SIGINT), then drains: not ready at once, new work still taken for
-    /// the drain delay, what is in flight finished within the deadline. A second signal ends the
-    /// process at once. What it was loaded from is read again on SIGHUP and when the file, a secret or
-    /// the registry changes.
+    /// the drain delay, by what is changed until then too, what is in flight finished within the
+    /// deadline. A second signal ends the process at once. What it was loaded from is read again on
+    /// SIGHUP and when the file, a secret or the registry changes.
     pub(crate) async fn run(self, mut stop: Stop) -> Result<(), ServeError> {
         let shutdown = Shutdown::new();
         let ready = self.ready.clone();
@@ -269,14 +272,21 @@ impl Server {
             "stopping: calls in flight are finished"
         );
         self.ready.store(false, Ordering::Relaxed);
-        if let Some(reloading) = reloading {
-            reloading.abort();
-        }
+        shutdown.leave();
         let drained = async {
             tokio::time::sleep(delay).await;
+            // Not before: what is new until then goes by what is in force now.
+            if let Some(reloading) = &reloading {
+                reloading.abort();
+            }
             self.gateway.drain();
             let begun = tokio::time::Instant::now();
-            let drained = shutdown.finish(deadline).await;
+            let last = LAST_WORDS.min(deadline / 4);
+            if !shutdown.ended_within(deadline.saturating_sub(last)).await {
+                self.gateway.give_up();
+            }
+            let left = deadline.saturating_sub(begun.elapsed());
+            let drained = shutdown.finish(left).await;
             if !drained.is_clean() {
                 tracing::warn!(
                     connections = drained.aborted_connections,
@@ -290,7 +300,7 @@ impl Server {
             if parked > 0 {
                 tracing::warn!(
                     calls = parked,
-                    "calls that wait for input of their callers were given up at the deadline"
+                    "calls that wait for input of their callers are given up"
                 );
             }
             self.gateway.stop().await;
@@ -300,6 +310,9 @@ impl Server {
             signal = stop.wait() => tracing::warn!(signal, "stopping at once"),
         }
         serving.abort();
+        if let Some(reloading) = reloading {
+            reloading.abort();
+        }
         if let Some(administering) = administering {
             administering.abort();
         }

@@ -57,16 +57,24 @@ pub(super) async fn run(
     ticks.reset();
     let started = running.clone();
     let mut running = running;
+    // It may have been long until now: a database was waited for.
+    let mut due = origins
+        .has_other_file()
+        .then_some(Why::Said("a file changed"));
     loop {
         if let Some(registry) = &origins.registry {
             gateway.note_registry(registry.state());
         }
-        let why = tokio::select! {
-            _ = hangups.recv() => Why::Said("SIGHUP"),
-            () = watch.changed() => Why::Said("a file changed"),
-            () = secret_files.changed() => Why::Secrets,
-            _ = ticks.tick(), if !origins.secrets.is_empty() => Why::Secrets,
-            event = next(&mut origins.registry) => Why::Registry(event),
+        let why = if let Some(why) = due.take() {
+            why
+        } else {
+            tokio::select! {
+                _ = hangups.recv() => Why::Said("SIGHUP"),
+                () = watch.changed() => Why::Said("a file changed"),
+                () = secret_files.changed() => Why::Secrets,
+                _ = ticks.tick(), if !origins.secrets.is_empty() => Why::Secrets,
+                event = next(&mut origins.registry) => Why::Registry(event),
+            }
         };
         let Some(why) = origins.is_to_do(why, &gateway).await else {
             continue;
@@ -120,6 +128,13 @@ impl Origins {
     fn file(&self) -> Option<PathBuf> {
         let file = self.sources.file.as_ref();
         file.map(|file| PathBuf::from(&file.name))
+    }
+
+    /// Whether the file is another one than the gateway was started with.
+    fn has_other_file(&self) -> bool {
+        let now = self.file().and_then(|file| SourceFile::read(&file).ok());
+        let known = self.sources.file.as_ref();
+        now.is_some_and(|now| known.is_some_and(|known| known.text != now.text))
     }
 
     /// Whether the configuration is to be read again, and why; what is asked meanwhile is answered.

@@ -4,6 +4,7 @@
 mod asking;
 mod legacy;
 mod listening;
+mod outliving;
 
 use std::{
     path::Path,

@@ -43,6 +43,7 @@ mod gateway_connect_ended;
 mod gateway_connect_scopes;
 mod gateway_credentials;
 mod gateway_cut_off;
+mod gateway_ending;
 mod gateway_eras;
 mod gateway_federation;
 mod gateway_flags;
@@ -57,6 +58,7 @@ mod gateway_keys;
 mod gateway_limits;
 mod gateway_limits_shared;
 mod gateway_listen;
+mod gateway_listen_anew;
 mod gateway_lost;
 mod gateway_mutated;
 #[cfg(feature = "real-clients")]

@@ -170,10 +170,12 @@ async fn sessions_that_changed_meanwhile_are_told_of_afterwards() {
         store.changed_elsewhere(&live).await.unwrap();
     }
     here.set_log_level("t", "debug").await.unwrap();
+    here.subscribe("t", "file:///b", true).await.unwrap();
 
     fault.cut();
     here.terminate("s", sessions::NOW).await.unwrap();
     here.subscribe("t", "file:///a", true).await.unwrap();
+    here.subscribe("t", "file:///b", false).await.unwrap();
     assert!(sessions::state(&here, "s").await.terminated);
     let known = sessions::state(&here, "t").await;
     assert!(known.log_level.is_some() && known.subscriptions.len() == 1);
@@ -190,6 +192,7 @@ async fn sessions_that_changed_meanwhile_are_told_of_afterwards() {
     assert!(sessions::state(&there, "s").await.terminated);
     let known = sessions::state(&there, "t").await;
     assert!(known.log_level.is_some() && known.subscriptions.len() == 1);
+    assert!(known.subscriptions.contains("file:///a"), "{known:?}");
 }
 
 #[tokio::test]

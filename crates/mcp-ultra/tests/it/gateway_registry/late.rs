@@ -43,6 +43,12 @@ async fn it_waits_alive_and_not_ready_and_then_has_the_registry() {
         let (status, said) = page(&at(path)).await.unwrap();
         assert!(status == 503 && said.contains("database"), "{path}: {said}");
     }
+
+    // What is changed meanwhile is in force then, as what is changed later.
+    let file = site.here.file();
+    let text = std::fs::read_to_string(file).unwrap();
+    let more = "servers:\n  - { name: since, url: \"http://127.0.0.1:9/mcp\" }\n";
+    std::fs::write(file, text.replacen("servers:\n", more, 1)).unwrap();
     site.postgres.heal();
     until("it is ready", async || is("/readyz", 200).await).await;
     until("the registry is in force", async || {
@@ -51,6 +57,11 @@ async fn it_waits_alive_and_not_ready_and_then_has_the_registry() {
     })
     .await;
     assert!(late.stdout().contains("the database can be reached"));
+    until("the change of the file is in force", async || {
+        let log = late.stdout();
+        log.contains("the new configuration is in force") && log.contains("since")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
