@@ -1,11 +1,12 @@
 //! Puts the gateway together and runs it: the only place that knows every crate.
 //!
 //! The way in is [`Server::start`]. Logging is in [`log`], the admin API in [`admin`], identity in [`identity`], policies in
-//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], passwords that change in [`stores`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], the signals that end it in [`stop`], files in [`watch`]; why it can't run is a [`ServeError`].
+//! [`policy`], feature flags in [`flags`], pins of tools in [`pinning`], the database in [`storage`], passwords that change in [`stores`], what replicas share in [`shared`], what they tell each other in [`messaging`], TLS in [`tls`], what a snapshot is made of in [`candidate`], the registry in [`registry`], the configuration in flight in [`reload`], a database that is away at start in [`waiting`], the signals that end it in [`stop`], what is done then in [`drain`], files in [`watch`]; why it can't run is a [`ServeError`].
 
 mod admin;
 mod candidate;
 mod connect;
+mod drain;
 mod error;
 pub(crate) mod flags;
 mod identity;
@@ -63,9 +64,6 @@ use self::{
     stores::Stores,
 };
 pub(crate) use self::{error::ServeError, identity::paths as claim_paths, stop::Stop};
-
-/// How long before the deadline clients are told that their calls wait for people no longer, at most.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A gateway that listens.
 pub(crate) struct Server {
@@ -273,38 +271,12 @@ impl Server {
         );
         self.ready.store(false, Ordering::Relaxed);
         shutdown.leave();
-        let drained = async {
-            tokio::time::sleep(delay).await;
-            // Not before: what is new until then goes by what is in force now.
-            if let Some(reloading) = &reloading {
-                reloading.abort();
-            }
-            self.gateway.drain();
-            let begun = tokio::time::Instant::now();
-            let last = LAST_WORDS.min(deadline / 4);
-            if !shutdown.ended_within(deadline.saturating_sub(last)).await {
-                self.gateway.give_up();
-            }
-            let left = deadline.saturating_sub(begun.elapsed());
-            let drained = shutdown.finish(left).await;
-            if !drained.is_clean() {
-                tracing::warn!(
-                    connections = drained.aborted_connections,
-                    requests = drained.aborted_requests,
-                    "calls were cut off at the deadline"
-                );
-            }
-            // Their callers come back at other gateways.
-            let left = deadline.saturating_sub(begun.elapsed());
-            let parked = self.gateway.finish_parked(left).await;
-            if parked > 0 {
-                tracing::warn!(
-                    calls = parked,
-                    "calls that wait for input of their callers are given up"
-                );
-            }
-            self.gateway.stop().await;
-        };
+        let drained = drain::run(
+            &self.gateway,
+            &shutdown,
+            [delay, deadline],
+            reloading.as_ref(),
+        );
         tokio::select! {
             () = drained => {}
             signal = stop.wait() => tracing::warn!(signal, "stopping at once"),
