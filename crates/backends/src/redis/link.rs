@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     RedisError,
-    connect::{Connection, check, connect},
+    connect::{Connection, attempt, check, connect},
     random,
 };
 
@@ -286,7 +286,7 @@ impl Link {
             self.probe(&mut connection).await?;
             Ok(connection)
         };
-        let why = match timeout(self.settings.connect_timeout.get(), made).await {
+        let why = match timeout(attempt(&self.settings), made).await {
             Ok(Ok(connection)) => {
                 self.breaker
                     .note(pass, Verdict::Answered(begun.elapsed()), self.age());
