@@ -18,6 +18,9 @@ use super::RedisError;
 /// The ports where none is given.
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
+/// How long the crate waits for a connection to a Sentinel, and how many it asks at once.
+const SENTINEL: Duration = Duration::from_secs(1);
+const SENTINELS_AT_ONCE: usize = 3;
 
 /// A connection that any number of commands can use at once.
 #[derive(Clone)]
@@ -75,6 +78,22 @@ pub(super) fn check(settings: &RedisSettings) -> Result<(), RedisError> {
         .and_then(|information| Client::build_with_tls(information, certificates))
         .map(drop)
         .map_err(|error| RedisError::Unfit(error.to_string()))
+}
+
+/// How long one attempt may take. One host that is silent takes all the time of a connection, and must
+/// not keep those that answer from being found.
+pub(super) fn attempt(settings: &RedisSettings) -> Duration {
+    let one = settings.connect_timeout.get();
+    if let Some(sentinel) = &settings.sentinel {
+        let rounds = sentinel.servers.len().div_ceil(SENTINELS_AT_ONCE);
+        let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+        return one.saturating_add(SENTINEL.saturating_mul(rounds));
+    }
+    if settings.server.is_some() {
+        return one;
+    }
+    // To the nodes that are named, then to those that they name; and what is said in between.
+    one * 3
 }
 
 fn times(settings: &RedisSettings) -> (Duration, Duration) {

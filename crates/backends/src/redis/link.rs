@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     RedisError,
-    connect::{Connection, check, connect},
+    connect::{Connection, attempt, check, connect},
     random,
 };
 
@@ -297,7 +297,7 @@ impl Link {
             probe(&mut connection, &settings.prefix).await?;
             Ok(connection)
         };
-        let why = match timeout(settings.connect_timeout.get(), made).await {
+        let why = match timeout(attempt(&settings), made).await {
             Ok(Ok(connection)) => {
                 self.breaker
                     .note(pass, Verdict::Answered(begun.elapsed()), self.age());

@@ -63,7 +63,8 @@ impl std::fmt::Debug for Redis {
 
 impl Redis {
     /// Connects, and goes on trying in a task of the current runtime where that fails. Returns after
-    /// the first try, which takes `connect_timeout` at most.
+    /// the first try, which takes `connect_timeout` at most; three times that for a cluster, and for Sentinels
+    /// a second more for each three of them.
     ///
     /// # Errors
     /// Only for what no waiting heals: files that can't be read, certificates that are none.

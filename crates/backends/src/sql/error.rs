@@ -44,6 +44,16 @@ pub enum OpenError {
         /// What went wrong.
         source: sqlx::Error,
     },
+    /// A file of `storage.postgres.tls`.
+    #[error("storage.postgres.tls.{key}: {} can't be read: {source}", path.display())]
+    Certificates {
+        /// Its key in the section.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The server did not answer.
     #[error("the database {at} did not answer within {} ms", within.as_millis())]
     Silent {
@@ -113,17 +123,20 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether it may be otherwise in a while, with nothing done here: the server can't be reached, or
-    /// is starting or stopping.
+    /// Whether it may be otherwise in a while, with nothing done here: the server can't be reached, is
+    /// starting or stopping, or has no connection left.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Silent { .. } => true,
             Self::Server { source, .. } => match source {
-                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
-                // Classes 08 (connection exception) and 57P (the server is not open to anybody).
+                // What TLS refuses, a certificate above all, comes as invalid data.
+                sqlx::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
+                sqlx::Error::PoolTimedOut => true,
+                // Classes 08 (connection exception), 53 (no connection is left, for example) and 57P
+                // (the server is not open to anybody).
                 sqlx::Error::Database(of) => of
                     .code()
-                    .is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
+                    .is_some_and(|code| ["08", "53", "57P"].iter().any(|of| code.starts_with(of))),
                 _ => false,
             },
             _ => false,

@@ -1,6 +1,11 @@
 //! SQLite: one file, for one gateway and the command line beside it.
 
-use std::{fs, io, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     SqlitePool,
@@ -28,14 +33,9 @@ pub(super) async fn open(path: &Path) -> Result<SqlitePool, OpenError> {
     {
         fs::create_dir_all(folder).map_err(file)?;
     }
-    let opened = fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(file)?;
     // SQLite's own locks do not keep two processes from making the same tables.
-    let _alone = alone(opened).await.map_err(file)?;
+    let _alone = alone(path).await?;
+    make(path).map_err(file)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -61,8 +61,35 @@ pub(super) async fn open(path: &Path) -> Result<SqlitePool, OpenError> {
     Ok(pool)
 }
 
-/// The file, with nobody else in this place.
-async fn alone(file: fs::File) -> io::Result<fs::File> {
+/// Makes the file where there is none. One that is there is not opened, since it would be closed again:
+/// that ends the locks that SQLite has on it in this process, and others would remove its log under it.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !path.try_exists()? {
+        let options = &mut fs::OpenOptions::new();
+        let owners = options.append(true).create(true).mode(0o600);
+        owners.open(path)?;
+    }
+    Ok(())
+}
+
+/// Nobody else is in this place until what is returned is dropped. It is a file beside the other one.
+async fn alone(path: &Path) -> Result<fs::File, OpenError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-lock");
+    let path = PathBuf::from(beside);
+    let options = &mut fs::OpenOptions::new();
+    let opened = options.append(true).create(true).mode(0o600).open(&path);
+    let locked = match opened {
+        Ok(file) => locked(file).await,
+        Err(error) => Err(error),
+    };
+    locked.map_err(|source| OpenError::File { path, source })
+}
+
+async fn locked(file: fs::File) -> io::Result<fs::File> {
     for _ in 0..BUSY.as_millis() / PAUSE.as_millis() {
         match file.try_lock() {
             Ok(()) => return Ok(file),

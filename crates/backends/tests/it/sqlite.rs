@@ -1,4 +1,8 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt},
+    path::Path,
+};
 
 use mcp_ultra_backends::sql::{Database, OpenError};
 
@@ -24,6 +28,32 @@ async fn many_may_open_it_at_once() {
     for store in opened {
         store.unwrap();
     }
+}
+
+/// Whether this process holds a lock of SQLite on the file, by what the system says.
+fn is_locked_here(file: &Path) -> bool {
+    let inode = format!(":{} ", fs::metadata(file).unwrap().ino());
+    let process = format!(" {} ", std::process::id());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let is_ours = |lock: &&str| lock.contains("POSIX") && lock.contains(&process);
+    let mut ours = locks.lines().filter(is_ours);
+    ours.any(|lock| lock.contains(&inode))
+}
+
+// Without it another program takes itself for the last one that uses the file, and removes the log that
+// this one goes on writing to.
+#[tokio::test]
+async fn others_see_that_it_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let store = Database::open_sqlite(&path).await.unwrap();
+    assert!(is_locked_here(&path));
+    let again = Database::open_sqlite(&path).await.unwrap();
+    assert!(is_locked_here(&path), "of one that is there, too");
+    again.close().await;
+    assert!(is_locked_here(&path), "for as long as anybody uses it");
+    store.close().await;
+    assert!(!is_locked_here(&path));
 }
 
 #[tokio::test]

@@ -38,7 +38,9 @@ impl StorageError {
     /// Of a server.
     pub(crate) fn of_server(error: OpenError) -> Self {
         match error {
-            error @ (OpenError::Server { .. } | OpenError::Silent { .. }) => Self::Server(error),
+            error @ (OpenError::Server { .. }
+            | OpenError::Silent { .. }
+            | OpenError::Certificates { .. }) => Self::Server(error),
             error => Self::Unfit(error),
         }
     }

@@ -62,6 +62,7 @@ const HAS_ROLE: &str = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) 
 /// # Errors
 /// When the server can't be reached as the owner of the tables, or is too old.
 pub async fn plan(settings: &PostgresSettings) -> Result<Plan, OpenError> {
+    connect::check_files(&settings.tls)?;
     let at = At::owner(settings);
     let mut connection = at.within(owner(settings)).await?;
     let applied = at.within(applied(&mut connection)).await?;
@@ -77,6 +78,7 @@ pub async fn plan(settings: &PostgresSettings) -> Result<Plan, OpenError> {
 /// gateway, when another runner does not come to an end, or a step fails: it is undone then, and
 /// those before it are not.
 pub async fn run(settings: &PostgresSettings) -> Result<Plan, OpenError> {
+    connect::check_files(&settings.tls)?;
     let at = At::owner(settings);
     let mut connection = at.within(owner(settings)).await?;
     at.within(connect::check_version(&mut connection, &at))

@@ -1,8 +1,8 @@
 //! How a connection is made: where to, as whom, and that it is encrypted to the right one.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
-use mcp_ultra_config::{PostgresSettings, Secret};
+use mcp_ultra_config::{PostgresSettings, PostgresTls, Secret};
 use sqlx::{
     PgConnection, Row,
     postgres::{PgConnectOptions, PgSslMode},
@@ -150,6 +150,23 @@ fn options_as(
         (Some(certificate), Some(key)) => options.ssl_client_cert(certificate).ssl_client_key(key),
         _ => options,
     }
+}
+
+/// Finds out what would be said of a connection later, and not by its name.
+pub(in crate::sql) fn check_files(tls: &PostgresTls) -> Result<(), OpenError> {
+    for (key, file) in [
+        ("ca_file", &tls.ca_file),
+        ("certificate", &tls.certificate),
+        ("key", &tls.key),
+    ] {
+        let Some(path) = file.as_ref().map(PathBuf::from) else {
+            continue;
+        };
+        if let Err(source) = std::fs::File::open(&path) {
+            return Err(OpenError::Certificates { key, path, source });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a server that is too old.

@@ -39,6 +39,7 @@ pub(super) struct Postgres {
 impl Postgres {
     /// Checks what must hold of the server, and keeps connections to it from now on.
     pub(super) async fn connect(settings: &PostgresSettings) -> Result<Self, OpenError> {
+        connect::check_files(&settings.tls)?;
         let at = At::primary(settings);
         let options = connect::options(settings, &settings.host, settings.port);
         check::check(&options, &at).await?;

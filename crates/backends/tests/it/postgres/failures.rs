@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcp_ultra_backends::sql::{Database, OpenError};
+use mcp_ultra_backends::sql::{Database, OpenError, migrations};
 use mcp_ultra_config::{Period, PostgresSettings, Secret};
 use mcp_ultra_domain::ports::{KeyStore, KeyStoreError};
 use mcp_ultra_testkit::stores::{Postgres, StoreError, postgres::Login};
@@ -31,9 +31,46 @@ async fn another_authority_is_refused() {
     let refused = Database::connect_postgres(&settings).await.unwrap_err();
     let text = refused.to_string();
     assert!(text.contains("certificate"), "{text}");
+    assert!(!refused.may_pass(), "waiting does not mend it");
     settings.tls.ca_file = None;
     let refused = Database::connect_postgres(&settings).await.unwrap_err();
     assert!(refused.to_string().contains("certificate"), "{refused}");
+    assert!(!refused.may_pass(), "waiting does not mend it");
+    site.remove().await;
+}
+
+#[tokio::test]
+async fn a_file_of_certificates_that_is_not_there_is_told_by_its_key() {
+    let site = Site::with_tables().await;
+    let mut settings = site.settings.clone();
+    settings.tls.ca_file = Some("/nowhere/ca.pem".to_owned());
+    let connected = Database::connect_postgres(&settings).await.unwrap_err();
+    let migrated = migrations::postgres::run(&settings).await.unwrap_err();
+    for error in [connected, migrated] {
+        let text = error.to_string();
+        let said = "storage.postgres.tls.ca_file: /nowhere/ca.pem can't be read";
+        assert!(text.contains(said), "{text}");
+        assert!(!error.may_pass(), "waiting does not mend it");
+    }
+    site.remove().await;
+}
+
+#[tokio::test]
+async fn a_server_that_has_no_connection_left_is_waited_for() {
+    let site = Site::with_tables().await;
+    let name = &site.admin.database;
+    let limit = async |most: i32| {
+        let sql = format!("alter database {name} connection limit {most}");
+        site.admin.database("postgres").sql(&sql).await.unwrap();
+    };
+    limit(0).await;
+    let full = Database::connect_postgres(&site.settings)
+        .await
+        .unwrap_err();
+    assert!(full.to_string().contains("too many connections"), "{full}");
+    assert!(full.may_pass(), "others will give theirs back");
+    limit(-1).await;
+    site.store().await.close().await;
     site.remove().await;
 }
 
@@ -129,9 +166,7 @@ async fn what_nobody_waits_for_any_more_leaves_nothing_open() {
 async fn a_server_that_is_gone_is_told_of_in_time_and_comes_back() {
     let mut server = Postgres::start().await.unwrap();
     let site = Site::on(&server).await;
-    mcp_ultra_backends::sql::migrations::postgres::run(&site.settings)
-        .await
-        .unwrap();
+    migrations::postgres::run(&site.settings).await.unwrap();
     let store = Database::connect_postgres(&quick(&site.settings))
         .await
         .unwrap();

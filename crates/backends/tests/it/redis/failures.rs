@@ -1,7 +1,10 @@
 //! Redis that is slow, silent, cut off, gone, or another one: nothing fails, nobody waits for long,
 //! and it heals by itself.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use mcp_ultra_backends::redis::Redis;
 use mcp_ultra_config::{Period, RedisServer, RedisSettings};
@@ -222,6 +225,45 @@ async fn another_master_is_found() {
         !first(&elsewhere, number).await
     })
     .await;
+}
+
+/// A server that takes connections and says nothing, as a host that is gone without a word.
+fn silent() -> (TcpListener, RedisServer) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = RedisServer {
+        host: "127.0.0.1".to_owned(),
+        port: Some(listener.local_addr().unwrap().port()),
+    };
+    (listener, server)
+}
+
+#[tokio::test]
+async fn a_cluster_is_found_beside_a_named_node_that_is_silent() {
+    let mut settings = super::cluster().await;
+    let (_listener, silent) = silent();
+    settings.cluster.insert(0, silent);
+    settings.connect_timeout = Period::from_secs(1);
+    let redis = Redis::start(&settings).await.unwrap();
+    until_reachable(&redis).await;
+    assert!(first(&replay::store(&redis), 1).await);
+    assert!(redis.is_reachable());
+}
+
+#[tokio::test]
+async fn a_master_is_found_beside_a_sentinel_that_is_silent() {
+    let mut settings = super::sentinel().await;
+    let (_listener, silent) = silent();
+    settings
+        .sentinel
+        .as_mut()
+        .unwrap()
+        .servers
+        .insert(0, silent);
+    settings.connect_timeout = Period::from_millis(900);
+    let redis = Redis::start(&settings).await.unwrap();
+    until_reachable(&redis).await;
+    assert!(first(&replay::store(&redis), 1).await);
+    assert!(redis.is_reachable());
 }
 
 #[tokio::test]
