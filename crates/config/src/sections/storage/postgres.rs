@@ -213,8 +213,9 @@ impl PostgresTls {
 
 /// A name or an address. A folder, which stands for a Unix socket, has no certificate.
 pub(super) fn check_host(path: &str, host: &str, findings: &mut Findings) {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
-    if host.is_empty() || !host.bytes().all(fits) {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let is_name = !host.is_empty() && host.bytes().all(fits);
+    if !is_name && host.parse::<std::net::Ipv6Addr>().is_err() {
         findings.report(
             path,
             format!("`{host}` is no name of a server and no address"),

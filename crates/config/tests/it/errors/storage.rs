@@ -44,6 +44,16 @@ fn what_can_not_work_is_refused() {
             "storage.postgres.host: ",
         ),
         (
+            "host: db.example.com",
+            "host: db.example.com:5433",
+            "storage.postgres.host: ",
+        ),
+        (
+            "host: 10.0.0.2",
+            "host: 10.0.0.2:5433",
+            "storage.postgres.replica.host: ",
+        ),
+        (
             "host: 10.0.0.2",
             "host: ''",
             "storage.postgres.replica.host: ",
