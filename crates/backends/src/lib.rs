@@ -12,3 +12,4 @@ pub mod nats;
 pub mod redis;
 pub mod secrets;
 pub mod sql;
+mod tls_files;

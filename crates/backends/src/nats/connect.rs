@@ -6,6 +6,8 @@ use async_nats::{Client, ConnectError, ConnectOptions, Event, ServerAddr};
 use mcp_ultra_config::{NatsSettings, NatsTls, Secret};
 use tokio::sync::watch;
 
+use crate::tls_files::{self, Unreadable};
+
 /// The port that servers have where none is named.
 const PORT: u16 = 4222;
 /// How long one server may take for a connection.
@@ -30,21 +32,19 @@ pub enum NatsError {
     },
 }
 
-/// Finds out at start what would only be said in the log later.
-pub(super) fn check_files(tls: &NatsTls) -> Result<(), NatsError> {
-    for (key, file) in [
-        ("ca_file", &tls.ca_file),
-        ("certificate", &tls.certificate),
-        ("key", &tls.key),
-    ] {
-        let Some(path) = file.as_ref().map(PathBuf::from) else {
-            continue;
-        };
-        if let Err(source) = std::fs::File::open(&path) {
-            return Err(NatsError::File { key, path, source });
-        }
+impl From<Unreadable> for NatsError {
+    fn from(Unreadable { key, path, source }: Unreadable) -> Self {
+        Self::File { key, path, source }
     }
-    Ok(())
+}
+
+/// Whether all files can be read.
+pub(super) fn check_files(tls: &NatsTls) -> Result<(), NatsError> {
+    Ok(tls_files::check(
+        tls.ca_file.as_ref(),
+        tls.certificate.as_ref(),
+        tls.key.as_ref(),
+    )?)
 }
 
 /// A connection to one of the servers. The other half says when it is lost: the client is to be

@@ -9,6 +9,8 @@ use mcp_ultra_domain::ports::{
 };
 use sqlx::error::{BoxDynError, ErrorKind};
 
+use crate::tls_files::Unreadable;
+
 /// Why a database can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -120,6 +122,12 @@ pub enum OpenError {
         /// The role that is configured.
         role: String,
     },
+}
+
+impl From<Unreadable> for OpenError {
+    fn from(Unreadable { key, path, source }: Unreadable) -> Self {
+        Self::Certificates { key, path, source }
+    }
 }
 
 impl OpenError {

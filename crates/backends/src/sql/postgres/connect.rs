@@ -1,6 +1,6 @@
 //! How a connection is made: where to, as whom, and that it is encrypted to the right one.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, time::Duration};
 
 use mcp_ultra_config::{PostgresSettings, PostgresTls, Secret};
 use sqlx::{
@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 
-use crate::sql::error::OpenError;
+use crate::{sql::error::OpenError, tls_files};
 
 /// The oldest version that is supported, as the server numbers them.
 const OLDEST: i32 = 150_000;
@@ -152,21 +152,13 @@ fn options_as(
     }
 }
 
-/// Finds out what would be said of a connection later, and not by its name.
+/// Whether all files can be read.
 pub(in crate::sql) fn check_files(tls: &PostgresTls) -> Result<(), OpenError> {
-    for (key, file) in [
-        ("ca_file", &tls.ca_file),
-        ("certificate", &tls.certificate),
-        ("key", &tls.key),
-    ] {
-        let Some(path) = file.as_ref().map(PathBuf::from) else {
-            continue;
-        };
-        if let Err(source) = std::fs::File::open(&path) {
-            return Err(OpenError::Certificates { key, path, source });
-        }
-    }
-    Ok(())
+    Ok(tls_files::check(
+        tls.ca_file.as_ref(),
+        tls.certificate.as_ref(),
+        tls.key.as_ref(),
+    )?)
 }
 
 /// Refuses a server that is too old.
