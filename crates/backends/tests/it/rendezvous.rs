@@ -274,6 +274,27 @@ async fn a_replica_that_is_gone_is_noticed() {
     assert_eq!(met.map(drop), Err(NotMet::Gone));
 }
 
+/// One whose connection is just back does not take another, which may come back a little later, for gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_back_yet_is_not_taken_for_gone() {
+    let mut server = Nats::start().await.unwrap();
+    let settings = settings(&[server.login()]);
+    let (a, b) = (connected(&settings).await, connected(&settings).await);
+    let name = b.replica().to_owned();
+    server.server_mut().kill().await.unwrap();
+    until("the loss", || !is_connected(&*a)).await;
+    // It never comes back, which nobody can know yet.
+    drop(b);
+    server.restart().await.unwrap();
+    until("a connection", || is_connected(&*a)).await;
+    let mut met = Vec::new();
+    while met.last() != Some(&NotMet::Gone) {
+        let not_met = soon(a.open(&name, b"hello".to_vec())).await.map(drop);
+        met.push(not_met.unwrap_err());
+    }
+    assert_eq!(met[0], NotMet::Unreachable, "{met:?}");
+}
+
 /// Nobody waits for a connection that is known to be lost: it is said at once that a replica can't be
 /// reached, and it is met again once the connection is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ mod reception;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -41,6 +41,9 @@ const SILENT_AT_FIRST: Duration = Duration::from_secs(5);
 /// How long this one may be without a connection before whoever is to be met for the first time counts
 /// as not to be reached. One that was lost just now is often back by then.
 const APART: Duration = Duration::from_secs(1);
+/// How long after a connection was lost and is back others may still be without theirs: the longest pause
+/// between two tries, and one try.
+const OTHERS_BACK: Duration = Duration::from_secs(10);
 /// The pause before something is tried again.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the others may take to say that they are looked for.
@@ -58,13 +61,19 @@ pub(super) struct Meeting {
     prefix: String,
     random: fn() -> u64,
     link: watch::Sender<Connection>,
+    /// There was a connection before.
+    was_there: AtomicBool,
     guests: OnceLock<Arc<dyn Guests>>,
     lines: Mutex<HashMap<String, Incoming>>,
 }
 
 /// The connection to the server.
 enum Connection {
-    There(Client),
+    There {
+        client: Client,
+        /// Since when there is one again, where one was lost before.
+        again: Option<Instant>,
+    },
     /// There is none, since then.
     Away(Instant),
 }
@@ -105,6 +114,7 @@ impl Meeting {
             prefix: prefix.to_owned(),
             random,
             link: watch::Sender::new(Connection::Away(Instant::now())),
+            was_there: AtomicBool::new(false),
             guests: OnceLock::new(),
             lines: Mutex::default(),
         }
@@ -178,6 +188,10 @@ impl Meeting {
                 Ok(Said::Unknown) => return Err(NotMet::Gone),
                 // Whoever takes it is there, and slow.
                 Ok(Said::Full) => (Duration::MAX, NotMet::Refused),
+                // It has lost its connection too, perhaps, and its next try is still to come.
+                Err(Silence::Nobody) if self.is_just_back() => {
+                    (patience.silent, NotMet::Unreachable)
+                }
                 Err(Silence::Nobody) => (AWAY, NotMet::Gone),
                 Err(Silence::Apart(time)) if time >= patience.apart => {
                     return Err(NotMet::Unreachable);
@@ -194,7 +208,7 @@ impl Meeting {
 
     async fn ask(&self, to: &str, frame: Bytes) -> Result<Said, Silence> {
         let client = match &*self.link.borrow() {
-            Connection::There(client) => client.clone(),
+            Connection::There { client, .. } => client.clone(),
             Connection::Away(since) => return Err(Silence::Apart(since.elapsed())),
         };
         let request = Request::new().payload(frame).timeout(Some(ANSWER));
@@ -241,8 +255,18 @@ impl Meeting {
 
     fn client(&self) -> Option<Client> {
         match &*self.link.borrow() {
-            Connection::There(client) => Some(client.clone()),
+            Connection::There { client, .. } => Some(client.clone()),
             Connection::Away(_) => None,
+        }
+    }
+
+    /// Whether the connection was lost, and is back for so short a time that others may not be.
+    fn is_just_back(&self) -> bool {
+        match &*self.link.borrow() {
+            Connection::There { again, .. } => {
+                again.is_some_and(|again| again.elapsed() < OTHERS_BACK)
+            }
+            Connection::Away(_) => false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What arrives. Nothing here waits for those who take it: what they have no room for is sent again.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use async_nats::{Client, Message, SubscribeError};
 use bytes::Bytes;
@@ -31,7 +31,11 @@ impl Meeting {
     ) -> Result<impl Future<Output = ()> + use<>, SubscribeError> {
         let own = client.subscribe(self.subject(&self.replica)).await?;
         let all = client.subscribe(self.subject(ALL)).await?;
-        self.link.send_replace(Connection::There(client.clone()));
+        let was_there = self.was_there.swap(true, Ordering::Relaxed);
+        self.link.send_replace(Connection::There {
+            client: client.clone(),
+            again: was_there.then(Instant::now),
+        });
         let connected = Connected(self.clone());
         let client = client.clone();
         Ok(async move {
