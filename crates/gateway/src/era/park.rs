@@ -12,11 +12,20 @@ use mcp_ultra_protocol::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::{Talk, inbound, relay::outcome_of, state, url_elicitation};
-use crate::{random, reply::Reply, room, stages::forward::Outcome, upstream::Event};
+use super::{Ended, Talk, inbound, relay::outcome_of, state, url_elicitation};
+use crate::{
+    random,
+    reply::{Reply, Taken},
+    room,
+    stages::forward::Outcome,
+    upstream::Event,
+};
 
 /// How long a call waits for its caller.
 const WAIT: Duration = Duration::from_mins(10);
+/// How long it may take to notice that a caller went away while its server asked. A timer ends after
+/// the runtime has looked at all connections, also where the process has stood still.
+const NOTICED_WITHIN: Duration = Duration::from_millis(1);
 /// How many notifications are kept for a caller that is away, and how many bytes of them.
 const MAX_KEPT: usize = 256;
 const MAX_KEPT_BYTES: usize = room::BYTES;
@@ -226,6 +235,10 @@ enum Back {
 async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, Outcome> {
     let mut reply = reply;
     loop {
+        let gone = tokio::time::timeout(NOTICED_WITHIN, reply.gone()).await;
+        if gone.is_ok() {
+            return Err(talk.end(Ended::Cancelled, reply).await);
+        }
         let limit = talk.gateway.settings().max_parked;
         let principal = &talk.routed.call.caller.principal;
         let Some((id, mut returns)) = talk.gateway.parking.place(limit, principal) else {
@@ -242,8 +255,9 @@ async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, 
                 .await;
             return Err(Outcome::Failed("internal"));
         };
-        reply.result(&input_required(asked, &state)).await;
-        let Some((resume, kept, over)) = until_return(talk, &mut returns, asked).await else {
+        let taken = reply.result_to_take(&input_required(asked, &state)).await;
+        let returned = until_return(talk, taken, &mut returns, asked).await;
+        let Some((resume, kept, over)) = returned else {
             talk.gateway.parking.leave(&id);
             talk.exchange
                 .abandon("the client did not come back with its input")
@@ -278,20 +292,29 @@ async fn wait(talk: &mut Talk, reply: Reply, asked: &mut Asked) -> Result<Back, 
 
 /// Waits for the caller while the upstream may go on sending: what it tells is kept, what it asks
 /// is asked next time, and its answer is given to the caller when it comes back. `None` where the
-/// caller does not come in time, or the upstream fails meanwhile.
+/// caller was gone before it was asked, does not come in time, or the upstream fails meanwhile.
 async fn until_return(
     talk: &mut Talk,
+    mut taken: Taken,
     returns: &mut mpsc::Receiver<Resume>,
     asked: &mut Asked,
 ) -> Option<(Resume, Vec<Notification>, Option<Response>)> {
     let mut kept = Vec::new();
     let mut kept_bytes = 0;
     let mut over = None;
+    let mut is_asked = false;
     let late = tokio::time::sleep(WAIT);
     tokio::pin!(late);
     loop {
         let event = tokio::select! {
             resume = returns.recv() => return Some((resume?, kept, over)),
+            has_it = &mut taken, if !is_asked => {
+                if !has_it {
+                    return None;
+                }
+                is_asked = true;
+                continue;
+            }
             () = &mut late => return None,
             () = talk.deadline.reached() => return None,
             event = talk.exchange.next(), if over.is_none() => event,

@@ -128,6 +128,7 @@ impl Stream {
             Poll::Ready(Some(Down::Message { text, .. })) => sse::encode(&text),
             Poll::Ready(Some(Down::Answer(answer))) => {
                 self.ended = true;
+                answer.taker.has_it();
                 sse::encode(&answer.text)
             }
             Poll::Ready(None) => {

@@ -310,7 +310,10 @@ impl Batch {
         tokio::spawn(async move {
             while let Some(down) = replies.recv().await {
                 let message = match down {
-                    Down::Answer(Answer { text, .. }) => Down::uncounted(text),
+                    Down::Answer(answer) => {
+                        answer.taker.has_it();
+                        Down::uncounted(answer.text)
+                    }
                     message @ Down::Message { .. } => message,
                 };
                 if out.send(message).await.is_err() {
@@ -338,11 +341,5 @@ async fn all(mut replies: Replies, expected: usize) -> Response<Body> {
     }
     array.extend_from_slice(b"]");
     let text = ByteString::try_from(array.freeze()).unwrap_or_default();
-    respond::json(Answer {
-        text,
-        status: 200,
-        session: None,
-        limit: None,
-        retry_after: None,
-    })
+    respond::json(Answer::new(text, 200))
 }

@@ -14,6 +14,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The answer to a request as one JSON document.
 pub(super) fn json(answer: Answer) -> Response<Body> {
+    // Whoever is gone by now has been noticed: a connection is read before it is answered on.
+    answer.taker.has_it();
     let mut response = Response::new(Body::full(answer.text.into_bytes()));
     *response.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -77,23 +79,15 @@ pub(super) fn status(status: StatusCode) -> Response<Body> {
 
 /// A JSON-RPC error outside of any call.
 pub(super) fn error(status: StatusCode, id: Option<&Id>, error: &WireError) -> Response<Body> {
-    json(Answer {
-        text: Message::error(id, error).text,
-        status: status.as_u16(),
-        session: None,
-        limit: None,
-        retry_after: None,
-    })
+    json(Answer::new(Message::error(id, error).text, status.as_u16()))
 }
 
 /// 429 outside of any call.
 pub(super) fn limited(exceeded: &Exceeded) -> Response<Body> {
+    let text = Message::error(None, &exceeded.to_wire()).text;
     json(Answer {
-        text: Message::error(None, &exceeded.to_wire()).text,
-        status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
-        session: None,
         limit: Some(Box::new(*exceeded)),
-        retry_after: None,
+        ..Answer::new(text, StatusCode::TOO_MANY_REQUESTS.as_u16())
     })
 }
 

@@ -24,7 +24,7 @@ use crate::{
     Gateway,
     call::Caller,
     era::park,
-    reply::{self, Down, Reply},
+    reply::{self, Down, Reply, Taker},
 };
 
 /// How long the answers of a caller may take after its greeting.
@@ -176,9 +176,13 @@ async fn carry(mut replies: reply::Replies, speaker: &mut Speaker, listener: &mu
             // Nothing more comes from there but the end.
             _ = listener.next() => return,
         };
+        let mut taker = Taker::default();
         let (said, is_last) = match down {
             Some(Down::Message { text, .. }) => (Said::Text(text), false),
-            Some(Down::Answer(answer)) => (Said::Answer(answer), true),
+            Some(Down::Answer(mut answer)) => {
+                taker = std::mem::take(&mut answer.taker);
+                (Said::Answer(answer), true)
+            }
             // The call has ended without one.
             None => (Said::NotHere, true),
         };
@@ -186,6 +190,9 @@ async fn carry(mut replies: reply::Replies, speaker: &mut Speaker, listener: &mu
             is_taken = speaker.say(said) => is_taken,
             _ = listener.next() => false,
         };
+        if is_taken {
+            taker.has_it();
+        }
         if is_last || !is_taken {
             return;
         }

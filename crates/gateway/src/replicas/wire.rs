@@ -297,11 +297,8 @@ fn decode(bytes: Vec<u8>) -> Option<Said> {
             let (retry_after, _) = rest.split_first_chunk::<8>()?;
             let retry_after = u64::from_be_bytes(*retry_after);
             Some(Said::Answer(Answer {
-                text: text(bytes.slice(11..))?,
-                status: u16::from_be_bytes(*status),
-                session: None,
-                limit: None,
                 retry_after: (retry_after != u64::MAX).then_some(retry_after),
+                ..Answer::new(text(bytes.slice(11..))?, u16::from_be_bytes(*status))
             }))
         }
         DONE => Some(Said::Done),
@@ -367,11 +364,8 @@ mod tests {
         let (mut speaker, mut heard) = opened(here, &sealer);
         let (_back, mut listener) = taken(there, &sealer);
         let answer = Answer {
-            text: "{}".into(),
-            status: 503,
-            session: None,
-            limit: None,
             retry_after: Some(7),
+            ..Answer::new("{}".into(), 503)
         };
         assert!(speaker.say(Said::Text("ü".into())).await);
         assert!(speaker.say(Said::Answer(answer)).await);

@@ -1,5 +1,6 @@
 //! The way back to the client: what one request is answered with.
 
+mod taken;
 mod way;
 
 use std::{
@@ -17,6 +18,8 @@ use crate::{
     limits::Exceeded,
     room::{Place, Room},
 };
+
+pub(crate) use taken::{Taken, Taker};
 
 /// How long an answer waits for a client that does not read what came before it.
 const LAST_WAIT: Duration = Duration::from_secs(30);
@@ -58,6 +61,22 @@ pub(crate) struct Answer {
     pub limit: Option<Box<Exceeded>>,
     /// In how many seconds it may be tried again, where that is known.
     pub retry_after: Option<u64>,
+    /// Whoever passes the answer on says here that it has.
+    pub taker: Taker,
+}
+
+impl Answer {
+    /// An answer without anything besides.
+    pub(crate) fn new(text: ByteString, status: u16) -> Self {
+        Self {
+            text,
+            status,
+            session: None,
+            limit: None,
+            retry_after: None,
+            taker: Taker::default(),
+        }
+    }
 }
 
 /// Where the answer to one request goes, and what comes before it.
@@ -252,6 +271,18 @@ impl Reply {
         self.result_of(&[result]).await;
     }
 
+    /// Answers with a result that the client has to come back with, if it gets it; that is told.
+    pub(crate) async fn result_to_take(self, result: &str) -> Taken {
+        let (taker, taken) = taken::new();
+        let text = Response::text_of_result(&self.id, &[result]);
+        let answer = Answer {
+            taker,
+            ..Answer::new(text, 200)
+        };
+        self.send_answer(answer).await;
+        taken
+    }
+
     /// Answers with a result that is there in pieces.
     pub(crate) async fn result_of(self, pieces: &[&str]) {
         let text = Response::text_of_result(&self.id, pieces);
@@ -278,24 +309,20 @@ impl Reply {
 
     /// Answers with the error of a limit that is reached.
     pub(crate) async fn limited(self, error: &WireError, limit: Option<Box<Exceeded>>) {
+        let text = Response::error(Some(&self.id), error).text;
         let answer = Answer {
-            text: Response::error(Some(&self.id), error).text,
-            status: 429,
-            session: None,
             limit,
-            retry_after: None,
+            ..Answer::new(text, 429)
         };
         self.send_answer(answer).await;
     }
 
     /// 503: the upstream is not asked now, and may be again in so many seconds.
     pub(crate) async fn unavailable(self, error: &WireError, retry_after: Option<u64>) {
+        let text = Response::error(Some(&self.id), error).text;
         let answer = Answer {
-            text: Response::error(Some(&self.id), error).text,
-            status: 503,
-            session: None,
-            limit: None,
             retry_after,
+            ..Answer::new(text, 503)
         };
         self.send_answer(answer).await;
     }
@@ -307,11 +334,8 @@ impl Reply {
 
     async fn send(self, text: ByteString, status: u16, session: Option<String>) {
         let answer = Answer {
-            text,
-            status,
             session,
-            limit: None,
-            retry_after: None,
+            ..Answer::new(text, status)
         };
         self.send_answer(answer).await;
     }
@@ -364,6 +388,27 @@ mod tests {
         assert!(!reply.message("{}".into()).await);
         reply.result("{}").await;
         assert!(matches!(replies.recv().await, Some(Down::Answer(_))));
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_learns_whether_the_client_has_the_question() {
+        let (reply, replies) = channel(Id::from(1));
+        let taken = reply.result_to_take("{}").await;
+        drop(replies);
+        assert!(!taken.await, "it lay there, and nobody came for it");
+
+        let (reply, replies) = channel(Id::from(1));
+        drop(replies);
+        assert!(!reply.result_to_take("{}").await.await, "nobody was there");
+
+        let (reply, mut replies) = channel(Id::from(1));
+        let taken = reply.result_to_take("{}").await;
+        let Some(Down::Answer(answer)) = replies.recv().await else {
+            panic!("an answer");
+        };
+        answer.taker.has_it();
+        drop(replies);
+        assert!(taken.await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mcp_ultra_testkit::{
@@ -18,7 +18,7 @@ use mcp_ultra_testkit::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::gateway_rig::{SOON, fixture, legacy_tool, modern_tool, only};
+use crate::gateway_rig::{SOON, fixture, legacy_tool, modern_tool, only, until};
 
 /// What all replicas have in common, besides their servers.
 const SHARED: &str = "session: { keys: [{ id: k, secret: \"a sealing secret of thirty-two bytes\" }] }\nserver: { shutdown: { drain_delay: 500ms } }\n";
@@ -60,6 +60,28 @@ async fn a_session_is_served_by_whichever_replica_gets_its_request() {
         for replica in fleet.replicas() {
             assert!(answered(replica).await > 0, "the balancer uses all of them");
         }
+    }
+}
+
+/// A modern client cancels by hanging up, which only the balancer can see.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_at_the_balancer_cancels_its_call() {
+    for era in [Era::Legacy, Era::Modern] {
+        let upstream = fixture(era).await;
+        let fleet = fleet(&upstream.url(), 2).await;
+        let caller = fleet.caller();
+        let long = json!({ "name": "test_wait", "arguments": { "milliseconds": 60_000 } });
+        let waiting = caller.call("tools/call", long);
+        let going = tokio::time::timeout(Duration::from_secs(1), waiting).await;
+        assert!(going.is_err(), "the call ended by itself: {going:?}");
+        let since = Instant::now();
+        until("a cancelled wait", async || {
+            let counted = modern_tool(&caller, "test_cancelled_waits", json!({})).await;
+            counted.result()["structuredContent"]["cancelled"] == 1
+        })
+        .await;
+        // And not when it is found out that what is sent to it arrives nowhere.
+        assert!(since.elapsed() < Duration::from_secs(5), "{era:?}");
     }
 }
 

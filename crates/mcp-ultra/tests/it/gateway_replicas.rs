@@ -5,6 +5,7 @@ mod asking;
 mod legacy;
 mod listening;
 mod outliving;
+mod paused;
 
 use std::{
     path::Path,

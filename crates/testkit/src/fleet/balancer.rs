@@ -135,6 +135,7 @@ fn configuration(folder: &Folder, own: SocketAddr) -> String {
          \x20 timeout client 1h\n\
          \x20 timeout server 1h\n\
          \x20 timeout check 1s\n\
+         \x20 option abortonclose\n\
          \x20 option redispatch 1\n\
          \x20 retries 3\n\
          frontend clients\n\

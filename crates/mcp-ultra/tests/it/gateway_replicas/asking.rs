@@ -97,9 +97,8 @@ async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
             server.begun.fetch_add(1, Ordering::SeqCst);
             let (sender, messages) = mpsc::channel(8);
             let stays = message["params"]["name"] == "stay";
-            let size = message["params"]["arguments"]["size"].as_u64().unwrap_or(0);
-            let size = usize::try_from(size).unwrap();
-            tokio::spawn(run(server, sender, id, stays, size));
+            let arguments = message["params"]["arguments"].clone();
+            tokio::spawn(run(server, sender, id, stays, arguments));
             events(messages)
         }
         Some("notifications/cancelled") => {
@@ -113,14 +112,25 @@ async fn message(State(server): State<Arc<Asking>>, body: String) -> Response {
     }
 }
 
-/// Asks for a name, then for another one, and says both; `size` is how much more it says.
+fn told(data: usize) -> Value {
+    let params = json!({ "level": "error", "data": data });
+    json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params })
+}
+
+/// Asks for a name, then for another one, and says both. Of the arguments, `size` is how much more it
+/// says, and `after` how many milliseconds it takes for the first question, once it has told something.
 async fn run(
     server: Arc<Asking>,
     sender: mpsc::Sender<Value>,
     id: Value,
     stays: bool,
-    size: usize,
+    arguments: Value,
 ) {
+    let size = usize::try_from(arguments["size"].as_u64().unwrap_or(0)).unwrap();
+    if let Some(after) = arguments["after"].as_u64() {
+        let _ = sender.send(told(0)).await;
+        tokio::time::sleep(Duration::from_millis(after)).await;
+    }
     let Some(first) = ask(&server, &sender).await else {
         return;
     };
@@ -128,9 +138,7 @@ async fn run(
         tokio::time::sleep(Duration::from_mins(2)).await;
     }
     for number in 0..3 {
-        let params = json!({ "level": "error", "data": number });
-        let told = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params });
-        let _ = sender.send(told).await;
+        let _ = sender.send(told(number)).await;
     }
     let Some(second) = ask(&server, &sender).await else {
         return;
