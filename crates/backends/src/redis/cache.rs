@@ -45,6 +45,10 @@ fn generation() -> String {
     format!("{:016x}", random::number())
 }
 
+/// A claim may have ended by itself, and be another's by now.
+const RELEASE: &str =
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
+
 #[async_trait]
 impl CacheStore for RedisCacheStore {
     async fn find(&self, group: &str, keys: &[&str], tags: &[String]) -> Option<CacheFound> {
@@ -123,9 +127,10 @@ impl CacheStore for RedisCacheStore {
         }
     }
 
-    async fn release(&self, group: &str, key: &str) {
+    async fn release(&self, group: &str, key: &str, owner: &str) {
         let mut command = Pipeline::new();
-        command.cmd("DEL").arg(self.key(group, "c", key));
+        let script = command.cmd("EVAL").arg(RELEASE).arg(1);
+        script.arg(self.key(group, "c", key)).arg(owner);
         // It ends by itself where that is lost.
         let _ = self.redis.link.ask::<Vec<Value>>(&command).await;
     }

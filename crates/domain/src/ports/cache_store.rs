@@ -33,8 +33,8 @@ pub trait CacheStore: Send + Sync {
     /// `false` where another one has. `true` also where that is not known: nobody waits in vain.
     async fn claim(&self, group: &str, key: &str, owner: &str, lasts: Duration) -> bool;
 
-    /// Gives up what was taken up. Who is not sure to have it still leaves it to end by itself.
-    async fn release(&self, group: &str, key: &str);
+    /// Gives up what `owner` has taken up. What another has taken up since then stays theirs.
+    async fn release(&self, group: &str, key: &str, owner: &str);
 }
 
 /// What a [`CacheStore`] has.
@@ -117,7 +117,11 @@ impl CacheStore for MemoryCacheStore {
         by == owner
     }
 
-    async fn release(&self, group: &str, key: &str) {
-        self.claims.lock().remove(&of(group, key));
+    async fn release(&self, group: &str, key: &str, owner: &str) {
+        let mut claims = self.claims.lock();
+        let key = of(group, key);
+        if claims.get(&key).is_some_and(|(_, by)| by == owner) {
+            claims.remove(&key);
+        }
     }
 }

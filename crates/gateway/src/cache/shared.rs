@@ -42,8 +42,8 @@ pub(crate) struct Place {
     group: String,
     names: Vec<String>,
     generations: Vec<String>,
-    /// Taken up for this call.
-    claimed: bool,
+    /// As whom this was taken up for the call, where it was.
+    claimed: Option<String>,
 }
 
 /// As it is sealed, in front of the body.
@@ -108,8 +108,8 @@ impl Shared {
             let claim = self
                 .store
                 .claim(&place.group, &place.names[0], &owner, CLAIM);
-            place.claimed = claim.await;
-            if place.claimed || begun.elapsed() >= PATIENCE.min(patience) {
+            place.claimed = claim.await.then_some(owner);
+            if place.claimed.is_some() || begun.elapsed() >= PATIENCE.min(patience) {
                 return Found::Missing(Some(Box::new(place)));
             }
             tokio::time::sleep(pause).await;
@@ -148,7 +148,7 @@ impl Shared {
             group,
             names,
             generations: found.generations,
-            claimed: false,
+            claimed: None,
         };
         Some((place, entry))
     }
@@ -176,8 +176,9 @@ impl Shared {
 
     /// Lets others ask the server.
     pub(crate) async fn release(&self, place: &Place) {
-        if place.claimed {
-            self.store.release(&place.group, &place.names[0]).await;
+        if let Some(owner) = &place.claimed {
+            let key = &place.names[0];
+            self.store.release(&place.group, key, owner).await;
         }
     }
 

@@ -81,7 +81,10 @@ async fn of_many_at_once_one_has_the_claim(store: &dyn CacheStore) {
     let owner = &owners[claimed.iter().position(|claimed| *claimed).unwrap()];
     assert!(claim(owner).await, "it is still theirs");
     assert!(store.claim("group", "b", "another", LONG).await);
-    store.release("group", "a").await;
+    store.release("group", "a", "another").await;
+    let late = store.claim("group", "a", "another", LONG);
+    assert!(!late.await, "nobody gives up what is not theirs");
+    store.release("group", "a", owner).await;
     assert!(
         store
             .claim("group", "a", "another", Duration::from_millis(50))
