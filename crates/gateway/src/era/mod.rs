@@ -391,7 +391,8 @@ async fn fail(gateway: &Gateway, routed: &Routed, error: &UpstreamError, reply: 
         reply.result(&result).await;
         return Outcome::Result;
     }
-    if let UpstreamError::Busy | UpstreamError::CircuitOpen(_) = error {
+    if let UpstreamError::Busy | UpstreamError::NoSession(_) | UpstreamError::CircuitOpen(_) = error
+    {
         let retry_after = match error {
             UpstreamError::CircuitOpen(seconds) => *seconds,
             _ => None,

@@ -28,6 +28,9 @@ pub enum UpstreamError {
     /// It has as many calls in flight as it may (`limits.calls_per_server`).
     #[error("it is at its limit of calls (limits.calls_per_server); try again")]
     Busy,
+    /// All sessions that the gateway may have with it, so many, are in use.
+    #[error("all {0} sessions that the gateway may have with it are in use; try again")]
+    NoSession(usize),
     /// Its calls have failed too often, so it is not asked (`breaker`): for so many seconds, or
     /// until an operator lets it be asked again.
     #[error("its calls keep failing, so it is not asked for a while; try again{}", later(*.0))]
@@ -62,7 +65,7 @@ impl UpstreamError {
             Self::Protocol(_) => "protocol",
             Self::TooLarge(_) => "too_large",
             Self::SessionLost => "session_lost",
-            Self::Busy => "busy",
+            Self::Busy | Self::NoSession(_) => "busy",
             Self::CircuitOpen(_) => "circuit_open",
             Self::Status(_) => "status",
             Self::Scope(_) | Self::ScopeInVain(_) => "scope",
@@ -74,7 +77,11 @@ impl UpstreamError {
     /// on it.
     pub fn retry_helps(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::SessionLost | Self::Busy | Self::CircuitOpen(_) => true,
+            Self::Unreachable(_)
+            | Self::SessionLost
+            | Self::Busy
+            | Self::NoSession(_)
+            | Self::CircuitOpen(_) => true,
             Self::Credentials(error) => error.retry_helps(),
             _ => false,
         }
@@ -91,7 +98,10 @@ impl UpstreamError {
 
     /// Whether an answer of before may stand in for one that did not come.
     pub(crate) fn may_be_covered(&self) -> bool {
-        let is_not_asked = matches!(self, Self::SessionLost | Self::Busy | Self::CircuitOpen(_));
+        let is_not_asked = matches!(
+            self,
+            Self::SessionLost | Self::Busy | Self::NoSession(_) | Self::CircuitOpen(_)
+        );
         is_not_asked || self.is_failure()
     }
 

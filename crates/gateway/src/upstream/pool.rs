@@ -173,7 +173,7 @@ impl Pool {
             return Ok(slot.clone());
         }
         if slots.len() >= self.limit && !evict(&mut slots, holder) {
-            return Err(UpstreamError::Busy);
+            return Err(UpstreamError::NoSession(self.limit));
         }
         Ok(slots.entry(key).or_default().clone())
     }
@@ -390,7 +390,7 @@ mod tests {
         let (a, b) = (a.unwrap(), b.unwrap());
         let (_opening_a, opening_b) = (a.opening.lock().await, b.opening.lock().await);
         let refused = pool.slot(&caller("c"), None);
-        assert_eq!(refused.unwrap_err(), UpstreamError::Busy);
+        assert_eq!(refused.unwrap_err(), UpstreamError::NoSession(2));
         drop(opening_b);
         assert!(pool.slot(&caller("c"), None).is_ok());
         assert_eq!(pool.slots.lock().len(), 2);
@@ -433,7 +433,7 @@ mod tests {
         let busy = pool.slot(&of("greedy", "ana"), None).unwrap();
         let _opening = busy.opening.lock().await;
         let refused = pool.slot(&of("greedy", "bia"), None);
-        assert_eq!(refused.unwrap_err(), UpstreamError::Busy);
+        assert_eq!(refused.unwrap_err(), UpstreamError::NoSession(2));
         assert!(
             pool.slot(&Holder::Catalog, None).is_ok(),
             "the gateway's own has a place"

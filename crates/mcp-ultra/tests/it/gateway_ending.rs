@@ -1,9 +1,12 @@
 //! What happens while the gateway is told to end: nothing of what it has begun is left without a word, and what
 //! it still takes goes by what is in force then.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use mcp_ultra_testkit::fixture::Era;
+use mcp_ultra_testkit::{fixture::Era, stores::Fault};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -43,6 +46,30 @@ async fn a_call_that_waits_for_a_person_is_told_before_the_deadline() {
         let is_parked = matches!(era, Era::Legacy);
         assert_eq!(output.contains("are given up"), is_parked, "{output}");
     }
+}
+
+/// A server that answers nothing any more is told that its session is over, and not waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_cut_off_does_not_hold_up_the_end() {
+    let upstream = fixture(Era::Legacy).await;
+    let url = upstream.url();
+    let address = url.trim_start_matches("http://").trim_end_matches("/mcp");
+    let network = Fault::before(address.parse().unwrap()).unwrap();
+    let url = format!("http://{}/mcp", network.address());
+    let rest = "server: { shutdown: { drain_delay: 0s } }";
+    let mut gateway = gateway(&only(&url, rest)).await;
+    modern_tool(&gateway.caller(), "test_simple_text", json!({})).await;
+    network.lost();
+    let begun = Instant::now();
+    gateway.signal(Signal::SIGTERM).unwrap();
+    let status = gateway.wait(SOON).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{}", gateway.output());
+    // Kubernetes is told to wait ten seconds longer than for calls.
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -322,8 +322,9 @@ impl HttpSession {
         }
         if let Some(id) = &self.id {
             let subject = self.subject();
-            let ending = self.transport.delete_legacy(id, self.version, &subject);
-            drop(tokio::time::timeout(HANDSHAKE_TIME, ending).await);
+            self.transport
+                .delete_legacy(id, self.version, &subject)
+                .await;
         }
     }
 }
