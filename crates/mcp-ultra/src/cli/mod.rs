@@ -9,6 +9,7 @@ mod breaker;
 mod cache;
 mod completions;
 mod config;
+mod configured;
 mod connect;
 mod demo_server;
 mod duration;
@@ -139,8 +140,8 @@ fn dispatch(command: Command) -> CommandResult {
         Command::Serve(args) => serve::run(&args),
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Config(command) => wait_for(config::run(&command)),
-        Command::Policy(command) => policy::run(&command),
-        Command::Flags(command) => flags::run(&command),
+        Command::Policy(command) => wait_for(policy::run(&command)),
+        Command::Flags(command) => wait_for(flags::run(&command)),
         Command::Import(args) => import::run(&args),
         Command::Migrate(args) => wait_for(migrate::run(args)),
         Command::Key(command) => wait_for(key::run(command)),

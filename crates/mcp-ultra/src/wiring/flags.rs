@@ -50,9 +50,12 @@ pub(super) fn with_registry(
     })
 }
 
-/// The flags of a configuration alone.
-pub(crate) fn flags(section: &FlagsSection) -> Result<Option<Arc<Flags>>, FlagErrors> {
-    Ok(with_registry(section, &Registry::default())?.all)
+/// The same without what is only of use to a gateway.
+pub(crate) fn flags(
+    section: &FlagsSection,
+    registry: &Registry,
+) -> Result<Option<Arc<Flags>>, FlagErrors> {
+    Ok(with_registry(section, registry)?.all)
 }
 
 /// A flag of the registry as a file of its own, in which it begins on the second line.

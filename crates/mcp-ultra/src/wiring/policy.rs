@@ -53,12 +53,13 @@ pub(super) fn with_registry(
     })
 }
 
-/// The policies of a configuration alone.
+/// The same without what is only of use to a gateway.
 pub(crate) fn policies(
     section: &PolicySection,
     flags: Option<&Arc<Flags>>,
+    registry: &Registry,
 ) -> Result<Option<Arc<Policies>>, PolicyErrors> {
-    Ok(with_registry(section, flags, &Registry::default())?.all)
+    Ok(with_registry(section, flags, registry)?.all)
 }
 
 /// Without policies of the configuration everything is permitted. The first policy of all would turn

@@ -73,24 +73,32 @@ pub(super) struct Link {
     announcements: Arc<dyn Announcements>,
 }
 
-/// `sources` with the servers that the registry has now, where this configuration, which they make, has
-/// one; for the commands that work without a gateway.
+/// What the registry has now, where this configuration has one; for the commands that work without a
+/// gateway.
 ///
 /// # Errors
 /// [`ServeError`]: the database that it names can't be used, or the registry not be read.
+pub(crate) async fn of_store(config: &Config) -> Result<Registry, ServeError> {
+    if !config.registry.enabled {
+        return Ok(Registry::default());
+    }
+    let Some(store) = storage::open(&config.storage).await? else {
+        return Ok(Registry::default());
+    };
+    let registry = RegistryStore::read(&store).await;
+    store.close().await;
+    Ok(registry?)
+}
+
+/// `sources`, which make this configuration, with the servers that its registry has now.
+///
+/// # Errors
+/// As [`of_store`].
 pub(crate) async fn with_servers_of_store(
     sources: &Sources,
     config: &Config,
 ) -> Result<Sources, ServeError> {
-    if !config.registry.enabled {
-        return Ok(sources.clone());
-    }
-    let Some(store) = storage::open(&config.storage).await? else {
-        return Ok(sources.clone());
-    };
-    let registry = RegistryStore::read(&store).await;
-    store.close().await;
-    Ok(with_servers(sources, &registry?))
+    Ok(with_servers(sources, &of_store(config).await?))
 }
 
 /// Reads the registry, where the configuration has one.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use mcp_ultra_config::{Config, Loaded};
-use mcp_ultra_domain::{flags::FlagErrors, policy::PolicyErrors};
+use mcp_ultra_domain::{flags::FlagErrors, policy::PolicyErrors, registry::Registry};
 
 use super::{SourceArgs, load_failure, warn};
 use crate::{
@@ -48,8 +48,10 @@ impl Args {
         if self.without_policies {
             return Ok(Vec::new());
         }
-        let flags = flags(&config.flags).map_err(Errors::Flags)?;
-        let policies = policies(&config.policy, flags.as_ref()).map_err(Errors::Policies)?;
+        let nothing = Registry::default();
+        let flags = flags(&config.flags, &nothing).map_err(Errors::Flags)?;
+        let policies = policies(&config.policy, flags.as_ref(), &nothing);
+        let policies = policies.map_err(Errors::Policies)?;
         let administered = policies.filter(|_| config.admin.port.is_some());
         let odd = administered.and_then(|policies| odd_about_admin(&policies));
         let switches = flags.and_then(|flags| odd_about_switches(&flags, config));

@@ -20,10 +20,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> CommandResult {
-    let config = args.source.config()?;
-    match args.source.flags(config.as_ref()) {
-        Ok(flags) => valid(&flags, config.as_ref(), args.json),
+pub(super) async fn run(args: &Args) -> CommandResult {
+    let read = args.source.read().await?;
+    match read.flags {
+        Ok(flags) => valid(&flags, read.config.as_ref(), args.json),
         Err(errors) if args.json => {
             let problems: Vec<Value> = errors.0.iter().map(as_json).collect();
             print(&format!(

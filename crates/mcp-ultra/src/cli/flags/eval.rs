@@ -67,10 +67,9 @@ pub(crate) struct Args {
 #[diagnostic(help("see `mcp-ultra flags eval --help`"))]
 struct Senseless(String);
 
-pub(super) fn run(args: &Args) -> CommandResult {
-    let config = args.source.config()?;
-    let flags = args.source.flags(config.as_ref());
-    let flags = flags.map_err(|errors| failure(&errors))?;
+pub(super) async fn run(args: &Args) -> CommandResult {
+    let read = args.source.read().await?;
+    let flags = read.flags.map_err(|errors| failure(&errors))?;
     let asked = args
         .asked()
         .map_err(|problem| Failure::usage(Senseless(problem)))?;

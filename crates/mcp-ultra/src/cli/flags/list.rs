@@ -19,10 +19,9 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> CommandResult {
-    let config = args.source.config()?;
-    let flags = args.source.flags(config.as_ref());
-    let flags = flags.map_err(|errors| failure(&errors))?;
+pub(super) async fn run(args: &Args) -> CommandResult {
+    let read = args.source.read().await?;
+    let flags = read.flags.map_err(|errors| failure(&errors))?;
     let now = SystemClock.now();
     if args.json {
         let all: Vec<Value> = flags.iter().map(|flag| as_json(flag, now)).collect();

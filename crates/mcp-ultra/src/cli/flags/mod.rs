@@ -22,11 +22,11 @@ pub(crate) enum Command {
 }
 
 /// Runs one of them.
-pub(crate) fn run(command: &Command) -> CommandResult {
+pub(crate) async fn run(command: &Command) -> CommandResult {
     match command {
-        Command::List(args) => list::run(args),
-        Command::Eval(args) => eval::run(args),
-        Command::Check(args) => check::run(args),
+        Command::List(args) => list::run(args).await,
+        Command::Eval(args) => eval::run(args).await,
+        Command::Check(args) => check::run(args).await,
     }
 }
 

@@ -1,12 +1,12 @@
 //! The flags that a command is about: files, or those of a configuration.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use mcp_ultra_config::Config;
 use mcp_ultra_domain::flags::{FlagErrors, Flags};
 
 use crate::{
-    cli::{config, exit::Failure},
+    cli::{configured::ConfiguredArgs, exit::Failure},
     wiring::flags,
 };
 
@@ -16,27 +16,31 @@ pub(super) struct FlagArgs {
     /// Files of flag definitions (.json), and folders of them [default: `flags.files` of --config]
     #[arg(required_unless_present = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Configuration of the gateway that the flags are for; its secrets are not needed
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    configured: ConfiguredArgs,
+}
+
+/// What they say.
+pub(super) struct Read {
+    /// The configuration, where one is named.
+    pub(super) config: Option<Config>,
+    /// The flags of the files, else those of the configuration.
+    pub(super) flags: Result<Arc<Flags>, FlagErrors>,
 }
 
 impl FlagArgs {
-    /// The configuration, where one is named.
-    pub(super) fn config(&self) -> Result<Option<Config>, Failure> {
-        let file = self.config.as_deref();
-        file.map(config::without_secrets).transpose()
-    }
-
-    /// The flags of the files, else those of the configuration.
-    pub(super) fn flags(&self, config: Option<&Config>) -> Result<Flags, FlagErrors> {
-        let of_config = config.filter(|_| self.files.is_empty());
-        match of_config {
-            Some(config) => {
-                let files: Vec<PathBuf> = config.flags.files.iter().map(PathBuf::from).collect();
-                flags::read(&files)
-            }
-            None => flags::read(&self.files),
-        }
+    /// Reads them.
+    pub(super) async fn read(&self) -> Result<Read, Failure> {
+        let configured = self.configured.read().await?;
+        let of_config = configured.as_ref().filter(|_| self.files.is_empty());
+        let of_config = of_config.map(|all| flags::flags(&all.config.flags, &all.registry));
+        let flags = match of_config.transpose() {
+            Ok(Some(Some(flags))) => Ok(flags),
+            // Without any in the configuration there are no files either.
+            Ok(_) => flags::read(&self.files).map(Arc::new),
+            Err(errors) => Err(errors),
+        };
+        let config = configured.map(|configured| configured.config);
+        Ok(Read { config, flags })
     }
 }

@@ -18,13 +18,14 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> CommandResult {
-    let config = args.source.config()?;
-    let flags = args.source.flags(config.as_ref())?;
-    match args.source.policies(config.as_ref(), None, flags) {
+pub(super) async fn run(args: &Args) -> CommandResult {
+    let read = args.source.read(None).await?;
+    match read.policies {
         Ok(policies) => {
             // Whether there is an admin API that nobody may use is known of a configuration alone.
-            let has_admin = config.is_some_and(|config| config.admin.port.is_some());
+            let has_admin = read
+                .config
+                .is_some_and(|config| config.admin.port.is_some());
             let everything = !policies.admin_permits().everything.is_empty();
             let odd = odd_about_admin(&policies).filter(|_| has_admin || everything);
             let warnings: Vec<String> = odd.into_iter().collect();

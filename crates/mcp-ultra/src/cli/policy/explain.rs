@@ -105,15 +105,11 @@ pub(crate) struct Args {
 #[diagnostic(help("see `mcp-ultra policy explain --help`"))]
 struct Senseless(String);
 
-pub(super) fn run(args: &Args) -> CommandResult {
-    let config = args.source.config()?;
-    let flags = args.source.flags(config.as_ref())?;
-    let policies = args
-        .source
-        .policies(config.as_ref(), args.time_zone.as_deref(), flags)
-        .map_err(|errors| failure(&errors))?;
+pub(super) async fn run(args: &Args) -> CommandResult {
+    let read = args.source.read(args.time_zone.as_deref()).await?;
+    let policies = read.policies.map_err(|errors| failure(&errors))?;
     let senseless = |problem| Failure::usage(Senseless(problem));
-    let request = args.request(config.as_ref()).map_err(senseless)?;
+    let request = args.request(read.config.as_ref()).map_err(senseless)?;
     let decision = request.decide(&policies);
     if args.json {
         return print(&format!("{:#}", as_json(&decision, policies.revision())));

@@ -31,11 +31,11 @@ pub(crate) enum Command {
 }
 
 /// Runs one of them.
-pub(crate) fn run(command: &Command) -> CommandResult {
+pub(crate) async fn run(command: &Command) -> CommandResult {
     match command {
-        Command::Check(args) => check::run(args),
+        Command::Check(args) => check::run(args).await,
         Command::Test(args) => test::run(args),
-        Command::Explain(args) => explain::run(args),
+        Command::Explain(args) => explain::run(args).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use mcp_ultra_config::Config;
+use mcp_ultra_config::{Config, PolicySection};
 use mcp_ultra_domain::{
     flags::Flags,
     policy::{Policies, PolicyErrors},
@@ -10,7 +10,11 @@ use mcp_ultra_domain::{
 
 use super::compile;
 use crate::{
-    cli::{config, exit::Failure, flags},
+    cli::{
+        configured::{Configured, ConfiguredArgs},
+        exit::Failure,
+        flags,
+    },
     wiring,
 };
 
@@ -21,43 +25,61 @@ pub(super) struct PolicyArgs {
     /// [default: `policy.files` of --config]
     #[arg(required_unless_present = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Configuration of the gateway that the policies are for; its secrets are not needed
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    configured: ConfiguredArgs,
     /// Files of flag definitions, and folders of them, which the policies may read; may be repeated
     /// [default: `flags.files` of --config]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "registry")]
     flags: Vec<PathBuf>,
 }
 
-impl PolicyArgs {
+/// What they say.
+pub(super) struct Read {
     /// The configuration, where one is named.
-    pub(super) fn config(&self) -> Result<Option<Config>, Failure> {
-        let file = self.config.as_deref();
-        file.map(config::without_secrets).transpose()
+    pub(super) config: Option<Config>,
+    /// The policies of the files, else those of the configuration.
+    pub(super) policies: Result<Arc<Policies>, PolicyErrors>,
+}
+
+impl PolicyArgs {
+    /// Reads them, in `time_zone` or in that of the configuration.
+    pub(super) async fn read(&self, time_zone: Option<&str>) -> Result<Read, Failure> {
+        let configured = self.configured.read().await?;
+        let flags = self.flags(configured.as_ref())?;
+        let of_config = configured
+            .as_ref()
+            .map(|all| all.config.policy.time_zone.as_deref());
+        let time_zone = time_zone.or(of_config.flatten());
+        let policies = match configured.as_ref().filter(|_| self.files.is_empty()) {
+            Some(all) => of_configuration(all, time_zone, flags),
+            None => compile(&self.files, time_zone, flags).map(Arc::new),
+        };
+        let config = configured.map(|configured| configured.config);
+        Ok(Read { config, policies })
     }
 
     /// The flags that the policies may read, where there are any.
-    pub(super) fn flags(&self, config: Option<&Config>) -> Result<Option<Arc<Flags>>, Failure> {
-        let of_config = config.filter(|_| self.flags.is_empty());
-        let files = of_config.map(|config| config.flags.files.iter().map(PathBuf::from).collect());
-        let files: Vec<PathBuf> = files.unwrap_or_else(|| self.flags.clone());
-        flags_of(&files)
+    fn flags(&self, configured: Option<&Configured>) -> Result<Option<Arc<Flags>>, Failure> {
+        match configured.filter(|_| self.flags.is_empty()) {
+            Some(all) => wiring::flags::flags(&all.config.flags, &all.registry)
+                .map_err(|errors| flags::failure(&errors)),
+            None => flags_of(&self.flags),
+        }
     }
+}
 
-    /// The policies, in `time_zone` or in that of the configuration, with these flags.
-    pub(super) fn policies(
-        &self,
-        config: Option<&Config>,
-        time_zone: Option<&str>,
-        flags: Option<Arc<Flags>>,
-    ) -> Result<Policies, PolicyErrors> {
-        let section = config.map(|config| &config.policy);
-        let of_config = section.filter(|_| self.files.is_empty());
-        let named = of_config.map(|section| section.files.iter().map(PathBuf::from).collect());
-        let files: Vec<PathBuf> = named.unwrap_or_else(|| self.files.clone());
-        let time_zone = time_zone.or(section.and_then(|section| section.time_zone.as_deref()));
-        compile(&files, time_zone, flags)
+fn of_configuration(
+    Configured { config, registry }: &Configured,
+    time_zone: Option<&str>,
+    flags: Option<Arc<Flags>>,
+) -> Result<Arc<Policies>, PolicyErrors> {
+    let section = PolicySection {
+        time_zone: time_zone.map(str::to_owned),
+        ..config.policy.clone()
+    };
+    match wiring::policy::policies(&section, flags.as_ref(), registry)? {
+        Some(policies) => Ok(policies),
+        None => compile(&[], time_zone, flags).map(Arc::new),
     }
 }
 

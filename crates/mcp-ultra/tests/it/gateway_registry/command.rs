@@ -86,3 +86,77 @@ async fn an_entry_is_put_shown_rolled_back_and_deleted() {
     let none = run(&["rollback", "server", "crm", "--to", "99"]).await;
     assert!(none.err.contains("no text of revision 99"), "{}", none.err);
 }
+
+/// What the registry has is listed, evaluated and explained as a gateway goes by it, where that is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_and_policies_of_the_registry_are_read_from_its_store() {
+    let on = "registry: { enabled: true }\npolicy: { files: [\"FOLDER/base.cedar\"] }\n";
+    let base = "permit(principal, action in [Action::\"tools\", Action::\"admin\"], resource);";
+    let rig = rig_with("", on, &[("base.cedar", base)]).await;
+    let operator = rig.token("acme", "olga", &["operator"]);
+    let file = rig.folder.path().join("entry");
+    let name = file.to_string_lossy();
+    let put = async |kind: &str, entry: &str, text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let put = ["registry", "put", kind, entry, &name, "--admin", &rig.admin];
+        let mut command = command(&put);
+        command.env("MCP_ULTRA_TOKEN", &operator);
+        let put = finish(command).await;
+        assert_eq!(put.code, 0, "{}", put.err);
+    };
+    let flag = r#"{ "state": "ENABLED", "variants": { "on": true, "off": false }, "defaultVariant": "on",
+        "targeting": { "if": [{ "==": [{ "var": "tenant" }, "umbrella"] }, "off", "on"] },
+        "metadata": { "owner": "ops", "expires": "2999-01-01" } }"#;
+    put("flag", "server.fix.enabled", flag).await;
+    let policy = "@id(\"not-from-outside\")\nforbid(principal, action, resource == Tool::\"fix_test_echo\") when { context.flags[\"server.fix.enabled\"] };\n";
+    put("policy", "outside", policy).await;
+
+    let config = rig.gateway.file().to_string_lossy().into_owned();
+    let stored = async |arguments: &[&str]| {
+        let of = ["--config", &config, "--registry"];
+        finish(command(&[arguments, &of].concat())).await
+    };
+    let listed = stored(&["flags", "list", "--json"]).await;
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    let place = (&listed[0]["key"], &listed[0]["file"]);
+    let entry = "registry/flags/server.fix.enabled";
+    assert_eq!(place, (&"server.fix.enabled".into(), &entry.into()));
+    for (tenant, value) in [("acme", "true"), ("umbrella", "false")] {
+        let eval = ["flags", "eval", "server.fix.enabled", "--tenant", tenant];
+        let found = stored(&eval).await;
+        assert!(found.out.starts_with(value), "{}{}", found.out, found.err);
+    }
+    let checked = stored(&["flags", "check"]).await;
+    assert!(checked.out.starts_with("Valid: 1 flag,"), "{}", checked.err);
+    let policies = stored(&["policy", "check"]).await;
+    assert_eq!(policies.code, 0, "{}", policies.err);
+    let asked = ["policy", "explain", "--tenant", "acme", "--subject", "ana"];
+    let asked = [&asked[..], &["--tool", "fix_test_echo"]].concat();
+    let explained = stored(&asked).await;
+    let by = "not-from-outside";
+    assert!(
+        explained.out.contains(by),
+        "{}{}",
+        explained.out,
+        explained.err
+    );
+
+    // Without, the files alone are read.
+    let files = async |arguments: &[&str]| {
+        finish(command(&[arguments, &["--config", &config]].concat())).await
+    };
+    let listed = files(&["flags", "list"]).await;
+    assert_eq!(listed.out.trim_end(), "There are no flags.");
+    let explained = files(&asked).await;
+    assert!(
+        explained.code == 0 && !explained.out.contains(by),
+        "{}",
+        explained.out
+    );
+    let both = stored(&["flags", "list", &name]).await;
+    assert!(
+        both.code == 2 && both.err.contains("cannot be used with"),
+        "{}",
+        both.err
+    );
+}
